@@ -1,0 +1,1 @@
+"""Where and how knowledge-distillation runs are made, kept and compared."""

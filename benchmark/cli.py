@@ -1,0 +1,330 @@
+"""The command line: which suite, where, and what to do with it; never what a method is.
+
+Nothing here imports torch before there is something to train: `--help` answers at once, and a
+finished suite, its status and its report need only the manifest that planning left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError, suggest
+from benchmark.files import explain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmark.runs import TrainRun
+    from benchmark.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+DONE, SOME_FAILED, USERS_MISTAKE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line says; return the exit code."""
+    options = parse(arguments)
+    try:
+        return VERBS[options.verb](options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USERS_MISTAKE
+    except OSError as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        return USERS_MISTAKE
+    except KeyboardInterrupt:
+        again = shlex.join(["python", sys.argv[0], *arguments])
+        print(f"\ninterrupted; finished epochs are kept. To go on: {again}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line. Without a verb, the verb is run."""
+    words = list(arguments)
+    if not words or words[0] not in {*VERBS, "-h", "--help"}:
+        words.insert(0, "run")
+    parser = argparse.ArgumentParser(
+        prog="run_all.py",
+        description="Train and compare knowledge-distillation methods over a suite's grid.",
+        epilog="Without a verb: run. Exit codes: 0 all done, 1 some runs failed, 2 a mistake in "
+        "what was asked for, 130 interrupted.",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, text in DESCRIPTIONS.items():
+        add_options(verbs.add_parser(verb, help=text, description=text), verb)
+    return parser.parse_args(words)
+
+
+def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the flags: where and which."""
+    parser.add_argument(
+        "suite",
+        nargs="?",
+        default="quickstart",
+        help="a name in configs/ or a path (default: quickstart)",
+    )
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the suite, as in recipe.epochs=2 or dataset.limit=2000; may be given again",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "results", help="where records and tables go"
+    )
+    if verb in ("run", "plan"):
+        parser.add_argument(
+            "--only",
+            default="",
+            metavar="KEY=VALUE,...",
+            help="only these cells, as in method=ab,seed=0; keys: method, seed, student, teacher",
+        )
+    if verb == "run":
+        parser.add_argument(
+            "--machine",
+            default="local",
+            help="a name in configs/machines/ or a path (default: local)",
+        )
+        parser.add_argument(
+            "--data-root",
+            type=Path,
+            default=Path(os.environ.get("KD_DATA", ROOT / "data")),
+            help="where data sets lie (default: $KD_DATA, else data/ beside run_all.py)",
+        )
+
+
+# ---------------------------------------------------------------- the verbs
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train what is not done yet, then write the tables and plots."""
+    from benchmark.machine import Machine
+
+    machine = Machine.read(find(options.machine, ROOT / "configs" / "machines"))
+    suite = Suite.open(options)
+    chosen = suite.select(options.only)
+    open_runs = {k: r for k, r in chosen.items() if suite.store.run(k).state() != "done"}
+    console = make_console()
+    if not open_runs:
+        console.print(f"{suite.name}: all {len(chosen)} runs are done, nothing is left to do.")
+    else:
+        train(suite, chosen, machine, options, console)
+    write_report(suite, console)
+    return tell_failures(suite, chosen, console)
+
+
+def train(
+    suite: Suite,
+    chosen: dict[str, TrainRun],
+    machine: Any,  # noqa: ANN401
+    options: argparse.Namespace,
+    console: Console,
+) -> None:
+    """Launch the jobs and watch them."""
+    from benchmark.data import SOURCES
+    from benchmark.launch import Launcher, Paths, run_all
+    from benchmark.watch import Watch
+
+    # Before any job starts: a missing data set is downloaded once, a damaged one is told at once.
+    for name in sorted({run.dataset.name for run in chosen.values()}):
+        SOURCES[name].load(options.data_root)
+    launcher = Launcher(machine, Paths(options.results, options.data_root))
+    with Watch(suite.manifest, list(chosen), suite.store, console) as watch:
+        run_all(chosen, suite.store, launcher, watch.show)
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Say what is done, what is to do and what cannot be, without doing anything."""
+    from benchmark.plan import statuses
+
+    suite, console = Suite.open(options), make_console()
+    chosen = suite.select(options.only)
+    found = statuses(chosen, suite.store)
+    by_status = {status: [k for k in chosen if found[k] == status] for status in STATUS_WORDS}
+    console.print(f"{suite.name}: {suite.manifest['title']}, {len(chosen)} runs")
+    for status, ids in by_status.items():
+        if ids:
+            console.print(f"\n{len(ids)} {STATUS_WORDS[status]}", highlight=False)
+            for run_id in ids:
+                console.print(f"  {run_id}", highlight=False, soft_wrap=True)
+    reasons = {
+        f"{c['method']}, {column['teacher']} -> {column['student']}: {c['reason']}"
+        for c in suite.manifest["cells"]
+        if c["reason"]
+        for column in [suite.manifest["columns"][c["column"]]]
+    }
+    if reasons:
+        console.print(f"\n{len(reasons)} not applicable")
+        for reason in sorted(reasons):
+            console.print(f"  {reason}", highlight=False, soft_wrap=True)
+    return DONE
+
+
+def status(options: argparse.Namespace) -> int:
+    """Show where every run stands, and why the failed ones failed."""
+    from benchmark.plan import statuses
+    from benchmark.watch import Watch
+
+    suite, console = Suite.open(options), make_console()
+    runs = suite.select("")
+    watch = Watch(suite.manifest, list(runs), suite.store, console)
+    watch.print(statuses(runs, suite.store))
+    return tell_failures(suite, runs, console)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write tables and plots from the records there are."""
+    write_report(Suite.open(options, needs_code=False), make_console())
+    return DONE
+
+
+VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": run,
+    "plan": plan,
+    "status": status,
+    "report": report,
+}
+DESCRIPTIONS = {verb: (function.__doc__ or "").splitlines()[0] for verb, function in VERBS.items()}
+STATUS_WORDS = {
+    "done": "done",
+    "running": "running now",
+    "ready": "to do, ready to start",
+    "failed": "failed, to be tried again",
+    "blocked": "to do, once their teachers are done",
+}
+
+
+# ---------------------------------------------------------------- what they share
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite's manifest and the runs in it."""
+
+    name: str
+    manifest: dict[str, Any]
+    store: Store
+    results: Path
+
+    @classmethod
+    def open(cls, options: argparse.Namespace, needs_code: bool = True) -> Suite:
+        """Take the manifest of an earlier planning where suite and code are still the same."""
+        from benchmark.config import digest, load
+        from benchmark.environment import source_digest
+        from benchmark.manifest import read_manifest, write_manifest
+        from benchmark.store import Store
+
+        path = find(options.suite, ROOT / "configs")
+        document = load(path).with_overrides(options.changes)
+        name = suite_name(path, options.changes)
+        code = source_digest()
+        manifest = read_manifest(options.results, name, digest(document.data))
+        has_torch = importlib.util.find_spec("torch") is not None
+        if manifest is None or (manifest["code"] != code and (needs_code or has_torch)):
+            if not has_torch:
+                raise UserError(
+                    f"{name} has not been planned into {options.results}, and planning needs "
+                    "torch, which is not installed here. Run `plan` where it is, and copy the "
+                    "results folder."
+                )
+            from benchmark.suite import expand
+
+            manifest = expand(document, name).manifest(code)
+            write_manifest(options.results, manifest)
+        return cls(name, manifest, Store(options.results), options.results)
+
+    def select(self, only: str) -> dict[str, TrainRun]:
+        """Return the runs of the chosen cells by id, after the teachers that they need."""
+        from benchmark.runs import TrainRun
+
+        wanted = [
+            c["run"]
+            for c in self.manifest["cells"]
+            if c["run"] and self._matches(c, parse_only(only))
+        ]
+        if not wanted:
+            raise UserError(f"--only {only}: no cell of {self.name} is meant by this")
+        runs = [TrainRun.parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(wanted)]
+        needed = [need for run in runs for need in run.needs]
+        return {run.id: run for run in (*needed, *runs)}
+
+    def _matches(self, cell: dict[str, Any], only: dict[str, list[str]]) -> bool:
+        column = self.manifest["columns"][cell["column"]]
+        facts = {"method": cell["method"], "seed": str(cell["seed"])}
+        facts |= {key: column[key] for key in ("student", "teacher")}
+        for key, values in only.items():
+            if key not in facts:
+                raise UserError(f"--only {key}: {suggest(key, facts, 'key')}")
+            if facts[key] not in values:
+                return False
+        return True
+
+
+def parse_only(text: str) -> dict[str, list[str]]:
+    """Read method=ab,method=kd,seed=0: values of one key are alternatives, keys must all hold."""
+    only: dict[str, list[str]] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not value:
+            raise UserError(f"--only {text}: expected KEY=VALUE, got '{part}'")
+        only.setdefault(key.strip(), []).append(value.strip())
+    return only
+
+
+def suite_name(path: Path, overrides: Iterable[str]) -> str:
+    """Name a suite: its file's stem and what the command line changed; tables stay apart."""
+    changes = (re.sub(r"[^\w=.-]+", "_", change.rpartition(".")[2]) for change in overrides)
+    return "-".join([path.stem, *changes])[:80]
+
+
+def find(name: str, folder: Path) -> Path:
+    """Find a YAML file given as a path or by its name in a folder."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        return Path(name)
+    return folder / f"{name}.yaml"
+
+
+def write_report(suite: Suite, console: Console) -> None:
+    """Print the table, write all files and name them."""
+    from benchmark import report
+
+    runs = suite.results / "runs"
+    report.show(suite.manifest, runs, console)
+    for path in report.write(suite.manifest, runs, suite.results):
+        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        console.print(f"wrote {shown}", highlight=False, soft_wrap=True)
+
+
+def tell_failures(suite: Suite, runs: dict[str, TrainRun], console: Console) -> int:
+    """Say which runs failed and why; choose the exit code."""
+    failures = [
+        (run_id, suite.store.run(run_id).read_failure())
+        for run_id, state in suite.store.states(runs).items()
+        if state == "failed"
+    ]
+    for run_id, failure in failures:
+        console.print(
+            f"failed: {run_id}: {failure['message']}", style="red", highlight=False, soft_wrap=True
+        )
+    if failures:
+        console.print("Failed runs are tried again the next time.", highlight=False)
+    return SOME_FAILED if failures else DONE
+
+
+def make_console() -> Console:
+    """Standard output: as wide as a terminal, or as a log likes it."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=120)

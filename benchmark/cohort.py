@@ -1,0 +1,223 @@
+"""Learners, and the loop that trains a cohort of them on one stream with one teacher pass.
+
+The law of the cohort: a student's numbers do not depend on its company. Alone, in a cohort of six
+or resumed after a kill, on a CPU it ends with the same bits, because the batch is a function of
+(seed, epoch, index), a learner is built under its own seed, nothing in a step draws from a global
+generator and nothing writes into what learners share.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from benchmark.data.stream import Stream, TestImages
+from benchmark.evaluate import evaluate
+from benchmark.optim import learning_rate, sgd
+from benchmark.runs import Recipe
+from methods.interface import Batch, Budget, Features, Losses, Method, Phase
+
+
+class Failure(NamedTuple):
+    """Why a learner stopped."""
+
+    kind: str
+    """"non-finite" or "error"."""
+    message: str
+    traceback: str | None
+    epoch: int
+    """In which epoch, from 1."""
+    phase: str
+
+
+class NotRun:
+    """Stands for the teacher's features in a phase that says it does not read them."""
+
+    def __init__(self, phase: Phase) -> None:
+        self._phase = phase.name
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(
+            f"phase '{self._phase}' says reads_teacher=False, but its loss reads teacher.{name}"
+        )
+
+
+class Learner:
+    """A run in motion: student, method, optimizer, and how many epochs it has behind it."""
+
+    def __init__(self, name: str, student: nn.Module, method: Method, recipe: Recipe) -> None:
+        self.name, self.student, self.method, self.recipe = name, student, method, recipe
+        self.phases = method.phases(Budget(recipe.epochs, recipe.init_epochs))
+        self.epochs = sum(phase.epochs for phase in self.phases)
+        self.epoch = 0  # finished ones, through all phases
+        self.history: list[dict[str, Any]] = []
+        self.failure: Failure | None = None
+        self.optimizer: SGD | None = None
+        self.sums: dict[str, Tensor] = {}
+
+    @property
+    def active(self) -> bool:
+        """Whether there is training left to do."""
+        return self.failure is None and self.epoch < self.epochs
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that the next epoch belongs to (after the last epoch: the last phase)."""
+        return self._phase_and_start()[0]
+
+    def _phase_and_start(self) -> tuple[Phase, int]:
+        start = 0
+        for phase in self.phases:
+            if self.epoch < start + phase.epochs:
+                return phase, start
+            start += phase.epochs
+        return self.phases[-1], start - self.phases[-1].epochs
+
+    def begin_epoch(self, steps: int, device: torch.device) -> None:
+        """Set the learning rate; at a phase's first epoch, start with a fresh optimizer."""
+        phase, start = self._phase_and_start()
+        if self.optimizer is None or self.epoch == start:
+            self.optimizer = self._fresh_optimizer()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, phase, self.epoch - start)
+        # float64 on the host, so that the shares are the same on every device.
+        shares = (
+            self.epoch - start + torch.arange(steps, dtype=torch.float64) / steps
+        ) / phase.epochs
+        self.progress = shares.float().to(device)
+        self.sums = {}
+        self.student.train()
+        self.method.train()
+
+    def _fresh_optimizer(self) -> SGD:
+        self.student.zero_grad(set_to_none=True)
+        self.method.zero_grad(set_to_none=True)
+        return sgd([*self.student.parameters(), *self.method.parameters()], self.recipe)
+
+    def step(
+        self, images: Tensor, teacher: Features | None, labels: Tensor, indices: Tensor, i: int
+    ) -> None:
+        """Train on the epoch's batch number ``i``."""
+        assert self.optimizer is not None
+        # To None, not to zero: what a loss does not reach must not move, not even by weight decay.
+        self.optimizer.zero_grad(set_to_none=True)
+        seen: Any = teacher if self.phase.reads_teacher else NotRun(self.phase)
+        losses = self.phase.loss(
+            self.student(images), seen, Batch(labels, indices, self.progress[i])
+        )
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._add(losses, len(labels))
+
+    def _add(self, losses: Losses, count: int) -> None:
+        for name, value in losses.items():
+            weighted = value.detach().double() * count
+            self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+
+    def end_epoch(self, images_seen: int, test: TestImages) -> None:
+        """Read the epoch's means (the one synchronisation), evaluate, write the history."""
+        phase = self.phase
+        sums = torch.stack(list(self.sums.values())).tolist()
+        means = {name: value / images_seen for name, value in zip(self.sums, sums, strict=True)}
+        # One bad term spoils the weights and with them all other terms: name what is spoilt.
+        spoilt = [f"'{name}' ({mean})" for name, mean in means.items() if not math.isfinite(mean)]
+        if spoilt:
+            terms = f"loss term{'s' if len(spoilt) > 1 else ''} {', '.join(spoilt)}"
+            self.fail("non-finite", f"{terms} of phase '{phase.name}' not finite")
+            return
+        scores = evaluate(self.method.deployed(self.student), test)
+        if not math.isfinite(scores.test_loss):
+            self.fail(
+                "non-finite", f"the test loss became {scores.test_loss} in phase '{phase.name}'"
+            )
+            return
+        assert self.optimizer is not None
+        lr = self.optimizer.param_groups[0]["lr"]
+        self.epoch += 1
+        row = {"epoch": self.epoch, "phase": phase.name, "lr": lr, "losses": means}
+        self.history.append({**row, **scores._asdict()})
+
+    def fail(self, kind: str, message: str, trace: str | None = None) -> None:
+        """Stop this learner; its cohort goes on."""
+        self.failure = Failure(kind, message, trace, self.epoch + 1, self.phase.name)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on: plain data and tensors."""
+        return {
+            "epoch": self.epoch,
+            "history": self.history,
+            "student": self.student.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` returned, bit for bit."""
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.student.load_state_dict(state["student"])
+        self.method.load_state_dict(state["method"])
+        if state["optimizer"] is not None:
+            self.optimizer = self._fresh_optimizer()
+            self.optimizer.load_state_dict(state["optimizer"])
+
+
+def train(
+    learners: Sequence[Learner],
+    teacher: nn.Module | None,
+    stream: Stream,
+    test: TestImages,
+    after_epoch: Callable[[Learner], None],
+) -> None:
+    """Train every learner to its end or its failure. Those behind catch up first.
+
+    ``after_epoch`` is called for each learner that has finished an epoch or failed in it.
+    """
+    while active := [learner for learner in learners if learner.active]:
+        epoch = min(learner.epoch for learner in active)
+        turn = [learner for learner in active if learner.epoch == epoch]
+        started = time.perf_counter()
+        train_epoch(turn, teacher, stream, epoch)
+        for learner in turn:
+            if learner.failure is None:
+                with isolated(learner):
+                    learner.end_epoch(stream.count, test)
+        share = (time.perf_counter() - started) / len(turn)
+        for learner in turn:
+            if learner.failure is None:
+                learner.history[-1]["seconds"] = share
+            after_epoch(learner)
+
+
+def train_epoch(
+    turn: Sequence[Learner], teacher: nn.Module | None, stream: Stream, epoch: int
+) -> None:
+    """One epoch: each batch passes through the teacher once, then through every learner."""
+    for learner in turn:
+        learner.begin_epoch(stream.steps, stream.device)
+    for i, (images, labels, indices) in enumerate(stream.epoch(epoch)):
+        alive = [learner for learner in turn if learner.failure is None]
+        shown = None
+        if teacher is not None and any(learner.phase.reads_teacher for learner in alive):
+            with torch.no_grad():
+                shown = teacher(images)
+        for learner in alive:
+            with isolated(learner):
+                learner.step(images, shown, labels, indices, i)
+
+
+@contextmanager
+def isolated(learner: Learner) -> Iterator[None]:
+    """Make what goes wrong inside this learner's failure and no one else's."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
+        learner.fail("error", f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -1,0 +1,52 @@
+"""What a data set is: fixed facts and a way to load it. One file a data set beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Images(NamedTuple):
+    """Decoded images, resident in memory."""
+
+    pixels: Tensor
+    """(N, 3, size, size) uint8."""
+    labels: Tensor
+    """(N,) int64."""
+
+    def first(self, count: int | None) -> Images:
+        """Keep the first ``count`` of them (all, for None)."""
+        return Images(self.pixels[:count], self.labels[:count])
+
+
+class Split(NamedTuple):
+    """The train and the test images."""
+
+    train: Images
+    test: Images
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set. The order of its images is part of what it is: draws are by index."""
+
+    name: str
+    version: int
+    """Bump when pixels, labels, split or order change: its runs get new ids."""
+    title: str
+    classes: int
+    size: int
+    """Height and width in pixels."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Of the train images' channels, on a scale of 0 to 1."""
+    padding: int
+    """Random crop: zeros added on each side (the field's default for this data set)."""
+    flip: bool
+    """Random horizontal flip (likewise)."""
+    load: Callable[[Path], Split]
+    """Read it from (or download it to) a data root; ``UserError`` where that cannot be done."""

@@ -1,0 +1,92 @@
+"""What a record says about where its numbers came from: code, versions, machine."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import resource
+import socket
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[1]
+_VERSIONS = ("torch", "torchvision", "numpy")
+
+
+def describe(device: str, threads: int | None = None) -> dict[str, Any]:
+    """Return the record's ``environment``. ``threads``: those used, else the cores there are."""
+    commit, dirty = _checkout(_ROOT)
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _VERSIONS},
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "device": device,
+        "threads": threads or os.cpu_count(),
+        "host": socket.gethostname(),
+    }
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory, in MiB, that this process has had resident so far."""
+    # First choice, for getrusage counts what the parent held when it started this process.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
+def source_digest(root: Path = _ROOT) -> str:
+    """Return 10 hex digits over all code that can change a plan or a number; reports cannot."""
+    total = hashlib.sha256()
+    for package in ("benchmark", "methods"):
+        for path in sorted((root / package).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            if not name.startswith("benchmark/report/"):
+                total.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()[:10]
+
+
+def _checkout(root: Path) -> tuple[str | None, bool | None]:
+    """Return the commit that the code is a checkout of, and whether it has been changed since."""
+    try:
+        # An environment in somebody's repository is no checkout of ours: `root` must be its top.
+        if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
+            return None, None
+        # Tables and notes may change: the configuration is in the record, the code is here.
+        changes = _git(root, "status", "--porcelain", "--", "benchmark", "methods")
+        return _git(root, "rev-parse", "HEAD"), changes != ""
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
+        return None, None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    # Within a git hook, GIT_DIR and its like point elsewhere.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), *arguments]
+    run = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=20, check=True
+    )
+    return run.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,318 @@
+"""One job: build what a cohort names, train it, write its records. Starting it again resumes it.
+
+    python -m benchmark.job JOB.json
+
+is the same command line for a local process and for a cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import nn
+
+import methods
+from benchmark import environment, models, seeds
+from benchmark.cohort import Learner, train
+from benchmark.config import UserError, check
+from benchmark.data import SOURCES, Source, Split
+from benchmark.data.stream import Stream, TestImages
+from benchmark.plan import Job
+from benchmark.runs import TrainRun
+from benchmark.store import Claim, RunFolder, Store, claim, explain
+from methods.interface import Method
+
+TEST_BATCH = 256
+
+
+class Member:
+    """A learner with the folder and the claim that belong to it."""
+
+    def __init__(self, run: TrainRun, folder: RunFolder, held: Claim) -> None:
+        self.run, self.folder, self.claim = run, folder, held
+        self.started = now()
+        self.learner: Learner
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job whose file is named on the command line."""
+    signal.signal(signal.SIGTERM, interrupted)
+    job = Job.read(Path(arguments[0]))
+    store = Store(Path(job.results))
+    with contextlib.ExitStack() as held:
+        members = list(take(job, store, held))
+        try:
+            train_members(members, job, store)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the runs must say why they failed)
+            record_crash(members, error)
+            print(traceback.format_exc(), file=sys.stderr, flush=True)
+            return 1
+    return 0
+
+
+def interrupted(_signal: int, _frame: object) -> NoReturn:
+    """Turn SIGTERM into what Ctrl-C does: claims are released on the way out."""
+    raise KeyboardInterrupt
+
+
+def take(job: Job, store: Store, held: contextlib.ExitStack) -> Any:  # noqa: ANN401
+    """Claim the job's runs; those that are done or someone else's are left alone."""
+    for run_id in job.runs:
+        folder = store.run(run_id)
+        mine = claim(folder.path)
+        if mine is None:
+            continue
+        held.callback(mine.release)
+        # Looked at only now: it may have been finished just before the claim was free.
+        if folder.state() != "done":
+            held.enter_context(mine.keep_alive())
+            yield Member(TrainRun.parse(folder.read_config()), folder, mine)
+
+
+def train_members(members: list[Member], job: Job, store: Store) -> None:
+    """Train what was claimed, from wherever it stands."""
+    if not members:
+        return
+    first = members[0].run
+    assert all(member.run.stream_key == first.stream_key for member in members)
+    device = torch.device(job.device)
+    be_strict()
+    source = SOURCES[first.dataset.name]
+    data = source.load(Path(job.data))
+    stream, test = streams(first, source, data, device)
+    teacher = load_teacher([member.run for member in members], store, source, device)
+    by_name = {member.run.id: member for member in members}
+    for member in members:
+        member.learner = build(member.run, source, device)
+        resume(member)
+        if member.learner.epoch == member.learner.epochs:
+            finish(member, job, store)  # it died between its last epoch and its record
+
+    def after_epoch(learner: Learner) -> None:
+        settle(by_name[learner.name], job, store)
+
+    train([member.learner for member in members], teacher, stream, test, after_epoch)
+
+
+def be_strict() -> None:
+    """Set the numerics profile: the same bits on the same kind of machine, however often."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def streams(
+    run: TrainRun, source: Source, data: Split, device: torch.device
+) -> tuple[Stream, TestImages]:
+    """Put the images on the device."""
+    config = run.dataset
+    stream = Stream(
+        data.train.first(config.limit),
+        source,
+        seed=seeds.derive("stream", run.seed),
+        batch_size=run.recipe.batch_size,
+        padding=config.padding,
+        flip=config.flip,
+        device=device,
+    )
+    return stream, TestImages(data.test.first(config.limit), source, device, TEST_BATCH)
+
+
+def build(run: TrainRun, source: Source, device: torch.device) -> Learner:
+    """Build a learner under its own seeds."""
+    method_class = methods.get(run.method.name)
+    config, problems = check(method_class.Config, run.method.config)
+    assert not problems
+    shape = [models.shapes(name, source.classes, 3, source.size) for name in networks(run)]
+    student = models.build(run.student, source.classes, run.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.derive("connectors", run.method.name, run.seed))
+        method: Method = method_class(config, shape[0], shape[-1])
+    place(student, device)
+    place(method, device)
+    return Learner(run.id, student, method, run.recipe)
+
+
+def networks(run: TrainRun) -> list[str]:
+    """Name the student's network and, if there is one, the teacher's."""
+    return [run.student] + [run.teacher.student for _ in run.needs if run.teacher]
+
+
+def load_teacher(
+    runs: Sequence[TrainRun], store: Store, source: Source, device: torch.device
+) -> nn.Module | None:
+    """Load the cohort's teacher, its weights checked against its record; frozen, in eval mode."""
+    teachers = {run.teacher.id: run.teacher for run in runs if run.teacher}
+    if not teachers:
+        return None
+    assert len(teachers) == 1
+    [(teacher_id, run)] = teachers.items()
+    folder = store.run(teacher_id)
+    weights = folder.read_weights(folder.read_record()["weights"]["sha256"])
+    network = models.build(run.student, source.classes, run.seed)
+    network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
+    place(network, device)
+    return network.requires_grad_(False).eval()
+
+
+def place(module: nn.Module, device: torch.device) -> None:
+    """Move a module to where and how it computes."""
+    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def resume(member: Member) -> None:
+    """Go on from the run's checkpoint, if it has one."""
+    loaded = member.folder.load_checkpoint()
+    if loaded is None:
+        return
+    if loaded.note is not None:
+        say(f"{member.run.id} {loaded.note}")
+    state = torch.load(io.BytesIO(loaded.payload), map_location="cpu", weights_only=True)
+    member.started = state["started"]
+    member.learner.load_state(state["learner"])
+
+
+def settle(member: Member, job: Job, store: Store) -> None:
+    """After an epoch: checkpoint it, show it, and at the end record it."""
+    learner = member.learner
+    if learner.failure is not None:
+        fields = learner.failure._asdict()
+        member.folder.write_failure(failure_record(member.run.id, **fields))
+        say(f"{member.run.id} FAILED: {learner.failure.message}")
+        member.claim.release()
+        return
+    row = learner.history[-1]
+    losses = " ".join(f"{name} {value:.4g}" for name, value in row["losses"].items())
+    say(
+        f"{member.run.id} epoch {learner.epoch}/{learner.epochs} {row['phase']} {losses} "
+        f"top1 {row['top1']:.2f}"
+    )
+    state = {"started": member.started, "learner": learner.state()}
+    member.folder.save_checkpoint(serialise(state))
+    progress = {
+        "epoch": learner.epoch,
+        "epochs": learner.epochs,
+        "phase": row["phase"],
+        "top1": row["top1"],
+    }
+    if not member.claim.beat(progress):
+        learner.fail("lost", "somebody else has taken this run over")
+        return
+    if learner.epoch == learner.epochs:
+        finish(member, job, store)
+
+
+def finish(member: Member, job: Job, store: Store) -> None:
+    """Write weights, then the record: once it exists, the run is done."""
+    learner, run = member.learner, member.run
+    deployed = learner.method.deployed(learner.student)
+    sha256 = member.folder.save_weights(serialise(deployed.state_dict()))
+    last = learner.history[-1]
+    record = {
+        "schema": 1,
+        "id": run.id,
+        "kind": "train",
+        "config": run.as_json(),
+        "result": {key: last[key] for key in ("top1", "top5", "test_loss", "epoch")},
+        "history": learner.history,
+        "teacher": teacher_summary(run, store),
+        "weights": {"sha256": sha256},
+        "cost": {
+            "seconds": sum(row["seconds"] for row in learner.history),
+            "peak_memory_mb": environment.peak_memory_mb(),
+            "parameters": models.count_parameters(learner.student),
+            "connector_parameters": models.count_parameters(learner.method),
+        },
+        "environment": environment.describe(job.device, torch.get_num_threads()),
+        "started": member.started,
+        "finished": now(),
+    }
+    member.folder.write_record(record)
+    member.folder.clear_failure()
+    member.folder.discard_checkpoints()
+    member.claim.release()
+
+
+def teacher_summary(run: TrainRun, store: Store) -> dict[str, Any] | None:
+    """Say which teacher it was and how good."""
+    if run.teacher is None:
+        return None
+    record = store.run(run.teacher.id).read_record()
+    return {
+        "id": run.teacher.id,
+        "top1": record["result"]["top1"],
+        "sha256": record["weights"]["sha256"],
+    }
+
+
+def record_crash(members: Sequence[Member], error: Exception) -> None:
+    """What stopped the whole job is written down for each run that it stopped."""
+    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        message = explain(error)
+    for member in members:
+        if member.folder.state() != "done":
+            # With the disk full this cannot be written either; the launcher then tells the exit
+            # code.
+            with contextlib.suppress(OSError):
+                failure = failure_record(member.run.id, "error", message, traceback.format_exc())
+                member.folder.write_failure(failure)
+
+
+def failure_record(
+    run_id: str,
+    kind: str,
+    message: str,
+    traceback: str | None,
+    epoch: int | None = None,
+    phase: str | None = None,
+) -> dict[str, Any]:
+    """Lay out a failure.json."""
+    fields = {
+        "kind": kind,
+        "message": message,
+        "traceback": traceback,
+        "epoch": epoch,
+        "phase": phase,
+    }
+    return {"schema": 1, "id": run_id, **fields, "when": now()}
+
+
+def serialise(state: Any) -> bytes:  # noqa: ANN401
+    """Turn tensors and plain data into bytes that `torch.load(weights_only=True)` reads."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def say(line: str) -> None:
+    """Print a line of the job's log."""
+    print(f"{datetime.now():%H:%M:%S} {line}", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

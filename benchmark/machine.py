@@ -1,0 +1,33 @@
+"""A file in `configs/machines/`: where jobs run. No part of it is in a run's identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from benchmark.config import Problem, Strict, check, load
+from benchmark.runs import Positive
+
+
+class Machine(Strict):
+    """Where and how wide to run."""
+
+    launcher: Literal["local", "slurm", "submitit-local"]
+    """submitit-local: submitit's own local executor, to try the Slurm way without a Slurm."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: Positive | Literal["auto"] = "auto"
+    largest: Positive = 8
+    sbatch: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+    @classmethod
+    def read(cls, path: Path) -> Machine:
+        """Read a machine file; all that is wrong with it is one ``UserError``."""
+        document = load(path)
+        machine, problems = check(cls, document.data)
+        if machine is not None and machine.launcher == "slurm" and machine.workers == "auto":
+            problems.append(Problem(("workers",), "a cluster needs a number of jobs"))
+        if machine is None or problems:
+            document.fail(problems)
+        return machine

@@ -1,0 +1,31 @@
+"""Where the expanded grid of a suite is kept, for all who need no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark.files import as_json, write_atomic
+
+
+def path_of(results: Path, name: str, digest: str) -> Path:
+    """One file a suite and content: an edited suite does not lose the grid it had."""
+    return results / "suites" / f"{name}-{digest}.json"
+
+
+def read_manifest(results: Path, name: str, digest: str) -> dict[str, Any] | None:
+    """Return the manifest that a planning left; None where there is none that can be read."""
+    try:
+        manifest: dict[str, Any] = json.loads(path_of(results, name, digest).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return manifest if manifest.get("schema") == 1 else None
+
+
+def write_manifest(results: Path, manifest: Mapping[str, Any]) -> None:
+    """Keep a manifest."""
+    path = path_of(results, manifest["suite"], manifest["digest"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, as_json(manifest))

@@ -1,0 +1,69 @@
+"""Which runs can start, which wait and for what; and how ready runs form cohorts and jobs."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchmark.runs import TrainRun
+from benchmark.store import Store
+
+Status = Literal["done", "running", "ready", "failed", "blocked"]
+"""failed: ready to be tried again; blocked: waits for its teacher."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process is asked to do."""
+
+    runs: list[str]
+    results: str
+    data: str
+    device: str
+    """cpu, cuda or cuda:N."""
+
+    def write(self, path: Path) -> None:
+        """Write it where the job's command line will point."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read what ``write`` wrote."""
+        return cls(**json.loads(path.read_text()))
+
+
+def statuses(runs: Mapping[str, TrainRun], store: Store) -> dict[str, Status]:
+    """Look up where every run stands."""
+    needed = {need.id for run in runs.values() for need in run.needs}
+    states = store.states([*runs, *(needed - runs.keys())])
+    found: dict[str, Status] = {}
+    for run_id, run in runs.items():
+        state = states[run_id]
+        if state in ("done", "running"):
+            found[run_id] = state
+        elif any(states[need.id] != "done" for need in run.needs):
+            found[run_id] = "blocked"
+        else:
+            found[run_id] = "failed" if state == "failed" else "ready"
+    return found
+
+
+def next_cohort(
+    ready: Sequence[TrainRun], waited_for: set[str], workers: int, largest: int
+) -> list[TrainRun]:
+    """Choose what a free worker starts next: runs that share a stream and a teacher.
+
+    First what others wait for. A cohort takes its whole group, for one teacher pass, unless that
+    would leave other workers idle; membership is free, since it changes no number.
+    """
+    groups: dict[tuple[str, str], list[TrainRun]] = defaultdict(list)
+    for run in ready:
+        groups[run.stream_key, run.teacher.id if run.teacher else ""].append(run)
+    group = max(groups.values(), key=lambda g: (any(run.id in waited_for for run in g), len(g)))
+    fair = -(-len(ready) // workers)
+    return group[: min(fair, largest)]

@@ -1,0 +1,180 @@
+"""What the run folders hold, read once and typed: the only door between files and the report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from benchmark.errors import UserError
+
+State = Literal["done", "failed", "missing", "not applicable"]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a run's history: test top-1 in percent after it, and the phase it belongs to."""
+
+    epoch: int
+    phase: str
+    top1: Percent
+
+
+@dataclass(frozen=True)
+class Final:
+    """What a run ends with: test top-1 in percent after the last epoch."""
+
+    top1: Percent
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run, as far as tables and plots need it."""
+
+    schema: Literal[1]
+    id: str
+    result: Final
+    history: tuple[Epoch, ...]
+
+    def best_on_test(self) -> Epoch:
+        """The first epoch of highest test top-1: for papers that report it, not the default."""
+        return max(self.history, key=lambda epoch: epoch.top1)
+
+    def initialising(self) -> int:
+        """How many epochs, counted from the first, lie before the last phase."""
+        return sum(epoch.phase != self.history[-1].phase for epoch in self.history)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run broke off."""
+
+    schema: Literal[1]
+    message: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A teacher-student pair on a data set."""
+
+    dataset: str
+    teacher: str
+    student: str
+    teacher_run: str | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run's place in the grid; without a run, the reason why there cannot be one."""
+
+    column: int
+    method: str
+    seed: int
+    run: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A suite expanded to its grid: everything a report says that no record knows."""
+
+    schema: Literal[1]
+    suite: str
+    title: str
+    digest: str
+    dataset: str
+    dataset_limit: int | None
+    init_epochs: Literal["inside", "extra"]
+    epochs: int
+    methods: tuple[str, ...]
+    columns: tuple[Column, ...]
+    seeds: tuple[int, ...]
+    cells: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run; a teacher's has no seed of the suite's."""
+
+    seed: int | None
+    run: str | None
+    state: State
+    record: Record | None = None
+    failure: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """A manifest with the outcome of every run in it."""
+
+    manifest: Manifest
+    teachers: tuple[Outcome, ...]  # one a column
+    students: Mapping[tuple[int, str], tuple[Outcome, ...]]  # by column and method, in seeds' order
+
+    def any_done(self) -> bool:
+        """Whether there is at least one student's number to show."""
+        return any(o.state == "done" for outcomes in self.students.values() for o in outcomes)
+
+
+def load(manifest: Mapping[str, Any], runs: Path) -> Results:
+    """Read the outcome of every run that `manifest` names from the folders under `runs`.
+
+    A record wins over a failure, for then the run was tried again. Raises UserError, naming what
+    it is, for a manifest, record or failure that is damaged.
+    """
+    try:
+        grid = _MANIFEST.validate_python(manifest)
+    except ValidationError as error:
+        raise UserError(f"the suite's manifest cannot be used: {_first(error)}") from error
+    places = {(cell.column, cell.method, cell.seed): cell for cell in grid.cells}
+    students = {
+        (column, method): tuple(
+            _outcome(seed, places.get((column, method, seed)), runs) for seed in grid.seeds
+        )
+        for column in range(len(grid.columns))
+        for method in grid.methods
+    }
+    teachers = tuple(_run(None, column.teacher_run, runs) for column in grid.columns)
+    return Results(grid, teachers, students)
+
+
+def _outcome(seed: int, place: Place | None, runs: Path) -> Outcome:
+    if place is not None and place.run is None:
+        return Outcome(seed, None, "not applicable", reason=place.reason or "no reason given")
+    return _run(seed, place.run if place else None, runs)
+
+
+def _run(seed: int | None, run: str | None, runs: Path) -> Outcome:
+    if run is None:
+        return Outcome(seed, run, "missing")
+    if record := _read(runs / run / "record.json", _RECORD):
+        return Outcome(seed, run, "done", record=record)
+    if failure := _read(runs / run / "failure.json", _FAILURE):
+        return Outcome(seed, run, "failed", failure=failure.message)
+    return Outcome(seed, run, "missing")
+
+
+def _read(path: Path, kind: TypeAdapter[T]) -> T | None:
+    try:
+        return kind.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        again = "Delete it and run the suite again to make it anew."
+        raise UserError(f"{path}: damaged: {_first(error)}. {again}") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+_MANIFEST = TypeAdapter(Manifest)
+_RECORD = TypeAdapter(Record)
+_FAILURE = TypeAdapter(Failure)

@@ -1,0 +1,102 @@
+"""A run: everything that its numbers depend on, and the id that follows from it.
+
+What changes numbers is in here; workers, device, folders, launcher and the run's company are not.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from benchmark.config import Strict, canonical, digest
+
+PROTOCOL = 1
+"""Version of the train loop, the stream and the evaluation: bump when their numbers change."""
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class DatasetConfig(Strict):
+    """Which images, and how they are augmented."""
+
+    name: str
+    version: int
+    limit: Positive | None
+    """Only the first so many train and so many test images."""
+    padding: Annotated[int, Field(ge=0)]
+    flip: bool
+
+
+class MethodConfig(Strict):
+    """Which method, and all of its parameters, defaults included."""
+
+    name: str
+    version: int
+    config: dict[str, Any]
+
+
+class Recipe(Strict):
+    """How a student is optimised: SGD with step decays, the same for every method of a suite."""
+
+    epochs: Positive
+    batch_size: Positive
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    nesterov: bool = False
+    lr_drops: tuple[Fraction, ...] = (0.625, 0.75, 0.875)
+    """Shares of a phase after which the learning rate falls: 150, 180 and 210 of 240 epochs."""
+    lr_factor: Fraction = 0.1
+    init_epochs: Literal["inside", "extra"] = "extra"
+    """Whether a method's initialising epochs come out of ``epochs`` or on top of them."""
+
+    @model_validator(mode="after")
+    def _drops_are_in_order(self) -> Recipe:
+        if list(self.lr_drops) != sorted(self.lr_drops):
+            raise ValueError("lr_drops must be in increasing order")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class TrainRun(Strict):
+    """One network trained once. A teacher is such a run too, nested in its students' identity."""
+
+    dataset: DatasetConfig
+    student: str
+    method: MethodConfig
+    teacher: TrainRun | None
+    recipe: Recipe
+    seed: Annotated[int, Field(ge=0)]
+    numerics: Literal["strict"] = "strict"
+    """What decides bits: strict is float32, deterministic kernels and, on a CPU, one thread."""
+    protocol: int = PROTOCOL
+
+    @cached_property
+    def id(self) -> str:
+        """Readable stem and ten digits of the canonical form's hash; a folder's name."""
+        stem = f"{self.dataset.name}-{self.student}-{self.method.name}-s{self.seed}"
+        return f"{stem}-{digest(self.as_json())}"
+
+    @property
+    def needs(self) -> tuple[TrainRun, ...]:
+        """What must be done before this run can start."""
+        return () if self.teacher is None else (self.teacher,)
+
+    @cached_property
+    def stream_key(self) -> str:
+        """Runs of equal key see the same batches: they can share a cohort."""
+        parts = [self.dataset, self.recipe.batch_size, self.seed, self.numerics, self.protocol]
+        return canonical([p.model_dump(mode="json") if isinstance(p, Strict) else p for p in parts])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run as plain JSON data; ``TrainRun.parse`` reads it back."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def parse(cls, data: Any) -> TrainRun:  # noqa: ANN401
+        """Read what ``as_json`` wrote; lists become tuples again."""
+        return cls.model_validate(data, strict=False)

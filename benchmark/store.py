@@ -1,0 +1,217 @@
+"""Run folders: what each file in them says, and what their presence says about the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from benchmark.claim import Claim, Holder, claim, read_claim
+from benchmark.errors import UserError
+from benchmark.files import as_json, explain, place_once, write_atomic
+
+__all__ = ["Checkpoint", "Claim", "Damaged", "Holder", "RunFolder", "State", "Store", "claim"]
+__all__ += ["explain", "read_claim", "write_atomic"]
+
+State = Literal["done", "failed", "running", "waiting"]
+SCHEMA = 1
+_SEAL = b"sha256 %s\n"
+_SEAL_LENGTH = len(_SEAL) - len(b"%s") + 64
+
+
+class Damaged(UserError):  # noqa: N818  (it names what a file is)
+    """A file whose content is not what was once written there."""
+
+
+class Checkpoint(NamedTuple):
+    """What a run goes on from."""
+
+    payload: bytes
+    note: str | None
+    """Why this is not the newest one that was written, to be shown; None where it is."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run. Each is written whole; the record comes last and means done."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """What is run, from birth on."""
+        return self.path / "config.json"
+
+    @property
+    def claim(self) -> Path:
+        """Who is at it."""
+        return self.path / "claim.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where to go on from."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The checkpoint before, in case the newest is damaged."""
+        return self.path / "checkpoint.previous.pt"
+
+    @property
+    def weights(self) -> Path:
+        """The trained student."""
+        return self.path / "student.pt"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last attempt came to nothing."""
+        return self.path / "failure.json"
+
+    @property
+    def record(self) -> Path:
+        """What a finished run says."""
+        return self.path / "record.json"
+
+    def state(self, now: float | None = None) -> State:
+        """Tell how the run stands; ``now`` in seconds since 1970."""
+        try:
+            names = {entry.name for entry in os.scandir(self.path)}
+        except FileNotFoundError:
+            return "waiting"
+        if self.record.name in names:
+            return "done"
+        if self.claim.name in names:
+            holder = read_claim(self.path)
+            if holder is not None and holder.alive(time.time() if now is None else now):
+                return "running"
+        return "failed" if self.failure.name in names else "waiting"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Make the folder and say what it is for. What it says already must be the same."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if place_once(self.config, as_json(config)):
+            return
+        if self.read_config() != json.loads(as_json(config)):
+            raise UserError(
+                f"{self.config}: holds another run than its folder's name says; it was edited, or "
+                "written by other code. Move the folder away, then run again."
+            )
+
+    def read_config(self) -> dict[str, Any]:
+        """Return what is run."""
+        return _read_json(self.config)
+
+    def write_record(self, record: Mapping[str, Any]) -> bool:
+        """Declare the run done, once for all: False where somebody else has done so before."""
+        return place_once(self.record, as_json(record))
+
+    def read_record(self) -> dict[str, Any]:
+        """Return the record of a run that is done."""
+        return _read_json(self.record, SCHEMA)
+
+    def write_failure(self, failure: Mapping[str, Any]) -> None:
+        """Say why this attempt came to nothing."""
+        write_atomic(self.failure, as_json(failure))
+
+    def read_failure(self) -> dict[str, Any]:
+        """Return why the last attempt came to nothing."""
+        return _read_json(self.failure, SCHEMA)
+
+    def clear_failure(self) -> None:
+        """Begin another attempt."""
+        self.failure.unlink(missing_ok=True)
+
+    def save_checkpoint(self, payload: bytes) -> None:
+        """Keep where the run has got to, sealed with a checksum; the one before stays beside it."""
+        seal = _SEAL % hashlib.sha256(payload).hexdigest().encode()
+        write_atomic(self.checkpoint, seal, payload, keep=self.previous_checkpoint)
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Return the newest sound checkpoint, None where none was written.
+
+        Raises Damaged where there are some and none is sound.
+        """
+        try:
+            payload = _sealed(self.checkpoint)
+        except Damaged as damage:
+            payload = _sealed(self.previous_checkpoint)
+            if payload is None:
+                raise
+            # Out of the way, lest the next save put it in place of the sound one.
+            self.checkpoint.replace(self.checkpoint.with_suffix(".damaged.pt"))
+            return Checkpoint(payload, f"{damage}; going on from {self.previous_checkpoint.name}")
+        if payload is not None:
+            return Checkpoint(payload, None)
+        payload = _sealed(self.previous_checkpoint)
+        if payload is None:
+            return None
+        return Checkpoint(payload, f"{self.checkpoint}: is missing; going on from the one before")
+
+    def discard_checkpoints(self) -> None:
+        """Free the space of what a finished run needs no more."""
+        for path in self.path.glob("checkpoint*.pt"):
+            path.unlink(missing_ok=True)
+
+    def save_weights(self, payload: bytes) -> str:
+        """Keep the trained student; return the sha256, in hex, that its record is to name."""
+        write_atomic(self.weights, payload)
+        return hashlib.sha256(payload).hexdigest()
+
+    def read_weights(self, sha256: str) -> bytes:
+        """Return the trained student that a record speaks of."""
+        remedy = f"Remove {self.record} to have the run done again."
+        try:
+            payload = self.weights.read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"{self.weights}: is missing, and its run is done. {remedy}") from None
+        if hashlib.sha256(payload).hexdigest() != sha256:
+            raise Damaged(f"{self.weights}: is not what its record speaks of. {remedy}")
+        return payload
+
+
+@dataclass(frozen=True)
+class Store:
+    """All runs under one results folder."""
+
+    root: Path
+
+    def run(self, run_id: str) -> RunFolder:
+        """Return the folder of a run, which need not exist yet."""
+        return RunFolder(self.root / "runs" / run_id)
+
+    def states(self, run_ids: Iterable[str]) -> dict[str, State]:
+        """Tell how each run stands: one listing a folder, so thousands take a moment."""
+        now = time.time()
+        return {run_id: self.run(run_id).state(now) for run_id in run_ids}
+
+
+def _sealed(path: Path) -> bytes | None:
+    """Return what ``save_checkpoint`` put under its seal; None where there is no file."""
+    try:
+        with path.open("rb") as file:
+            seal, payload = file.read(_SEAL_LENGTH), file.read()
+    except FileNotFoundError:
+        return None
+    if seal != _SEAL % hashlib.sha256(payload).hexdigest().encode():
+        raise Damaged(f"{path}: is damaged (its checksum does not fit)")
+    return payload
+
+
+def _read_json(path: Path, schema: int | None = None) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing") from None
+    except ValueError as error:
+        raise Damaged(f"{path}: is damaged ({error}). Remove it, then run again.") from None
+    if not isinstance(data, dict) or schema not in (None, data.get("schema")):
+        raise UserError(
+            f"{path}: is not what this version writes (schema {schema}). Move it away, then run "
+            "again; or use the version that wrote it."
+        )
+    return data

@@ -1,0 +1,286 @@
+"""A suite file and the grid of runs that it expands to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+import methods
+from benchmark import models
+from benchmark.config import Document, Problem, Strict, canonical, check, digest, suggest
+from benchmark.data import SOURCES, Source
+from benchmark.runs import DatasetConfig, MethodConfig, Positive, Recipe, TrainRun
+from methods.interface import Method
+
+Seed = Annotated[int, Field(ge=0)]
+Pair = tuple[str, str]
+ARROW = re.compile(r"(\S+)\s*->\s*(\S+)")
+
+
+class DatasetPart(Strict):
+    """`dataset:` of a suite file; what is left out is the data set's own default."""
+
+    name: str
+    limit: Positive | None = None
+    padding: Annotated[int, Field(ge=0)] | None = None
+    flip: bool | None = None
+
+
+class TeacherPart(Strict):
+    """`teacher:` of a suite file: where the teachers' training differs from the students'."""
+
+    seed: Seed = 0
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
+class SuiteFile(Strict):
+    """A suite file as it is written."""
+
+    title: str
+    dataset: str | DatasetPart
+    pairs: Annotated[tuple[str, ...], Field(min_length=1)]
+    """`teacher -> student`, by network names."""
+    methods: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
+    """By name, with the parameters that differ from the method's defaults."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    recipe: Recipe
+    teacher: TeacherPart = TeacherPart()
+    numerics: Literal["strict"] = "strict"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of the grid: a run, or the reason why there can be none."""
+
+    column: int
+    method: str
+    seed: int
+    run: TrainRun | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One teacher-student pair on one data set."""
+
+    dataset: str
+    student: str
+    teacher: TrainRun
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A suite, expanded."""
+
+    name: str
+    title: str
+    digest: str
+    """Of the suite's data: names the manifest."""
+    file: SuiteFile
+    columns: Sequence[Column]
+    cells: Sequence[Cell]
+
+    def runs(self) -> dict[str, TrainRun]:
+        """Return every run by id, teachers first."""
+        teachers = [column.teacher for column in self.columns if needs_teacher(self.file)]
+        students = [cell.run for cell in self.cells if cell.run is not None]
+        return {run.id: run for run in (*teachers, *students)}
+
+    def manifest(self, code: str) -> dict[str, Any]:
+        """Return the grid as plain data: what reports and `status` read, without torch."""
+        limit = self.file.dataset.limit if isinstance(self.file.dataset, DatasetPart) else None
+        return {
+            "schema": 1,
+            "suite": self.name,
+            "title": self.title,
+            "digest": self.digest,
+            "code": code,
+            "dataset": self.columns[0].dataset,
+            "dataset_limit": limit,
+            "init_epochs": self.file.recipe.init_epochs,
+            "epochs": self.file.recipe.epochs,
+            "methods": list(self.file.methods),
+            "columns": [
+                {
+                    "dataset": column.dataset,
+                    "teacher": column.teacher.student,
+                    "student": column.student,
+                    "teacher_run": column.teacher.id,
+                }
+                for column in self.columns
+            ],
+            "seeds": list(self.file.seeds),
+            "cells": [asdict(cell) | {"run": cell.run and cell.run.id} for cell in self.cells],
+            "runs": {run_id: run.as_json() for run_id, run in self.runs().items()},
+        }
+
+
+def expand(document: Document, name: str) -> Grid:
+    """Make the grid of a suite file; all that is wrong with it is one ``UserError``."""
+    file, problems = check(SuiteFile, document.data)
+    raw = document.data if isinstance(document.data, dict) else {}
+    # Names and parameters are checked even where the form is wrong: all problems at once.
+    problems += [*dataset_problems(raw), *pair_problems(raw), *method_problems(raw)]
+    problems += list(duplicates(raw))
+    if file is not None:
+        merged = {**asdict_recipe(file.recipe), **file.teacher.recipe}
+        teacher_recipe, more = check(Recipe, merged, at=("teacher", "recipe"))
+        problems += more
+    if file is None or teacher_recipe is None or problems:
+        document.fail(problems)
+    columns = list(make_columns(file, teacher_recipe))
+    cells = [cell for i, column in enumerate(columns) for cell in make_cells(file, i, column)]
+    return Grid(name, file.title, digest(document.data), file, columns, cells)
+
+
+def asdict_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe as the plain data that a file would hold."""
+    return recipe.model_dump(mode="json")
+
+
+def needs_teacher(file: SuiteFile) -> bool:
+    """Whether any of a suite's methods has a teacher."""
+    return any(methods.get(name).needs_teacher for name in file.methods)
+
+
+# ---------------------------------------------------------------- what can be wrong
+
+
+def dataset_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find an unknown data set."""
+    part = raw.get("dataset")
+    place: tuple[str, ...] = ("dataset",)
+    if isinstance(part, dict):
+        part, place = part.get("name"), ("dataset", "name")
+    if isinstance(part, str) and part not in SOURCES:
+        yield Problem(place, suggest(part, SOURCES, "data set"))
+
+
+def pair_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find pairs that are malformed or name an unknown network."""
+    pairs = raw.get("pairs")
+    for i, text in enumerate(pairs if isinstance(pairs, list) else []):
+        if not isinstance(text, str):
+            continue
+        match = ARROW.fullmatch(text.strip())
+        if match is None:
+            yield Problem(("pairs", i), f"expected 'teacher -> student', got {text!r}")
+            continue
+        for network in match.groups():
+            if network not in models.NETWORKS:
+                yield Problem(
+                    ("pairs", i), f"'{network}': {suggest(network, models.names(), 'network')}"
+                )
+
+
+def method_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find unknown methods and everything that is wrong with the parameters of known ones."""
+    block = raw.get("methods")
+    for name, parameters in (block if isinstance(block, dict) else {}).items():
+        if name not in methods.names():
+            yield Problem(("methods", name), suggest(name, methods.names(), "method"))
+        elif isinstance(parameters, dict):
+            yield from check(methods.get(name).Config, parameters, at=("methods", name))[1]
+
+
+def duplicates(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find seeds and pairs that are listed twice."""
+    for key in ("seeds", "pairs"):
+        items = raw.get(key)
+        seen: list[Any] = []
+        for i, item in enumerate(items if isinstance(items, list) else []):
+            if item in seen:
+                yield Problem((key, i), f"{item} is in the list already")
+            seen.append(item)
+
+
+# ---------------------------------------------------------------- the expansion
+
+
+def make_columns(file: SuiteFile, teacher_recipe: Recipe) -> Iterator[Column]:
+    """Make a column of every pair, with its teacher's run."""
+    part = file.dataset if isinstance(file.dataset, DatasetPart) else DatasetPart(name=file.dataset)
+    source = SOURCES[part.name]
+    dataset = DatasetConfig(
+        name=source.name,
+        version=source.version,
+        limit=part.limit,
+        padding=source.padding if part.padding is None else part.padding,
+        flip=source.flip if part.flip is None else part.flip,
+    )
+    for teacher, student in map(split_pair, file.pairs):
+        run = TrainRun(
+            dataset=dataset,
+            student=teacher,
+            method=method_config("scratch", {}),
+            teacher=None,
+            recipe=teacher_recipe.model_copy(update={"init_epochs": "inside"}),
+            seed=file.teacher.seed,
+            numerics=file.numerics,
+        )
+        yield Column(source.name, student, run)
+
+
+def make_cells(file: SuiteFile, index: int, column: Column) -> Iterator[Cell]:
+    """Make a column's cells: every method with every seed."""
+    source = SOURCES[column.dataset]
+    for name, parameters in file.methods.items():
+        method = methods.get(name)
+        config = method_config(name, parameters or {})
+        reason = mismatch(method, config, column, source)
+        # A method without initialising epochs is the same run wherever such epochs are counted.
+        recipe = file.recipe
+        if not method.needs_teacher:
+            recipe = recipe.model_copy(update={"init_epochs": "inside"})
+        for seed in file.seeds:
+            run = TrainRun(
+                dataset=column.teacher.dataset,
+                student=column.student,
+                method=config,
+                teacher=column.teacher if method.needs_teacher else None,
+                recipe=recipe,
+                seed=seed,
+                numerics=file.numerics,
+            )
+            yield Cell(index, name, seed, None if reason else run, reason)
+
+
+def split_pair(text: str) -> Pair:
+    """Read 'teacher -> student'."""
+    match = ARROW.fullmatch(text.strip())
+    assert match is not None  # checked before
+    return match.group(1), match.group(2)
+
+
+def method_config(name: str, parameters: dict[str, Any]) -> MethodConfig:
+    """Resolve a method's parameters, defaults included."""
+    method = methods.get(name)
+    config, problems = check(method.Config, parameters)
+    assert config is not None, problems  # checked before
+    # Through JSON, so that tuples and lists are one thing in the id.
+    return MethodConfig(name=name, version=method.version, config=as_data(asdict(config)))
+
+
+def as_data(value: Any) -> Any:  # noqa: ANN401
+    """Turn tuples into lists, all the way down: what JSON would make of the value."""
+    return json.loads(canonical(value))
+
+
+def mismatch(
+    method: type[Method], config: MethodConfig, column: Column, source: Source
+) -> str | None:
+    """Say why a method cannot distil a column's pair; None where it can."""
+    if not method.needs_teacher:
+        return None
+    student, teacher = (
+        models.shapes(name, source.classes, 3, source.size)
+        for name in (column.student, column.teacher.student)
+    )
+    resolved, _ = check(method.Config, config.config)
+    reason: str | None = method.mismatch(resolved, student, teacher)
+    return reason

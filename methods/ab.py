@@ -1,0 +1,95 @@
+"""AB: place the student's activation boundaries where the teacher's are, then distil."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.at import pooled_alike, unequal_stages
+from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
+from methods.kd import kl_divergence
+
+
+class AB(Method):
+    """Initialise by the boundary loss on pre-activations, then KL alone."""
+
+    name = "ab"
+    version = 1
+    paper = (
+        "Heo, Lee, Yun and Choi, Knowledge Transfer via Distillation of Activation Boundaries "
+        "Formed by Hidden Neurons, AAAI 2019"
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        """The values of the authors' CIFAR-10 code, for three stages."""
+
+        margin: float = 1.0
+        scale: float = 3 / 1000
+        """Weight of the last stage; their networks with four stages have 1/1000."""
+        temperature: float = 3.0
+        init_share: float = 0.125
+        """How much of the budget the initialising phase gets: 30 of 240 epochs."""
+
+        def __post_init__(self) -> None:
+            for field in ("margin", "scale", "temperature"):
+                if not getattr(self, field) > 0:
+                    raise ValueError(f"{field} must be positive, not {getattr(self, field)}")
+            if not 0 < self.init_share < 1:
+                raise ValueError(f"init_share must lie between 0 and 1, not {self.init_share}")
+
+    config: Config
+
+    @classmethod
+    def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
+        """Stage pairs with stage."""
+        return unequal_stages(student, teacher)
+
+    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
+        super().__init__(config, student, teacher)
+        self.connectors = nn.ModuleList(
+            connector(s[0], t[0]) for s, t in zip(student.stages, teacher.stages, strict=True)
+        )
+
+    def phases(self, budget: Budget) -> Sequence[Phase]:
+        """Sec. 3: initialise, then distil; neither phase reads the labels."""
+        init, distill = budget.split(self.config.init_share)
+        return [
+            Phase("init", init, self._init, lr="constant"),
+            Phase("distill", distill, self._distill),
+        ]
+
+    def _init(self, student: Features, teacher: Features, batch: Batch) -> Losses:
+        triples = zip(self.connectors, student.preacts, teacher.preacts, strict=True)
+        losses = [
+            boundary_loss(*pooled_alike(connect(s), t), self.config.margin)
+            for connect, s, t in triples
+        ]
+        # 1 for the last stage, 1/2 for the one before it, 1/4 ...
+        weights = [0.5**i for i in reversed(range(len(losses)))]
+        total = torch.stack([w * loss for w, loss in zip(weights, losses, strict=True)]).sum()
+        return {"ab": self.config.scale * total}
+
+    def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
+        return {"kd": kl_divergence(student.logits, teacher.logits, self.config.temperature)}
+
+
+def boundary_loss(student: Tensor, teacher: Tensor, margin: float) -> Tensor:
+    """The alternative loss of sec. 3: pre-activations (B, C, H, W) twice -> scalar.
+
+    A unit that is on in the teacher is pushed above ``margin``, one that is off below ``-margin``;
+    how far on or off the teacher is does not count. Summed over units, mean over the batch.
+    """
+    shortfall = torch.where(teacher > 0, margin - student, margin + student)
+    return F.relu(shortfall).square().sum() / len(student)
+
+
+def connector(student_channels: int, teacher_channels: int) -> nn.Module:
+    """1x1 convolution without bias, then BN (authors' code); nothing where the widths agree."""
+    if student_channels == teacher_channels:
+        return nn.Identity()
+    conv = nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(conv, nn.BatchNorm2d(teacher_channels))

@@ -1,0 +1,136 @@
+"""What a distillation method is. Read this file first.
+
+A method lays out *phases*; each phase is a stretch of training with one loss over what the student
+and the teacher show of themselves (``Features``). The train loop in ``benchmark/cohort.py`` knows
+nothing else of a method. This package imports torch and itself, nothing more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """What one forward pass shows. B is the batch size, K the number of classes."""
+
+    stem: Tensor
+    """(B, C, H, W), after its activation: what enters the first stage."""
+    stages: tuple[Tensor, ...]
+    """(B, C_i, H_i, W_i) each: what a stage returns, after its activation."""
+    preacts: tuple[Tensor, ...]
+    """The tensor that enters that activation, same shapes as ``stages``."""
+    embedding: Tensor
+    """(B, D), pooled; what the classifier reads."""
+    logits: Tensor
+    """(B, K)."""
+
+
+class Shapes(NamedTuple):
+    """The shapes behind a network's ``Features``, without the batch dimension."""
+
+    stem: tuple[int, int, int]
+    stages: tuple[tuple[int, int, int], ...]
+    embedding: int
+    classes: int
+
+    @classmethod
+    def of(cls, features: Features) -> Shapes:
+        """Read the shapes off one forward pass."""
+
+        def map_shape(x: Tensor) -> tuple[int, int, int]:
+            _, channels, height, width = x.shape
+            return channels, height, width
+
+        return cls(
+            stem=map_shape(features.stem),
+            stages=tuple(map_shape(stage) for stage in features.stages),
+            embedding=features.embedding.shape[1],
+            classes=features.logits.shape[1],
+        )
+
+
+class Batch(NamedTuple):
+    """What a loss may know besides the features."""
+
+    labels: Tensor
+    """(B,) int64."""
+    indices: Tensor
+    """(B,) int64, positions of the samples in the train set (for memory banks)."""
+    progress: Tensor
+    """Scalar in [0, 1): how much of the phase is over (for warm-up and annealing)."""
+
+
+Losses = dict[str, Tensor]
+"""Named scalars, already weighted. The loop minimises their sum, the record keeps the names."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with one loss, one fresh optimizer and one learning-rate plan."""
+
+    name: str
+    epochs: int
+    loss: Callable[[Features, Features, Batch], Losses]
+    """(student, teacher, batch) -> losses; the teacher's features carry no gradient."""
+    reads_teacher: bool = True
+    """False: the teacher is not run for this phase, and reading its features is an error."""
+    lr: Literal["scheduled", "constant"] = "scheduled"
+    """The recipe's decays laid over this phase, or its base learning rate throughout."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many epochs a run has, and whether initialising epochs come out of them or on top."""
+
+    epochs: int
+    init_epochs: Literal["inside", "extra"]
+
+    def split(self, share: float) -> tuple[int, int]:
+        """Epochs of (initialising phase, main phase) when the first gets ``share`` of the budget.
+
+        A phase is never shorter than one epoch: else a run cut down for a trial would lose what
+        makes the method what it is. A one-epoch budget is therefore two epochs long.
+        """
+        init = max(1, round(share * self.epochs))
+        if self.init_epochs == "extra":
+            return init, self.epochs
+        return init, max(1, self.epochs - init)
+
+
+class Method(nn.Module, ABC):
+    """One paper. A Module, so that its connectors move, train and checkpoint with it.
+
+    A subclass states ``name``, ``version``, a frozen dataclass ``Config`` with the paper's values
+    as defaults, and ``phases``. Its ``__post_init__`` may raise ``ValueError`` on a value that
+    cannot be.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Bump when the method's numbers change: its runs get new ids."""
+    paper: ClassVar[str]
+    """Authors, title, venue and year."""
+    needs_teacher: ClassVar[bool] = True
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, config: Any, student: Shapes, teacher: Shapes) -> None:  # noqa: ANN401
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    def mismatch(cls, config: Any, student: Shapes, teacher: Shapes) -> str | None:  # noqa: ANN401
+        """Why this pair cannot be distilled by this method; None where it can."""
+        return None
+
+    @abstractmethod
+    def phases(self, budget: Budget) -> Sequence[Phase]:
+        """Lay out the training."""
+
+    def deployed(self, student: nn.Module) -> nn.Module:
+        """Return what is evaluated and saved: the student, unless the method says otherwise."""
+        return student

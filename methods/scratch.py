@@ -1,0 +1,30 @@
+"""Training on the labels alone: how teachers are made, and the line every method must beat."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch.nn import functional as F
+
+from methods.interface import Batch, Budget, Features, Losses, Method, Phase
+
+
+class Scratch(Method):
+    """Cross-entropy with the labels; there is no teacher."""
+
+    name = "scratch"
+    version = 1
+    paper = "no distillation: cross-entropy with the labels"
+    needs_teacher = False
+
+    @dataclass(frozen=True)
+    class Config:
+        """Nothing to choose."""
+
+    def phases(self, budget: Budget) -> Sequence[Phase]:
+        """One phase, all of the budget, that never looks at a teacher."""
+        return [Phase("task", budget.epochs, task_loss, reads_teacher=False)]
+
+
+def task_loss(student: Features, teacher: Features, batch: Batch) -> Losses:
+    """Cross-entropy of the student with the labels, mean over the batch, named ``ce``."""
+    return {"ce": F.cross_entropy(student.logits, batch.labels)}

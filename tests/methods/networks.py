@@ -1,0 +1,54 @@
+"""A small convolutional network and batches for the tests of methods."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.interface import Batch, Features
+
+CLASSES = 5
+
+
+class TinyNet(nn.Module):
+    """A stem and one convolution with BN a stage; every stage after the first halves the map."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(before, after, 3, stride=1 if i == 0 else 2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+            )
+            for i, (before, after) in enumerate(pairwise(widths))
+        )
+        self.classifier = nn.Linear(widths[-1], CLASSES)
+
+    def forward(self, images: Tensor) -> Features:
+        x = stem = F.relu(self.stem(images))
+        stages, preacts = [], []
+        for stage in self.stages:
+            preacts.append(stage(x))
+            x = F.relu(preacts[-1])
+            stages.append(x)
+        embedding = x.mean(dim=(2, 3))
+        logits = self.classifier(embedding)
+        return Features(stem, tuple(stages), tuple(preacts), embedding, logits)
+
+
+def images(size: int = 4, side: int = 8) -> Tensor:
+    """Noise images (size, 3, side, side)."""
+    return torch.randn(size, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+def batch(size: int = 4, progress: float = 0.5) -> Batch:
+    """Labels and positions for that many images."""
+    return Batch(torch.arange(size) % CLASSES, torch.arange(size), torch.tensor(progress))
+
+
+def noise(*shape: int, seed: int = 0, grad: bool = False) -> Tensor:
+    """Normal noise in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_(grad)

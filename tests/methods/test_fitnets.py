@@ -1,0 +1,167 @@
+"""FitNets' losses and regressor against numbers worked out by hand."""
+
+from math import log
+
+import pytest
+import torch
+from torch import Tensor, nn, tensor
+
+from methods.fitnets import FitNets, hint_loss, regressor, soft_cross_entropy
+from methods.interface import Budget, Shapes
+from tests.methods.networks import TinyNet, batch, images, noise
+
+
+def test_the_hint_loss_is_that_of_the_hand():
+    # Two samples, two channels, one row of two positions. Differences: sample 1 is
+    # (1, 0) and (2, 0): 1/2 (1 + 4) = 2.5 at the first position, 0 at the second; sample 2 is 0.
+    # Mean over 2 samples x 2 positions: 2.5 / 4
+    hint = torch.zeros(2, 2, 1, 2)
+    predicted = tensor([[[[1.0, 0.0]], [[2.0, 0.0]]], [[[0.0, 0.0]], [[0.0, 0.0]]]])
+    assert hint_loss(predicted, hint).item() == 0.625
+
+
+def test_the_soft_cross_entropy_is_that_of_the_hand():
+    # tau = 2: p_t = (3/4, 1/4), p_s = (1/4, 3/4): H = 3/4 log 4 + 1/4 log 4/3, without tau^2.
+    # The second sample has p_t = p_s = (1/2, 1/2): H = log 2. Mean of the two.
+    teacher = tensor([[2 * log(3), 0.0], [1.0, 1.0]], dtype=torch.float64)
+    student = tensor([[0.0, 2 * log(3)], [4.0, 4.0]], dtype=torch.float64)
+    expected = (0.75 * log(4) + 0.25 * log(4 / 3) + log(2)) / 2
+    assert soft_cross_entropy(student, teacher, 2.0).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_gradients_agree_with_finite_differences():
+    hint, teacher = noise(2, 3, 2, 2, seed=1), noise(3, 4, seed=1)
+    assert torch.autograd.gradcheck(
+        lambda predicted: hint_loss(predicted, hint), noise(2, 3, 2, 2, grad=True)
+    )
+    assert torch.autograd.gradcheck(
+        lambda student: soft_cross_entropy(student, teacher, 3.0), noise(3, 4, grad=True)
+    )
+
+
+def test_equal_maps_have_no_hint_loss():
+    assert hint_loss(noise(2, 3, 2, 2), noise(2, 3, 2, 2)).item() == 0
+
+
+def test_the_order_of_the_batch_does_not_matter():
+    a, b, order = noise(3, 4, 2, 2), noise(3, 4, 2, 2, seed=1), [2, 0, 1]
+    torch.testing.assert_close(hint_loss(a[order], b[order]), hint_loss(a, b))
+    a, b = noise(3, 4), noise(3, 4, seed=1)
+    shuffled = soft_cross_entropy(a[order], b[order], 3.0)
+    torch.testing.assert_close(shuffled, soft_cross_entropy(a, b, 3.0))
+
+
+def test_huge_logits_give_a_finite_loss_and_gradient():
+    student = tensor([[1000.0, -1000.0, 0.0]], requires_grad=True)
+    loss = soft_cross_entropy(student, tensor([[-1000.0, 1000.0, 0.0]]), 1.0)
+    torch.autograd.backward(loss)
+    assert loss.item() == 2000
+    assert student.grad is not None
+    assert student.grad.tolist() == [[1, -1, 0]]
+
+
+def test_a_map_of_zeros_gives_a_finite_loss_and_gradient():
+    predicted = torch.zeros(1, 2, 1, 1, requires_grad=True)
+    loss = hint_loss(predicted, torch.ones(1, 2, 1, 1))
+    torch.autograd.backward(loss)
+    assert loss.item() == 1
+    assert predicted.grad is not None
+    assert predicted.grad.tolist() == [[[[-1]], [[-1]]]]
+
+
+@pytest.mark.parametrize(
+    ("guided", "hint", "kernel"),
+    [
+        ((4, 8, 8), (6, 8, 8), (1, 1)),
+        ((4, 8, 8), (6, 4, 4), (5, 5)),  # 8 - 5 + 1 = 4
+        ((4, 4, 4), (6, 8, 8), (1, 1)),  # enlarged to 8 first
+        ((4, 8, 3), (4, 6, 5), (3, 1)),
+    ],
+)
+def test_a_regressor_gives_the_hints_shape_and_sign(
+    guided: tuple[int, int, int], hint: tuple[int, int, int], kernel: tuple[int, int]
+):
+    net = regressor(guided, hint).double()
+    out: Tensor = net(noise(2, *guided))
+    assert out.shape == (2, *hint)
+    assert out.min() == 0
+    assert out.max() > 0
+    (conv,) = (module for module in net.modules() if isinstance(module, nn.Conv2d))
+    assert conv.kernel_size == kernel
+    assert conv.padding == (0, 0)
+
+
+def test_there_is_no_regressor_where_the_shapes_agree():
+    assert isinstance(regressor((4, 8, 8), (4, 8, 8)), nn.Identity)
+
+
+def scene(config: FitNets.Config | None = None) -> tuple[FitNets, TinyNet, TinyNet]:
+    student, teacher = TinyNet((4, 4, 6, 8)), TinyNet((8, 8, 12, 16)).eval()
+    shapes = Shapes.of(student(images())), Shapes.of(teacher(images()))
+    return FitNets(config or FitNets.Config(), *shapes), student, teacher
+
+
+def test_the_hint_phase_reaches_up_to_the_guided_stage_and_no_further():
+    method, student, teacher = scene()
+    hint, _ = method.phases(Budget(240, "inside"))
+    assert (hint.name, hint.epochs, hint.lr) == ("hint", 30, "constant")
+    losses = hint.loss(student(images()), teacher(images()), batch())
+    assert list(losses) == ["hint"]
+    torch.autograd.backward(losses["hint"])
+    reached = {name for name, p in student.named_parameters() if p.grad is not None}
+    assert {name.rsplit(".", 2)[0] for name in reached if name.startswith("stages")} == {
+        "stages.0",
+        "stages.1",
+    }
+    assert not any(name.startswith("classifier") for name in reached)
+    assert all(parameter.grad is not None for parameter in method.parameters())
+
+
+def test_the_regressor_rests_while_the_whole_network_is_distilled():
+    method, student, teacher = scene()
+    _, distill = method.phases(Budget(8, "inside"))
+    torch.autograd.backward(
+        tuple(distill.loss(student(images()), teacher(images()), batch()).values())
+    )
+    assert all(parameter.grad is None for parameter in method.parameters())
+    assert all(parameter.grad is not None for parameter in student.parameters())
+
+
+@pytest.mark.parametrize(("progress", "weight"), [(0.0, 4.0), (0.5, 2.5), (1.0, 1.0)])
+def test_lambda_falls_linearly_from_four_to_one(progress: float, weight: float):
+    method, student, teacher = scene()
+    _, distill = method.phases(Budget(8, "inside"))
+    seen, shown = student(images()), teacher(images())
+    losses = distill.loss(seen, shown, batch(progress=progress))
+    expected = weight * soft_cross_entropy(seen.logits, shown.logits, 3.0)
+    torch.testing.assert_close(losses["kd"], expected)
+    ce = nn.functional.cross_entropy(seen.logits, batch().labels)
+    torch.testing.assert_close(losses["ce"], ce)
+
+
+def test_the_middle_stages_are_paired_unless_others_are_named():
+    three, four = TinyNet((4, 4, 6, 8)), TinyNet((4, 4, 6, 8, 8))
+    shapes = Shapes.of(three(images())), Shapes.of(four(images()))
+    method = FitNets(FitNets.Config(), *shapes)
+    assert (method.guided, method.hint) == (1, 2)
+    method, student, teacher = scene(FitNets.Config(guided=0, hint=2))
+    hint, _ = method.phases(Budget(8, "inside"))
+    seen, shown = student(images()), teacher(images())
+    expected = hint_loss(method.regressor(seen.stages[0]), shown.stages[2])
+    torch.testing.assert_close(hint.loss(seen, shown, batch())["hint"], expected)
+
+
+def test_a_stage_that_is_not_there_is_a_mismatch():
+    shapes = Shapes.of(TinyNet((4, 4, 6, 8))(images()))
+    assert FitNets.mismatch(FitNets.Config(guided=2, hint=2), shapes, shapes) is None
+    reason = FitNets.mismatch(FitNets.Config(hint=3), shapes, shapes)
+    assert reason == "no stage 3 in the teacher, which has 3"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("hint", -1), ("temperature", 0.0), ("lambda_end", -1.0), ("init_share", 0.0)],
+)
+def test_a_value_that_cannot_be_is_refused(field: str, value: int):
+    with pytest.raises(ValueError, match=field):
+        FitNets.Config(**{field: value})

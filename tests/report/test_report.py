@@ -1,0 +1,79 @@
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from benchmark.errors import UserError
+from benchmark.report import show, write
+from tests.report.grids import finish, finish_all, manifest
+
+TABLES = ["tables/small.md", "tables/small.tex", "tables/small.csv"]
+PLOTS = [f"plots/small-{name}.{kind}" for name in ("accuracy", "curves") for kind in ("png", "pdf")]
+
+
+def test_tables_and_plots_are_written_and_named(tmp_path):
+    grid = manifest()
+    finish_all(tmp_path / "runs", grid)
+    paths = write(grid, tmp_path / "runs", tmp_path / "results")
+    assert [str(path.relative_to(tmp_path / "results")) for path in paths] == TABLES + PLOTS
+    assert sorted((tmp_path / "results").rglob("*.*")) == sorted(paths)
+    assert all(path.stat().st_size > 500 for path in paths)
+
+
+def test_written_again_every_file_has_the_same_bytes(tmp_path):
+    grid = manifest(["scratch", "ab"], seeds=[0])
+    finish_all(tmp_path, grid)
+    first = {path: path.read_bytes() for path in write(grid, tmp_path, tmp_path)}
+    assert {path: path.read_bytes() for path in write(grid, tmp_path, tmp_path)} == first
+
+
+def test_without_a_student_done_there_are_tables_and_no_empty_pictures(tmp_path):
+    finish(tmp_path, "0-teacher", 97.0, "scratch")
+    paths = write(manifest(), tmp_path, tmp_path / "results")
+    assert [str(path.relative_to(tmp_path / "results")) for path in paths] == TABLES
+    assert paths[0].read_text().count("0/3") == 6
+
+
+def test_a_damaged_record_leaves_the_tables_as_they_were(tmp_path):
+    grid = manifest(["scratch"], seeds=[0])
+    finish_all(tmp_path, grid)
+    before = {path: path.read_bytes() for path in write(grid, tmp_path, tmp_path)}
+    (tmp_path / "0-scratch-s0" / "record.json").write_text('{"schema": 1')
+    with pytest.raises(UserError, match=r"0-scratch-s0.record\.json"):
+        write(grid, tmp_path, tmp_path)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_table_can_be_shown_from_manifest_and_records(tmp_path):
+    console = Console(width=120, record=True, file=io.StringIO())
+    show(manifest(), tmp_path, console)
+    assert console.export_text().count("0/3") == 6
+
+
+def test_the_report_needs_no_torch_and_imports_what_is_slow_only_where_used(tmp_path):
+    grid = manifest(["kd"], seeds=[0])
+    finish_all(tmp_path, grid)
+    (tmp_path / "manifest.json").write_text(json.dumps(grid))
+    program = """
+import io, json, pathlib, sys
+here = pathlib.Path(sys.argv[1])
+slow = {"torch", "matplotlib", "seaborn", "pandas", "rich"}
+loaded = lambda: slow & set(sys.modules)
+from benchmark import report
+assert not loaded(), loaded()
+from rich.console import Console
+grid = json.loads((here / "manifest.json").read_text())
+report.show(grid, here, Console(file=io.StringIO()))
+assert loaded() == {"rich"}, loaded()
+assert len(report.write(grid, here, here)) == 7
+assert loaded() == {"matplotlib", "seaborn", "pandas", "rich"}, loaded()
+"""
+    # No display either, and none is asked for.
+    environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,300 @@
+"""What the markdown, LaTeX, CSV and terminal writers make of the same table."""
+
+import io
+import itertools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from benchmark.report import latex, load, longform, markdown, tabulate, terminal
+from benchmark.report.layout import letter
+from benchmark.report.table import Table
+from tests.report.grids import PAIRS, fail, finish, finish_all, manifest, run_id
+
+HOSTILE = [
+    r"\end{document}\input{/etc/passwd}",
+    "a|b & c_d % e # f $x^2$ {g} ~h",
+    "new\nline\\\\",
+    "[optional]",
+    "*starred*",
+    "<b>&amp;</b> `code` [link](http://x)",
+    "日本 é ñ ß − Δ ± \x07 e\u0301 ?` !` -- --- '' ``",
+    "\\",
+]
+
+
+def small(runs: Path) -> Table:
+    """One pair; rows that are whole, incomplete by a failure, not applicable and not begun."""
+    grid = manifest(["scratch", "kd", "wrn_2|x", "fsp", "ab"], inapplicable={(0, "fsp"): "a & b"})
+    finish(runs, "0-teacher", 97.5, "scratch")
+    for method, top1s in {"scratch": [90, 91, 92], "kd": [92, 93, 94], "wrn_2|x": [90, 91]}.items():
+        for seed, top1 in enumerate(top1s):
+            finish(runs, run_id(0, method, seed), top1)
+    fail(runs, run_id(0, "wrn_2|x", 2), "loss_ce is 100% nan")
+    return tabulate(load(grid, runs))
+
+
+def hostile(runs: Path, pairs: int) -> Table:
+    names = ["scratch", "kd", *HOSTILE]
+    grid = manifest(
+        names,
+        [(HOSTILE[i], HOSTILE[-i - 1]) for i in range(pairs)],
+        inapplicable={(0, name): name for name in HOSTILE[:3]},
+        title=HOSTILE[0],
+        dataset=HOSTILE[1],
+        suite="a_b%c",
+    )
+    finish_all(runs, grid)
+    for seed in range(3):
+        run = run_id(0, HOSTILE[4], seed)
+        (runs / run / "record.json").unlink()
+        fail(runs, run, HOSTILE[seed])
+    return tabulate(load(grid, runs))
+
+
+MARKDOWN = """\
+## A small grid
+
+| method    |   n |        top-1 (%) |   Δ scratch |   Δ kd |
+|:----------|----:|-----------------:|------------:|-------:|
+| *teacher* |   1 |            97.50 |             |        |
+| scratch   |   3 |     91.00 ± 1.00 |             |  −2.00 |
+| kd        |   3 | **93.00 ± 1.00** |       +2.00 |        |
+| wrn_2&#124;x | 2/3 | 90.50 ± 0.71<sup>a</sup> | 0.00 | −2.00 |
+| fsp | | –<sup>b</sup> | | |
+| ab | 0/3 | | | |
+
+Test top-1 (%) on digits, teacher resnet56, student resnet20, after the last of 20 epochs \
+(epochs of initialising phases included). Mean ± sample standard deviation over 3 seeds; \
+bold: the best mean among the complete student rows. Δ: difference to scratch and to kd in \
+percentage points, paired by seed. k/3: only k of 3 seeds are done.
+
+<sup>a</sup> seed 2 failed: loss_ce is 100% nan
+
+<sup>b</sup> not applicable: a &amp; b
+"""
+
+
+def squeezed(text: str) -> list[str]:
+    """The lines of a markdown file less the padding of its table."""
+    return [re.sub(r"(?<=\|) +| +(?=\|)|-{2,}(?=:?\|)", "", line) for line in text.splitlines()]
+
+
+def test_a_small_grid_in_markdown(tmp_path):
+    assert squeezed(markdown.render(small(tmp_path))) == squeezed(MARKDOWN)
+
+
+LATEX = r"""
+\begin{table}[ht]\centering\footnotesize
+\caption{A small grid. CAPTION}
+\label{tab:small}
+\par\vspace{1ex}
+\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%
+\begin{tabular}{@{}lcccc@{}}
+\toprule
+method & n & top-1 (\%) & $\Delta$ scratch & $\Delta$ kd \\
+\midrule
+\textit{teacher} & 1 & 97.50 &  &  \\
+\midrule
+scratch & 3 & 91.00 $\pm$ 1.00 &  & $-$2.00 \\
+kd & 3 & \textbf{93.00 $\pm$ 1.00} & +2.00 &  \\
+wrn\_2\textbar{}x & 2/3 & 90.50 $\pm$ 0.71\textsuperscript{a} & 0.00 & $-$2.00 \\
+fsp &  & \textendash{}\textsuperscript{b} &  &  \\
+ab & 0/3 &  &  &  \\
+\bottomrule
+\end{tabular}}
+\par\vspace{0.5ex}
+\par\parbox{\linewidth}{\scriptsize\raggedright\strut \textsuperscript{a}\,seed 2 failed: loss\_ce is 100\% nan\strut}
+\par\parbox{\linewidth}{\scriptsize\raggedright\strut \textsuperscript{b}\,not applicable: a \& b\strut}
+\end{table}
+"""  # noqa: E501 - as it is written
+
+
+def test_a_small_grid_in_latex(tmp_path):
+    table = small(tmp_path)
+    text = latex.render(table).replace(latex.escape(table.caption), "CAPTION")
+    assert LATEX in text
+
+
+def test_several_pairs_have_their_differences_in_a_second_line(tmp_path):
+    grid = manifest(["scratch", "kd", "at"], PAIRS[4:], seeds=[0])
+    for run, top1 in {"0-scratch-s0": 90, "0-kd-s0": 91, "0-at-s0": 89.5, "1-at-s0": 70}.items():
+        finish(tmp_path, run, top1)
+    assert squeezed(markdown.render(tabulate(load(grid, tmp_path))))[2:11] == squeezed(
+        "| teacher → student | wrn_40_2 → wrn_16_2 | wrn_40_2 → wrn_40_1 |\n"
+        "|:--|--:|--:|\n"
+        "| *teacher* | 0/1 | 0/1 |\n"
+        "| scratch | 90.00 | 0/1 |\n"
+        "| Δ scratch / Δ kd | · / −1.00 | |\n"
+        "| kd | **91.00** | 0/1 |\n"
+        "| Δ scratch / Δ kd | +1.00 / · | |\n"
+        "| at | 89.50 | **70.00** |\n"
+        "| Δ scratch / Δ kd | −0.50 / −1.50 | |"
+    )
+
+
+def test_an_incomplete_cell_says_so_beside_its_number(tmp_path):
+    grid = manifest(["scratch", "at"], PAIRS[:2])
+    finish(tmp_path, "1-at-s0", 90)
+    finish(tmp_path, "1-at-s2", 92)
+    text = markdown.render(tabulate(load(grid, tmp_path)))
+    assert "91.00 ± 1.41 (2/3)" in text
+    assert "0/3" in text
+    assert "**" not in text
+
+
+def test_pairs_on_several_data_sets_name_theirs(tmp_path):
+    grid = manifest(["kd"], PAIRS[:2])
+    grid["columns"][1]["dataset"] = "cifar100"
+    text = markdown.render(tabulate(load(grid, tmp_path)))
+    assert "digits: resnet32x4 → resnet8x4" in text
+    assert "cifar100: resnet56 → resnet20" in text
+
+
+def read_back(text: str) -> list[list[str]]:
+    """The rows of the one table in a markdown file, as a parser reads them; plain text only."""
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
+    rows: list[list[str]] = []
+    for before, token in itertools.pairwise(tokens):
+        if token.type == "tr_open":
+            rows.append([])
+        if before.type in ("th_open", "td_open"):
+            children = token.children or []
+            kinds = {child.type for child in children} - {"em_open", "em_close", "text"}
+            rows[-1].append("".join(child.content for child in children) if not kinds else "?")
+    return rows
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+def test_no_name_breaks_out_of_a_markdown_table(name):
+    table = f"| {markdown.escape(name)} | n |\n|---|---|\n| {markdown.escape(name)} | 3 |\n"
+    flat = " ".join(name.split())
+    assert read_back(table) == [[flat, "n"], [flat, "3"]]
+
+
+def test_hostile_names_come_out_of_a_markdown_table_as_they_are(tmp_path):
+    rows = read_back(markdown.render(hostile(tmp_path, pairs=1)))
+    assert [row[0] for row in rows[4:]] == [" ".join(n.split()) for n in HOSTILE]
+    assert {len(row) for row in rows} == {5}
+
+
+@given(st.text())
+def test_escaped_latex_is_plain_ascii_or_latin_with_balanced_braces(name):
+    shown = latex.escape(name)
+    bare = re.sub(r"\\[a-zA-Z]+(\{\})?|\\[{}$&#%_]|\$-\$|\$\\[a-z]+\$|\{[\[*]?\}", "", shown)
+    assert not re.search(r"[\\{}$&#%_^~\n]", bare), shown
+    assert all(ord(c) < 256 for c in shown)
+
+
+def test_tex_runs_no_characters_together_that_a_name_has_apart():
+    assert latex.escape("--- `` '' ?` !` ,,") == "-{}-{}- `{}` '{}' ?{}` !{}` ,{},"
+
+
+@pytest.fixture
+def pdflatex(tmp_path):
+    """Compile a file in `tmp_path`; returns its log."""
+    found = shutil.which("pdflatex") and shutil.which("kpsewhich")
+    asked = ["kpsewhich", "booktabs.sty"]
+    if not found or subprocess.run(asked, capture_output=True, check=False).returncode:
+        reason = "no pdflatex with booktabs (Debian: texlive-latex-recommended)"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+    def run(name: str) -> str:
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
+        done = subprocess.run(
+            [*command, name], cwd=tmp_path, capture_output=True, check=False, timeout=60
+        )
+        log = done.stdout.decode("latin-1")
+        assert done.returncode == 0, log[-2000:]
+        return log
+
+    return run
+
+
+@pytest.mark.parametrize("pairs", [1, 6])
+def test_latex_compiles_alone_and_fits_one_page(tmp_path, pdflatex, pairs):
+    (tmp_path / "t.tex").write_text(latex.render(hostile(tmp_path, pairs)))
+    log = pdflatex("t.tex")
+    assert "(1 page," in log
+    assert "Overfull" not in log
+    assert "Missing character" not in log
+
+
+def test_a_paper_can_input_the_latex_file(tmp_path, pdflatex):
+    (tmp_path / "t.tex").write_text(latex.render(small(tmp_path)))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass[twocolumn]{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
+        "before \\input{t} \\input{t.tex} \\typeout{STILL HERE}\n\\end{document}\n"
+    )
+    assert "STILL HERE" in pdflatex("paper.tex")
+
+
+def test_every_pair_of_ascii_characters_compiles(tmp_path, pdflatex):
+    ascii_ = [chr(c) for c in range(32, 127)]
+    names = ["".join(first + second for second in ascii_) for first in ascii_]
+    lines = "\n\n".join(latex.escape(name) for name in names)
+    rows = "\\\\\n".join(latex.escape(c) for c in ascii_)
+    (tmp_path / "t.tex").write_text(
+        "\\documentclass{article}\\begin{document}\n"
+        f"{lines}\n\n\\begin{{tabular}}{{l}}{rows}\\end{{tabular}}\\end{{document}}\n"
+    )
+    assert "Missing character" not in pdflatex("t.tex")
+
+
+def test_the_csv_has_every_number_unrounded_and_every_run(tmp_path):
+    frame = pd.read_csv(io.StringIO(longform.render(small(tmp_path))), keep_default_na=False)
+    rows = frame.set_index("method")
+    assert list(frame.method) == ["teacher", "scratch", "kd", "wrn_2|x", "fsp", "ab"]
+    assert list(rows.state) == ["done", "done", "done", "failed", "not applicable", "missing"]
+    assert list(rows.n) == [1, 3, 3, 2, 0, 0]
+    assert list(rows.wanted) == [1, 3, 3, 3, 3, 3]
+    kd, wrn = rows.to_dict("index")["kd"], rows.to_dict("index")["wrn_2|x"]
+    assert [float(kd[key]) for key in ("mean", "std", "delta_scratch")] == [93.0, 1.0, 2.0]
+    assert [kd[key] for key in ("delta_kd", "best", "top1_seed2", "run_seed2")] == [
+        "",
+        True,
+        "94.0",
+        "0-kd-s2",
+    ]
+    assert float(wrn["std"]) == pytest.approx(0.5**0.5, abs=1e-15)
+    assert [wrn[key] for key in ("delta_kd", "delta_kd_n", "top1_seed2")] == ["-2.0", 2, ""]
+    assert wrn["notes"] == "seed 2 failed: loss_ce is 100% nan"
+    assert rows.loc["teacher", "top1_teacher"] == "97.5"
+
+
+def test_hostile_names_come_back_from_the_csv(tmp_path):
+    table = hostile(tmp_path, pairs=6)
+    frame = pd.read_csv(io.StringIO(longform.render(table)), keep_default_na=False)
+    assert len(frame) == 6 * len(table.rows)
+    assert list(frame.method[3:11]) == HOSTILE
+
+
+def test_the_terminal_shows_the_same_table_and_reads_no_markup(tmp_path):
+    console = Console(width=300, record=True, file=io.StringIO())
+    table = small(tmp_path)
+    terminal.show(table, console)
+    text = " ".join(console.export_text().split())
+    assert "A small grid" in text
+    assert "│ kd │ 3 │ 93.00 ± 1.00 │ +2.00 │ │" in text
+    assert "│ wrn_2|x │ 2/3 │ 90.50 ± 0.71 (a) │ 0.00 │ −2.00 │" in text
+    assert "│ fsp │ │ – (b) │ │ │" in text
+    assert table.caption in text
+    assert "(a) seed 2 failed: loss_ce is 100% nan (b) not applicable: a & b" in text
+
+    terminal.show(tabulate(load(manifest(["[red]x[/red]"], title="[b]t"), tmp_path)), console)
+    assert "[red]x[/red]" in (text := console.export_text())
+    assert "[b]t" in text
+
+
+def test_footnotes_never_run_out_of_letters():
+    letters = [letter(i) for i in (0, 25, 26, 51, 52, 701, 702)]
+    assert letters == ["a", "z", "aa", "az", "ba", "zz", "aaa"]

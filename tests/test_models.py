@@ -1,0 +1,96 @@
+"""The networks are the field's, and looking at their features changes nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from benchmark import models
+from methods.interface import Shapes
+
+# The CRD benchmark's, with 100 classes.
+PARAMETERS = {
+    "resnet8": 83_892,
+    "resnet14": 181_108,
+    "resnet20": 278_324,
+    "resnet32": 472_756,
+    "resnet44": 667_188,
+    "resnet56": 861_620,
+    "resnet110": 1_736_564,
+    "resnet8x4": 1_233_540,
+    "resnet32x4": 7_433_860,
+    "wrn_16_1": 180_916,
+    "wrn_16_2": 703_284,
+    "wrn_40_1": 569_780,
+    "wrn_40_2": 2_255_156,
+}
+SMALL = ["resnet8", "resnet8x4", "wrn_16_1", "wrn_16_2"]
+
+
+def test_every_network_is_in_the_list():
+    assert sorted(models.names()) == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameter_counts_are_the_published_ones(name):
+    assert models.count_parameters(models.build(name, 100, seed=0)) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [("resnet20", (16, 16, 32, 64)), ("resnet8x4", (32, 64, 128, 256))]
+    + [("wrn_40_1", (16, 16, 32, 64)), ("wrn_16_2", (16, 32, 64, 128))],
+)
+def test_shapes_are_the_published_ones(name, widths):
+    stem, *stages = [(w, s, s) for w, s in zip(widths, (32, 32, 16, 8), strict=True)]
+    assert models.shapes(name, 100, 3, 32) == Shapes(stem, tuple(stages), widths[-1], 100)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_stage_is_the_relu_of_its_preact_and_the_last_one_is_pooled(name):
+    network = models.build(name, 10, seed=0)
+    features = network(torch.randn(4, 3, 16, 16))
+    for preact, stage in zip(features.preacts, features.stages, strict=True):
+        assert torch.equal(preact.relu(), stage)
+        assert (preact < 0).any()
+    pooled = features.stages[-1].mean(dim=(2, 3))
+    torch.testing.assert_close(features.embedding, pooled)
+    classifier: nn.Module = network.fc  # type: ignore[assignment]
+    assert torch.equal(classifier(features.embedding), features.logits)
+    assert features.stem.min() == 0
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_forward_pass_moves_every_batch_norm_once(name):
+    network = models.build(name, 10, seed=0).train()
+    network(torch.randn(4, 3, 16, 16))
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert [int(m.num_batches_tracked) for m in norms] == [1] * len(norms)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_loss_reaches_every_parameter(name):
+    network = models.build(name, 10, seed=0)
+    network(torch.randn(4, 3, 16, 16)).logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in network.parameters())
+
+
+def test_state_dict_keys_are_those_of_the_published_checkpoints():
+    resnet = models.build("resnet20", 100, seed=0).state_dict()
+    wrn = models.build("wrn_16_2", 100, seed=0).state_dict()
+    assert {"conv1.weight", "layer2.0.downsample.1.running_var", "layer3.2.bn2.bias"} <= set(resnet)
+    assert "layer1.0.downsample.0.weight" not in resnet
+    assert {"block1.layer.0.convShortcut.weight", "block3.layer.1.bn2.weight", "bn1.bias"} <= set(
+        wrn
+    )
+    assert {"fc.weight", "fc.bias"} <= set(resnet) & set(wrn)
+
+
+def test_initial_weights_depend_on_name_and_seed_alone():
+    torch.manual_seed(1)
+    one, other_seed = (models.build("resnet8", 10, seed).state_dict() for seed in (0, 1))
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    again = models.build("resnet8", 10, 0).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one[key], again[key]) for key in one)
+    assert not torch.equal(one["conv1.weight"], other_seed["conv1.weight"])
