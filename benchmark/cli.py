@@ -248,27 +248,31 @@ class Suite:
         """Return the runs of the chosen cells by id, after the teachers that they need."""
         from benchmark.runs import TrainRun
 
-        wanted = [
-            c["run"]
-            for c in self.manifest["cells"]
-            if c["run"] and self._matches(c, parse_only(only))
+        chosen = parse_only(only)
+        cells = [(self.facts(cell), cell["run"]) for cell in self.manifest["cells"]]
+        for key, values in chosen.items():
+            if key not in cells[0][0]:
+                raise UserError(f"--only {key}: {suggest(key, cells[0][0], 'key')}")
+            there = {facts[key] for facts, _ in cells}
+            for value in values:
+                if value not in there:
+                    raise UserError(f"--only {key}={value}: {suggest(value, there, key)}")
+        meant = [
+            run_id
+            for facts, run_id in cells
+            if run_id and all(facts[key] in values for key, values in chosen.items())
         ]
-        if not wanted:
-            raise UserError(f"--only {only}: no cell of {self.name} is meant by this")
-        runs = [TrainRun.parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(wanted)]
+        if not meant:
+            raise UserError(f"--only {only}: no run of {self.name} is meant by this")
+        runs = [TrainRun.parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(meant)]
         needed = [need for run in runs for need in run.needs]
         return {run.id: run for run in (*needed, *runs)}
 
-    def _matches(self, cell: dict[str, Any], only: dict[str, list[str]]) -> bool:
+    def facts(self, cell: dict[str, Any]) -> dict[str, str]:
+        """Return what `--only` can choose a cell by."""
         column = self.manifest["columns"][cell["column"]]
-        facts = {"method": cell["method"], "seed": str(cell["seed"])}
-        facts |= {key: column[key] for key in ("student", "teacher")}
-        for key, values in only.items():
-            if key not in facts:
-                raise UserError(f"--only {key}: {suggest(key, facts, 'key')}")
-            if facts[key] not in values:
-                return False
-        return True
+        names = {key: column[key] for key in ("student", "teacher")}
+        return {"method": cell["method"], "seed": str(cell["seed"]), **names}
 
 
 def parse_only(text: str) -> dict[str, list[str]]:

@@ -114,7 +114,7 @@ class Learner:
             self.student(images), seen, Batch(labels, indices, self.progress[i])
         )
         total = torch.stack(list(losses.values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(total)
         self.optimizer.step()
         self._add(losses, len(labels))
 

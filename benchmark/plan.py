@@ -58,12 +58,14 @@ def next_cohort(
 ) -> list[TrainRun]:
     """Choose what a free worker starts next: runs that share a stream and a teacher.
 
-    First what others wait for. A cohort takes its whole group, for one teacher pass, unless that
-    would leave other workers idle; membership is free, since it changes no number.
+    First what others wait for, without company that would slow it down. A cohort takes its whole
+    group, for one teacher pass, unless that would leave other workers idle; membership is free,
+    since it changes no number.
     """
-    groups: dict[tuple[str, str], list[TrainRun]] = defaultdict(list)
+    groups: dict[tuple[bool, str, str], list[TrainRun]] = defaultdict(list)
     for run in ready:
-        groups[run.stream_key, run.teacher.id if run.teacher else ""].append(run)
-    group = max(groups.values(), key=lambda g: (any(run.id in waited_for for run in g), len(g)))
+        teacher = run.teacher.id if run.teacher else ""
+        groups[run.id in waited_for, run.stream_key, teacher].append(run)
+    _, group = max(groups.items(), key=lambda item: (item[0][0], len(item[1])))
     fair = -(-len(ready) // workers)
     return group[: min(fair, largest)]

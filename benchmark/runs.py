@@ -5,6 +5,7 @@ What changes numbers is in here; workers, device, folders, launcher and the run'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -91,6 +92,15 @@ class TrainRun(Strict):
         """Runs of equal key see the same batches: they can share a cohort."""
         parts = [self.dataset, self.recipe.batch_size, self.seed, self.numerics, self.protocol]
         return canonical([p.model_dump(mode="json") if isinstance(p, Strict) else p for p in parts])
+
+    def model_copy(
+        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
+    ) -> TrainRun:
+        """Copy, without the cached id of the original."""
+        copy = super().model_copy(update=update, deep=deep)
+        for cached in ("id", "stream_key"):
+            copy.__dict__.pop(cached, None)
+        return copy
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as plain JSON data; ``TrainRun.parse`` reads it back."""

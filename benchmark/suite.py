@@ -93,6 +93,7 @@ class Grid:
 
     def manifest(self, code: str) -> dict[str, Any]:
         """Return the grid as plain data: what reports and `status` read, without torch."""
+        recipe = self.file.recipe
         limit = self.file.dataset.limit if isinstance(self.file.dataset, DatasetPart) else None
         return {
             "schema": 1,
@@ -102,15 +103,16 @@ class Grid:
             "code": code,
             "dataset": self.columns[0].dataset,
             "dataset_limit": limit,
-            "init_epochs": self.file.recipe.init_epochs,
-            "epochs": self.file.recipe.epochs,
+            # A phase is one epoch long at least: of a single epoch, none is left for another phase.
+            "init_epochs": recipe.init_epochs if recipe.epochs > 1 else "extra",
+            "epochs": recipe.epochs,
             "methods": list(self.file.methods),
             "columns": [
                 {
                     "dataset": column.dataset,
                     "teacher": column.teacher.student,
                     "student": column.student,
-                    "teacher_run": column.teacher.id,
+                    "teacher_run": column.teacher.id if needs_teacher(self.file) else None,
                 }
                 for column in self.columns
             ],

@@ -37,8 +37,12 @@ def test_parameter_counts_are_the_published_ones(name):
 
 @pytest.mark.parametrize(
     ("name", "widths"),
-    [("resnet20", (16, 16, 32, 64)), ("resnet8x4", (32, 64, 128, 256))]
-    + [("wrn_40_1", (16, 16, 32, 64)), ("wrn_16_2", (16, 32, 64, 128))],
+    [
+        ("resnet20", (16, 16, 32, 64)),
+        ("resnet8x4", (32, 64, 128, 256)),
+        ("wrn_40_1", (16, 16, 32, 64)),
+        ("wrn_16_2", (16, 32, 64, 128)),
+    ],
 )
 def test_shapes_are_the_published_ones(name, widths):
     stem, *stages = [(w, s, s) for w, s in zip(widths, (32, 32, 16, 8), strict=True)]

@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from benchmark.errors import UserError
 
 State = Literal["done", "failed", "missing", "not applicable"]
-Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 T = TypeVar("T")
 
 

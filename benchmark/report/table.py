@@ -79,6 +79,7 @@ def tabulate(results: Results) -> Table:
         dict.fromkeys(note for column in columns for cell in column for note in _says(cell))
     )
     names = ("teacher", *grid.methods)
+    taught = any(column.teacher_run for column in grid.columns)
     rows = tuple(
         Row(
             "student" if line else "teacher",
@@ -86,6 +87,7 @@ def tabulate(results: Results) -> Table:
             tuple(_noted(column[line], notes) for column in columns),
         )
         for line, name in enumerate(names)
+        if line or taught
     )
     caption = _caption(grid, references, all(cell.complete for row in rows for cell in row.cells))
     return Table(grid.suite, grid.title, caption, grid.columns, references, rows, notes)
@@ -170,8 +172,9 @@ def _caption(grid: Manifest, references: tuple[str, ...], complete: bool) -> str
     if len(grid.columns) == 1:
         pair = f", teacher {grid.columns[0].teacher}, student {grid.columns[0].student}"
     initialising = {"inside": "included", "extra": "on top"}[grid.init_epochs]
+    epochs = f"{grid.epochs} epoch{'s' * (grid.epochs != 1)}"
     sentences = [
-        f"Test top-1 (%) on {grid.dataset}{limit}{pair}, after the last of {grid.epochs} epochs",
+        f"Test top-1 (%) on {grid.dataset}{limit}{pair}, after the last of {epochs}",
         f"(epochs of initialising phases {initialising}).",
         f"Mean ± sample standard deviation over {n} seed{'s' * (n != 1)};",
         "bold: the best mean among the complete student rows.",

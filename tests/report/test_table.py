@@ -118,3 +118,10 @@ def test_failures_and_reasons_are_footnotes_said_once(tmp_path):
 )
 def test_the_caption_says_how_to_read_the_numbers(tmp_path, changes, says):
     assert says in tabulate(load(manifest(**changes), tmp_path)).caption
+
+
+def test_a_suite_that_trains_no_teacher_has_no_row_for_one(tmp_path):
+    grid = manifest(methods=["scratch"])
+    grid["columns"][0]["teacher_run"] = None
+    table = made(tmp_path, grid, scratch=[90] * 3)
+    assert [row.name for row in table.rows] == ["scratch"]

@@ -1,0 +1,327 @@
+"""The command as a user meets it: whole processes, real trainings, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SUITE = """
+title: a test
+dataset: {name: digits, limit: 64}
+pairs: [resnet14 -> resnet8]
+methods:
+  scratch:
+  kd:
+  fitnets:
+seeds: [0]
+recipe: {epochs: 3, batch_size: 32, lr: 0.05}
+"""
+TORCHLESS = """
+import sys
+from importlib.machinery import PathFinder
+
+class Torchless(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        hidden = name in ("torch", "torchvision")
+        return None if hidden else PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [Torchless if finder is PathFinder else finder for finder in sys.meta_path]
+from benchmark.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def suite(tmp_path: Path, text: str = SUITE) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(text)
+    return path
+
+
+def command(tmp_path: Path, *arguments: str) -> list[str]:
+    where = ["--results", str(tmp_path / "results")]
+    return [sys.executable, str(ROOT / "run_all.py"), *arguments, *where]
+
+
+def call(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(tmp_path, *arguments), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
+    return {
+        path.parent.name: json.loads(path.read_text())
+        for path in (tmp_path / "results" / "runs").glob("*/record.json")
+    }
+
+
+def numbers(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without what the clock, the company and the machine put in."""
+    history = [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]
+    keep = ("id", "config", "result", "teacher", "weights")
+    return {**{key: record[key] for key in keep}, "history": history}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small suite has been run."""
+    tmp_path = tmp_path_factory.mktemp("finished")
+    done = call(tmp_path, "run", str(suite(tmp_path)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "stdout").write_text(done.stdout)
+    return tmp_path
+
+
+def test_a_run_trains_every_cell_and_leaves_whole_records(finished):
+    made = records(finished)
+    names = sorted(record["config"]["method"]["name"] for record in made.values())
+    assert names == ["fitnets", "kd", "scratch", "scratch"]
+    for run_id, record in made.items():
+        assert record["id"] == run_id
+        assert record["result"]["epoch"] == len(record["history"])
+        assert record["environment"]["threads"] == 1
+        assert {"torch", "commit", "device", "python"} <= record["environment"].keys()
+        assert record["cost"]["parameters"] > 70_000
+        files = {path.name for path in (finished / "results" / "runs" / run_id).iterdir()}
+        assert files == {"config.json", "record.json", "student.pt"}
+
+
+def test_a_students_record_names_its_teachers_weights(finished):
+    made = records(finished)
+    [kd] = [r for r in made.values() if r["config"]["method"]["name"] == "kd"]
+    teacher = made[kd["teacher"]["id"]]
+    assert kd["teacher"]["sha256"] == teacher["weights"]["sha256"]
+    assert kd["teacher"]["top1"] == teacher["result"]["top1"]
+    assert kd["config"]["teacher"] == teacher["config"]
+
+
+def test_initialising_epochs_are_extra_where_the_suite_says_so(finished):
+    [fitnets] = [
+        r for r in records(finished).values() if r["config"]["method"]["name"] == "fitnets"
+    ]
+    assert [row["phase"] for row in fitnets["history"]] == ["hint", *["distill"] * 3]
+
+
+def test_the_output_names_the_table_and_the_files(finished):
+    text = (finished / "stdout").read_text()
+    for kind in ("tables/small.md", "tables/small.tex", "tables/small.csv"):
+        assert kind in text
+        assert (finished / "results" / kind).stat().st_size > 100
+    for kind in ("accuracy.png", "accuracy.pdf", "curves.png", "curves.pdf"):
+        assert (finished / "results" / "plots" / f"small-{kind}").stat().st_size > 5000
+    assert "4/4 runs done" in text or "done  top-1" in text
+
+
+def test_run_again_there_is_nothing_left_to_do(finished):
+    before = {path: path.stat().st_mtime_ns for path in (finished / "results").glob("runs/*/*")}
+    again = call(finished, "run", str(finished / "small.yaml"))
+    assert again.returncode == 0
+    assert "all 4 runs are done, nothing is left to do" in again.stdout
+    after = {path: path.stat().st_mtime_ns for path in (finished / "results").glob("runs/*/*")}
+    assert after == before
+
+
+def test_report_status_and_a_finished_run_need_no_torch(finished):
+    for verb in ("report", "status", "plan", "run"):
+        arguments = command(finished, verb, str(finished / "small.yaml"))[2:]
+        done = subprocess.run(
+            [sys.executable, "-c", TORCHLESS, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_planning_without_torch_says_what_to_do(tmp_path):
+    arguments = command(tmp_path, "report", str(suite(tmp_path)))[2:]
+    done = subprocess.run(
+        [sys.executable, "-c", TORCHLESS, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "planning needs torch, which is not installed here" in done.stderr
+
+
+def test_help_imports_no_torch():
+    code = "import sys\nfrom benchmark.cli import main\ntry:\n main(['--help'])\nfinally:\n"
+    code += " heavy = {'torch', 'pandas', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
+    code += " print('heavy:', sorted(heavy))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "heavy: []" in done.stdout
+    assert "VERB" in done.stdout
+
+
+def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_bits(finished, tmp_path):
+    path = suite(tmp_path)
+    for _ in range(3):
+        process = subprocess.Popen(
+            command(tmp_path, "run", str(path)), stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_for_a_checkpoint(tmp_path, process)
+        # The launcher and its jobs, all at once, as a power cut would.
+        kill_everything(process)
+    assert call(tmp_path, "run", str(path)).returncode == 0
+    made, expected = records(tmp_path), records(finished)
+    assert made.keys() == expected.keys()
+    assert all(numbers(made[run_id]) == numbers(expected[run_id]) for run_id in made)
+
+
+def wait_for_a_checkpoint(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until an epoch that was not there before has been written down."""
+    seen = stamps(tmp_path)
+    until = time.monotonic() + 60
+    while stamps(tmp_path) == seen and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def stamps(tmp_path: Path) -> set[tuple[str, int]]:
+    found = set()
+    for path in (tmp_path / "results").glob("runs/*/checkpoint.pt"):
+        try:
+            found.add((str(path), path.stat().st_mtime_ns))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def kill_everything(process: subprocess.Popen[bytes]) -> None:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in [process.pid, *map(int, children)]:
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_ctrl_c_stops_the_jobs_releases_their_claims_and_says_how_to_go_on(tmp_path):
+    path = suite(tmp_path)
+    process = subprocess.Popen(
+        command(tmp_path, "run", str(path)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    wait_for_a_checkpoint(tmp_path, process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "To go on: python" in error.decode()
+    assert "Traceback" not in error.decode()
+    assert not list((tmp_path / "results").glob("runs/*/claim.json"))
+    assert not list((tmp_path / "results").glob("runs/*/failure.json"))
+
+
+def test_a_method_that_diverges_fails_alone_is_recorded_and_tried_again(tmp_path):
+    # A learning rate that no loss survives; the teacher has one of its own.
+    text = SUITE.replace("lr: 0.05", "lr: 1.0e+30") + "teacher: {recipe: {lr: 0.05, epochs: 1}}"
+    path = suite(tmp_path, text)
+    done = call(tmp_path, "run", str(path), "--only", "method=kd")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    [failure_path] = (tmp_path / "results").glob("runs/*/failure.json")
+    failure = json.loads(failure_path.read_text())
+    assert failure["kind"] == "non-finite"
+    assert "'ce'" in failure["message"]
+    assert failure["message"] in " ".join(done.stdout.split())
+    assert "0/1" in (tmp_path / "results" / "tables" / "small.md").read_text()
+    assert call(tmp_path, "run", str(path), "--only", "method=kd").returncode == 1
+    assert json.loads(failure_path.read_text())["when"] > failure["when"]
+
+
+def test_only_runs_the_chosen_cells_and_the_teacher_they_need(tmp_path):
+    done = call(
+        tmp_path, "run", str(suite(tmp_path)), "--only", "method=kd", "--set", "recipe.epochs=1"
+    )
+    assert done.returncode == 0, done.stderr
+    made = [
+        (r["config"]["student"], r["config"]["method"]["name"]) for r in records(tmp_path).values()
+    ]
+    assert sorted(made) == [("resnet14", "scratch"), ("resnet8", "kd")]
+    # What was changed on the command line does not overwrite the suite's own table.
+    assert [p.name for p in (tmp_path / "results" / "tables").glob("*.md")] == ["small-epochs=1.md"]
+
+
+def test_a_job_that_dies_without_a_word_leaves_its_runs_failed_not_done(tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path, "run", str(suite(tmp_path)), "--only", "method=scratch"),
+        stdout=subprocess.PIPE,
+    )
+    wait_for_a_checkpoint(tmp_path, process)
+    [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert b"the job ended (signal 9)" in out
+    [failure] = (tmp_path / "results").glob("runs/*/failure.json")
+    assert json.loads(failure.read_text())["kind"] == "died"
+    assert not records(tmp_path)
+
+
+def test_a_damaged_teacher_is_told_and_trains_nobody(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished / "results", tmp_path / "results")
+    made = records(tmp_path)
+    [kd] = [r for r in made.values() if r["config"]["method"]["name"] == "kd"]
+    weights = tmp_path / "results" / "runs" / kd["teacher"]["id"] / "student.pt"
+    content = bytearray(weights.read_bytes())
+    content[5000] ^= 1
+    weights.write_bytes(content)
+    (tmp_path / "results" / "runs" / kd["id"] / "record.json").unlink()
+    done = call(tmp_path, "run", str(suite(tmp_path)))
+    assert done.returncode == 1
+    assert "student.pt: is not what its record speaks of" in " ".join(done.stdout.split())
+    assert kd["id"] not in records(tmp_path)
+    assert len(records(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quickstrat"], "no such file. Did you mean 'quickstart.yaml'?"),
+        (["run", "--machine", "lokal"], "no such file. Did you mean 'local.yaml'?"),
+        (["plan", "--set", "methods.kd.temprature=2"], "Did you mean 'temperature'?"),
+        (["plan", "--set", "recipe.epochs=two"], "expected a whole number, got 'two'"),
+        (["plan", "--set", "recipe.epochs"], "expected KEY=VALUE"),
+        (["plan", "--only", "method=kdd"], "no such method. Did you mean 'kd'?"),
+        (["plan", "--only", "metod=kd"], "no such key. Did you mean 'method'?"),
+    ],
+)
+def test_a_users_mistake_is_one_clear_message_and_exit_code_2(tmp_path, arguments, message):
+    done = call(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "results").glob("runs/*"))
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_clear_message(tmp_path):
+    (tmp_path / "results").write_text("a file where a folder should be")
+    done = call(tmp_path, "run", str(suite(tmp_path)))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "results" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_data_set_is_told_before_anything_is_trained(tmp_path):
+    # A damaged file stands for all that can be wrong: a missing one would be downloaded.
+    (tmp_path / "data" / "cifar-100-python").mkdir(parents=True)
+    (tmp_path / "data" / "cifar-100-python" / "train").write_text("not the official file")
+    done = call(tmp_path, "run", "cifar100", "--data-root", str(tmp_path / "data"))
+    assert done.returncode == 2
+    assert "cifar-100-python/train is damaged: its md5 is" in " ".join(done.stderr.split())
+    assert not list((tmp_path / "results").glob("runs/*/record.json"))
