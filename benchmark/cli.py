@@ -7,24 +7,21 @@ finished suite, its status and its report need only the manifest that planning l
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
-import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmark.errors import UserError, suggest
+from benchmark.errors import UserError
 from benchmark.files import explain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmark.planned import Planned
     from benchmark.runs import TrainRun
-    from benchmark.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 DONE, SOME_FAILED, USERS_MISTAKE, INTERRUPTED = 0, 1, 2, 130
@@ -110,9 +107,10 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train what is not done yet, then write the tables and plots."""
     from benchmark.machine import Machine
+    from benchmark.planned import find
 
     machine = Machine.read(find(options.machine, ROOT / "configs" / "machines"))
-    suite = Suite.open(options)
+    suite = open_suite(options)
     chosen = suite.select(options.only)
     open_runs = {k: r for k, r in chosen.items() if suite.store.run(k).state() != "done"}
     console = make_console()
@@ -125,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train(
-    suite: Suite,
+    suite: Planned,
     chosen: dict[str, TrainRun],
     machine: Any,  # noqa: ANN401
     options: argparse.Namespace,
@@ -148,7 +146,7 @@ def plan(options: argparse.Namespace) -> int:
     """Say what is done, what is to do and what cannot be, without doing anything."""
     from benchmark.plan import statuses
 
-    suite, console = Suite.open(options), make_console()
+    suite, console = open_suite(options), make_console()
     chosen = suite.select(options.only)
     found = statuses(chosen, suite.store)
     by_status = {status: [k for k in chosen if found[k] == status] for status in STATUS_WORDS}
@@ -176,7 +174,7 @@ def status(options: argparse.Namespace) -> int:
     from benchmark.plan import statuses
     from benchmark.watch import Watch
 
-    suite, console = Suite.open(options), make_console()
+    suite, console = open_suite(options), make_console()
     runs = suite.select("")
     watch = Watch(suite.manifest, list(runs), suite.store, console)
     watch.print(statuses(runs, suite.store))
@@ -185,7 +183,7 @@ def status(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Write tables and plots from the records there are."""
-    write_report(Suite.open(options, needs_code=False), make_console())
+    write_report(open_suite(options, needs_code=False), make_console())
     return DONE
 
 
@@ -208,98 +206,15 @@ STATUS_WORDS = {
 # ---------------------------------------------------------------- what they share
 
 
-@dataclass(frozen=True)
-class Suite:
-    """A suite's manifest and the runs in it."""
+def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
+    """Find the suite that is asked for, as the command line changes it."""
+    from benchmark.planned import Planned, find
 
-    name: str
-    manifest: dict[str, Any]
-    store: Store
-    results: Path
-
-    @classmethod
-    def open(cls, options: argparse.Namespace, needs_code: bool = True) -> Suite:
-        """Take the manifest of an earlier planning where suite and code are still the same."""
-        from benchmark.config import digest, load
-        from benchmark.environment import source_digest
-        from benchmark.manifest import read_manifest, write_manifest
-        from benchmark.store import Store
-
-        path = find(options.suite, ROOT / "configs")
-        document = load(path).with_overrides(options.changes)
-        name = suite_name(path, options.changes)
-        code = source_digest()
-        manifest = read_manifest(options.results, name, digest(document.data))
-        has_torch = importlib.util.find_spec("torch") is not None
-        if manifest is None or (manifest["code"] != code and (needs_code or has_torch)):
-            if not has_torch:
-                raise UserError(
-                    f"{name} has not been planned into {options.results}, and planning needs "
-                    "torch, which is not installed here. Run `plan` where it is, and copy the "
-                    "results folder."
-                )
-            from benchmark.suite import expand
-
-            manifest = expand(document, name).manifest(code)
-            write_manifest(options.results, manifest)
-        return cls(name, manifest, Store(options.results), options.results)
-
-    def select(self, only: str) -> dict[str, TrainRun]:
-        """Return the runs of the chosen cells by id, after the teachers that they need."""
-        from benchmark.runs import TrainRun
-
-        chosen = parse_only(only)
-        cells = [(self.facts(cell), cell["run"]) for cell in self.manifest["cells"]]
-        for key, values in chosen.items():
-            if key not in cells[0][0]:
-                raise UserError(f"--only {key}: {suggest(key, cells[0][0], 'key')}")
-            there = {facts[key] for facts, _ in cells}
-            for value in values:
-                if value not in there:
-                    raise UserError(f"--only {key}={value}: {suggest(value, there, key)}")
-        meant = [
-            run_id
-            for facts, run_id in cells
-            if run_id and all(facts[key] in values for key, values in chosen.items())
-        ]
-        if not meant:
-            raise UserError(f"--only {only}: no run of {self.name} is meant by this")
-        runs = [TrainRun.parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(meant)]
-        needed = [need for run in runs for need in run.needs]
-        return {run.id: run for run in (*needed, *runs)}
-
-    def facts(self, cell: dict[str, Any]) -> dict[str, str]:
-        """Return what `--only` can choose a cell by."""
-        column = self.manifest["columns"][cell["column"]]
-        names = {key: column[key] for key in ("student", "teacher")}
-        return {"method": cell["method"], "seed": str(cell["seed"]), **names}
+    path = find(options.suite, ROOT / "configs")
+    return Planned.open(path, options.changes, options.results, needs_code)
 
 
-def parse_only(text: str) -> dict[str, list[str]]:
-    """Read method=ab,method=kd,seed=0: values of one key are alternatives, keys must all hold."""
-    only: dict[str, list[str]] = {}
-    for part in filter(None, text.split(",")):
-        key, equals, value = part.partition("=")
-        if not equals or not value:
-            raise UserError(f"--only {text}: expected KEY=VALUE, got '{part}'")
-        only.setdefault(key.strip(), []).append(value.strip())
-    return only
-
-
-def suite_name(path: Path, overrides: Iterable[str]) -> str:
-    """Name a suite: its file's stem and what the command line changed; tables stay apart."""
-    changes = (re.sub(r"[^\w=.-]+", "_", change.rpartition(".")[2]) for change in overrides)
-    return "-".join([path.stem, *changes])[:80]
-
-
-def find(name: str, folder: Path) -> Path:
-    """Find a YAML file given as a path or by its name in a folder."""
-    if name.endswith((".yaml", ".yml")) or os.sep in name:
-        return Path(name)
-    return folder / f"{name}.yaml"
-
-
-def write_report(suite: Suite, console: Console) -> None:
+def write_report(suite: Planned, console: Console) -> None:
     """Print the table, write all files and name them."""
     from benchmark import report
 
@@ -310,7 +225,7 @@ def write_report(suite: Suite, console: Console) -> None:
         console.print(f"wrote {shown}", highlight=False, soft_wrap=True)
 
 
-def tell_failures(suite: Suite, runs: dict[str, TrainRun], console: Console) -> int:
+def tell_failures(suite: Planned, runs: dict[str, TrainRun], console: Console) -> int:
     """Say which runs failed and why; choose the exit code."""
     failures = [
         (run_id, suite.store.run(run_id).read_failure())

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +25,13 @@ from benchmark.optim import learning_rate, sgd
 from benchmark.runs import Recipe
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase
 
+FailureKind = Literal["non-finite", "error"]
+
 
 class Failure(NamedTuple):
     """Why a learner stopped."""
 
-    kind: str
-    """"non-finite" or "error"."""
+    kind: FailureKind
     message: str
     traceback: str | None
     epoch: int
@@ -60,13 +61,14 @@ class Learner:
         self.epoch = 0  # finished ones, through all phases
         self.history: list[dict[str, Any]] = []
         self.failure: Failure | None = None
+        self.abandoned = False  # set from outside: somebody else goes on with this run
         self.optimizer: SGD | None = None
         self.sums: dict[str, Tensor] = {}
 
     @property
     def active(self) -> bool:
         """Whether there is training left to do."""
-        return self.failure is None and self.epoch < self.epochs
+        return self.failure is None and not self.abandoned and self.epoch < self.epochs
 
     @property
     def phase(self) -> Phase:
@@ -146,7 +148,7 @@ class Learner:
         row = {"epoch": self.epoch, "phase": phase.name, "lr": lr, "losses": means}
         self.history.append({**row, **scores._asdict()})
 
-    def fail(self, kind: str, message: str, trace: str | None = None) -> None:
+    def fail(self, kind: FailureKind, message: str, trace: str | None = None) -> None:
         """Stop this learner; its cohort goes on."""
         self.failure = Failure(kind, message, trace, self.epoch + 1, self.phase.name)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import signal
 import sys
 import traceback
@@ -19,20 +18,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from torch import nn
 
-import methods
-from benchmark import environment, models, seeds
+from benchmark import assemble, environment, models
 from benchmark.cohort import Learner, train
-from benchmark.config import UserError, check
-from benchmark.data import SOURCES, Source, Split
-from benchmark.data.stream import Stream, TestImages
+from benchmark.data import SOURCES
+from benchmark.errors import UserError
 from benchmark.plan import Job
 from benchmark.runs import TrainRun
-from benchmark.store import Claim, RunFolder, Store, claim, explain
-from methods.interface import Method
-
-TEST_BATCH = 256
+from benchmark.store import Claim, Damaged, RunFolder, Store, claim, explain
 
 
 class Member:
@@ -47,6 +40,8 @@ class Member:
 def main(arguments: Sequence[str]) -> int:
     """Run the job whose file is named on the command line."""
     signal.signal(signal.SIGTERM, interrupted)
+    # A cluster's warning goes to every process of a job; the one that started us answers it.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     job = Job.read(Path(arguments[0]))
     store = Store(Path(job.results))
     with contextlib.ExitStack() as held:
@@ -86,14 +81,14 @@ def train_members(members: list[Member], job: Job, store: Store) -> None:
     first = members[0].run
     assert all(member.run.stream_key == first.stream_key for member in members)
     device = torch.device(job.device)
-    be_strict()
+    assemble.be_strict()
     source = SOURCES[first.dataset.name]
     data = source.load(Path(job.data))
-    stream, test = streams(first, source, data, device)
-    teacher = load_teacher([member.run for member in members], store, source, device)
+    stream, test = assemble.streams(first, source, data, device)
+    teacher = assemble.teacher([member.run for member in members], store, source, device)
     by_name = {member.run.id: member for member in members}
     for member in members:
-        member.learner = build(member.run, source, device)
+        member.learner = assemble.learner(member.run, source, device)
         resume(member)
         if member.learner.epoch == member.learner.epochs:
             finish(member, job, store)  # it died between its last epoch and its record
@@ -104,81 +99,16 @@ def train_members(members: list[Member], job: Job, store: Store) -> None:
     train([member.learner for member in members], teacher, stream, test, after_epoch)
 
 
-def be_strict() -> None:
-    """Set the numerics profile: the same bits on the same kind of machine, however often."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def streams(
-    run: TrainRun, source: Source, data: Split, device: torch.device
-) -> tuple[Stream, TestImages]:
-    """Put the images on the device."""
-    config = run.dataset
-    stream = Stream(
-        data.train.first(config.limit),
-        source,
-        seed=seeds.derive("stream", run.seed),
-        batch_size=run.recipe.batch_size,
-        padding=config.padding,
-        flip=config.flip,
-        device=device,
-    )
-    return stream, TestImages(data.test.first(config.limit), source, device, TEST_BATCH)
-
-
-def build(run: TrainRun, source: Source, device: torch.device) -> Learner:
-    """Build a learner under its own seeds."""
-    method_class = methods.get(run.method.name)
-    config, problems = check(method_class.Config, run.method.config)
-    assert not problems
-    shape = [models.shapes(name, source.classes, 3, source.size) for name in networks(run)]
-    student = models.build(run.student, source.classes, run.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.derive("connectors", run.method.name, run.seed))
-        method: Method = method_class(config, shape[0], shape[-1])
-    place(student, device)
-    place(method, device)
-    return Learner(run.id, student, method, run.recipe)
-
-
-def networks(run: TrainRun) -> list[str]:
-    """Name the student's network and, if there is one, the teacher's."""
-    return [run.student] + [run.teacher.student for _ in run.needs if run.teacher]
-
-
-def load_teacher(
-    runs: Sequence[TrainRun], store: Store, source: Source, device: torch.device
-) -> nn.Module | None:
-    """Load the cohort's teacher, its weights checked against its record; frozen, in eval mode."""
-    teachers = {run.teacher.id: run.teacher for run in runs if run.teacher}
-    if not teachers:
-        return None
-    assert len(teachers) == 1
-    [(teacher_id, run)] = teachers.items()
-    folder = store.run(teacher_id)
-    weights = folder.read_weights(folder.read_record()["weights"]["sha256"])
-    network = models.build(run.student, source.classes, run.seed)
-    network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
-    place(network, device)
-    return network.requires_grad_(False).eval()
-
-
-def place(module: nn.Module, device: torch.device) -> None:
-    """Move a module to where and how it computes."""
-    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
 # ---------------------------------------------------------------- what is written
 
 
 def resume(member: Member) -> None:
     """Go on from the run's checkpoint, if it has one."""
-    loaded = member.folder.load_checkpoint()
+    try:
+        loaded = member.folder.load_checkpoint()
+    except Damaged as damage:
+        say(f"{damage}; {member.run.id} starts from the beginning")
+        loaded = None
     if loaded is None:
         return
     if loaded.note is not None:
@@ -192,8 +122,7 @@ def settle(member: Member, job: Job, store: Store) -> None:
     """After an epoch: checkpoint it, show it, and at the end record it."""
     learner = member.learner
     if learner.failure is not None:
-        fields = learner.failure._asdict()
-        member.folder.write_failure(failure_record(member.run.id, **fields))
+        member.folder.write_failure(*learner.failure)
         say(f"{member.run.id} FAILED: {learner.failure.message}")
         member.claim.release()
         return
@@ -212,7 +141,8 @@ def settle(member: Member, job: Job, store: Store) -> None:
         "top1": row["top1"],
     }
     if not member.claim.beat(progress):
-        learner.fail("lost", "somebody else has taken this run over")
+        say(f"{member.run.id} was taken over by somebody else")
+        learner.abandoned = True
         return
     if learner.epoch == learner.epochs:
         finish(member, job, store)
@@ -268,30 +198,9 @@ def record_crash(members: Sequence[Member], error: Exception) -> None:
         message = explain(error)
     for member in members:
         if member.folder.state() != "done":
-            # With the disk full this cannot be written either; the launcher then tells the exit
-            # code.
+            # With the disk full this fails too; the launcher then tells the exit code.
             with contextlib.suppress(OSError):
-                failure = failure_record(member.run.id, "error", message, traceback.format_exc())
-                member.folder.write_failure(failure)
-
-
-def failure_record(
-    run_id: str,
-    kind: str,
-    message: str,
-    traceback: str | None,
-    epoch: int | None = None,
-    phase: str | None = None,
-) -> dict[str, Any]:
-    """Lay out a failure.json."""
-    fields = {
-        "kind": kind,
-        "message": message,
-        "traceback": traceback,
-        "epoch": epoch,
-        "phase": phase,
-    }
-    return {"schema": 1, "id": run_id, **fields, "when": now()}
+                member.folder.write_failure("error", message, traceback.format_exc())
 
 
 def serialise(state: Any) -> bytes:  # noqa: ANN401

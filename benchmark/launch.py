@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
@@ -53,7 +53,7 @@ class Process:
             command,
             stdout=self.file,
             stderr=subprocess.STDOUT,
-            env=child_environment(),
+            env=os.environ | additions(),
             start_new_session=True,
         )
 
@@ -96,10 +96,27 @@ class Submitted:
         """A cluster ends its jobs in its own time; their claims go stale if need be."""
 
 
-def child_environment() -> dict[str, str]:
+class Call:
+    """What submitit pickles and calls on a node: the job's command line, and what to do on USR2."""
+
+    def __init__(self, command: list[str]) -> None:
+        self.command = command
+
+    def __call__(self) -> None:
+        """Run the job in the node's own environment, where Slurm says which GPU is whose."""
+        subprocess.run(self.command, env=os.environ | additions(), check=True)
+
+    def checkpoint(self) -> Any:  # noqa: ANN401  (submitit's)
+        """Before a time limit or a preemption: be queued again, to go on from the last epoch."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def additions() -> dict[str, str]:
     """Let a job import this checkout from wherever it starts, and keep libraries to one thread."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class Launcher:
@@ -180,15 +197,14 @@ def default_workers(devices: Sequence[str]) -> int:
 def submit(machine: Machine, command: list[str], folder: Path) -> Submitted:
     """Queue a job through submitit."""
     import submitit
+    from submitit.core.utils import FailedJobError
 
     cluster = "slurm" if machine.launcher == "slurm" else "local"
-    executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=cluster)
     try:
+        executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=cluster)
         executor.update_parameters(name="kd-suite", **machine.sbatch)
-        return Submitted(
-            executor.submit(submitit.helpers.CommandFunction(command, env=child_environment()))
-        )
-    except (RuntimeError, NameError, TypeError, submitit.core.utils.UncompletedJobError) as error:
+        return Submitted(executor.submit(Call(command)))
+    except (RuntimeError, NameError, TypeError, ValueError, FailedJobError) as error:
         raise UserError(f"the job could not be submitted: {error}") from error
 
 
@@ -259,15 +275,5 @@ def blame_silent_runs(job: Started, how: str, store: Store) -> None:
     for run in job.cohort:
         folder = store.run(run.id)
         if folder.state() == "waiting":
-            folder.write_failure(
-                {
-                    "schema": 1,
-                    "id": run.id,
-                    "kind": "died",
-                    "message": f"the job ended ({how}) before the run did; its log is {job.log}",
-                    "traceback": None,
-                    "epoch": None,
-                    "phase": None,
-                    "when": datetime.now(UTC).isoformat(timespec="seconds"),
-                }
-            )
+            message = f"the job ended ({how}) before the run did; its log is {job.log}"
+            folder.write_failure("died", message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ class Machine(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: Positive | Literal["auto"] = "auto"
     largest: Positive = 8
-    sbatch: Annotated[dict[str, Any], Field(default_factory=dict)]
+    sbatch: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Machine:

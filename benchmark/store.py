@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +20,8 @@ __all__ = ["Checkpoint", "Claim", "Damaged", "Holder", "RunFolder", "State", "St
 __all__ += ["explain", "read_claim", "write_atomic"]
 
 State = Literal["done", "failed", "running", "waiting"]
+FailureKind = Literal["non-finite", "error", "died"]
+"""A loss or a weight that is no number; an exception; a process that ended without a word."""
 SCHEMA = 1
 _SEAL = b"sha256 %s\n"
 _SEAL_LENGTH = len(_SEAL) - len(b"%s") + 64
@@ -114,8 +117,18 @@ class RunFolder:
         """Return the record of a run that is done."""
         return _read_json(self.record, SCHEMA)
 
-    def write_failure(self, failure: Mapping[str, Any]) -> None:
-        """Say why this attempt came to nothing."""
+    def write_failure(
+        self,
+        kind: FailureKind,
+        message: str,
+        traceback: str | None = None,
+        epoch: int | None = None,
+        phase: str | None = None,
+    ) -> None:
+        """Say why this attempt came to nothing, and in which epoch (from 1) of which phase."""
+        fields = {"kind": kind, "message": message, "traceback": traceback}
+        place = {"epoch": epoch, "phase": phase, "when": datetime.now(UTC).isoformat()}
+        failure = {"schema": SCHEMA, "id": self.path.name, **fields, **place}
         write_atomic(self.failure, as_json(failure))
 
     def read_failure(self) -> dict[str, Any]:

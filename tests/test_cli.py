@@ -72,16 +72,6 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
     return {**{key: record[key] for key in keep}, "history": history}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the small suite has been run."""
-    tmp_path = tmp_path_factory.mktemp("finished")
-    done = call(tmp_path, "run", str(suite(tmp_path)))
-    assert done.returncode == 0, done.stdout + done.stderr
-    (tmp_path / "stdout").write_text(done.stdout)
-    return tmp_path
-
-
 def test_a_run_trains_every_cell_and_leaves_whole_records(finished):
     made = records(finished)
     names = sorted(record["config"]["method"]["name"] for record in made.values())

@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "files", "document", "config", "seeds", "claim", "store", "environment"},
     {"runs", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
-    {"suite", "plan", "launch", "watch", "job"},
+    {"suite", "assemble", "plan", "planned", "launch", "watch", "job"},
     {"cli"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "report", "plan", "watch"})

@@ -44,7 +44,7 @@ def test_a_claimed_run_is_running_and_a_failed_one_is_failed_not_done(store):
     assert held is not None
     assert statuses(by_id(TEACHER), store) == {TEACHER.id: "running"}
     held.release()
-    store.run(TEACHER.id).write_failure({"schema": 1})
+    store.run(TEACHER.id).write_failure("died", "no more")
     assert statuses(by_id(TEACHER, RUN), store) == {TEACHER.id: "failed", RUN.id: "blocked"}
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from benchmark.files import place_once, sweep
 from benchmark.store import Damaged, RunFolder, Store, claim, explain, write_atomic
 
 RECORD = {"schema": 1, "id": "digits-resnet8-kd-s0-0123456789", "result": {"top1": 97.3}}
-FAILURE = {"schema": 1, "kind": "error", "message": "it broke"}
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def test_a_write_replaces_what_was_there_and_leaves_nothing_else(tmp_path: Path)
 
 WRITER = """
 import sys
+from datetime import datetime
 from pathlib import Path
 from benchmark.store import RunFolder
 folder, n = RunFolder(Path(sys.argv[1])), 0
@@ -151,17 +152,27 @@ def test_the_files_of_a_run_tell_its_state(folder: RunFolder) -> None:
     store = Store(folder.path.parent.parent)
     assert store.run("not-there").state() == "waiting"
     assert folder.state() == "waiting"
-    folder.write_failure(FAILURE)
+    folder.write_failure("error", "it broke", "Traceback ...", epoch=3, phase="init")
     assert folder.state() == "failed"
     held = claim(folder.path)
     assert held is not None
     assert folder.state() == "running"
     held.release()
-    assert folder.read_failure() == FAILURE
+    failure = folder.read_failure()
+    assert datetime.fromisoformat(failure.pop("when")).tzinfo is not None
+    assert failure == {
+        "schema": 1,
+        "id": folder.path.name,
+        "kind": "error",
+        "message": "it broke",
+        "traceback": "Traceback ...",
+        "epoch": 3,
+        "phase": "init",
+    }
     folder.clear_failure()
     folder.clear_failure()
     assert folder.state() == "waiting"
-    folder.write_failure(FAILURE)
+    folder.write_failure("error", "it broke", "Traceback ...", epoch=3, phase="init")
     folder.write_record(RECORD)
     assert store.states(["not-there", folder.path.name]) == {
         "not-there": "waiting",
@@ -191,6 +202,7 @@ def test_a_record_is_written_once(folder: RunFolder) -> None:
 
 RACER = """
 import sys, time
+from datetime import datetime
 from pathlib import Path
 from benchmark.store import RunFolder
 time.sleep(max(0, float(sys.argv[2]) - time.time()))

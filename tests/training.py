@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import methods
-from benchmark import job, models, seeds
+from benchmark import assemble, job, models, seeds
 from benchmark.cohort import Learner, train
 from benchmark.data.digits import DIGITS
 from benchmark.data.stream import Stream, TestImages
@@ -61,8 +61,8 @@ def build(method: str, network: str = STUDENT, recipe: Recipe = RECIPE) -> Learn
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("connectors", method, SEED))
         made = method_class(method_class.Config(), *shapes)
-    job.place(student, CPU)
-    job.place(made, CPU)
+    assemble.place(student, CPU)
+    assemble.place(made, CPU)
     return Learner(method, student, made, recipe)
 
 
@@ -75,7 +75,7 @@ def custom(name: str, phases: Sequence[Phase]) -> Learner:
 
     shapes = models.shapes(STUDENT, 10, 3, DIGITS.size)
     student = models.build(STUDENT, 10, SEED)
-    job.place(student, CPU)
+    assemble.place(student, CPU)
     return Learner(name, student, Custom(None, shapes, shapes), RECIPE)
 
 

@@ -1,0 +1,104 @@
+"""A suite as the command line asks for it: its expanded grid, and which of its runs are meant."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.config import UserError, digest, load, suggest
+from benchmark.environment import source_digest
+from benchmark.manifest import read_manifest, write_manifest
+from benchmark.runs import TrainRun
+from benchmark.store import Store
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A suite's manifest and the runs in it."""
+
+    name: str
+    manifest: dict[str, Any]
+    store: Store
+    results: Path
+
+    @classmethod
+    def open(cls, path: Path, changes: list[str], results: Path, needs_code: bool) -> Planned:
+        """Take the manifest of an earlier planning where suite and code are still the same.
+
+        A report (``needs_code`` false) makes do with what older code has planned, where there is
+        no torch to plan anew.
+        """
+        document = load(path).with_overrides(changes)
+        name = suite_name(path, changes)
+        code = source_digest()
+        manifest = read_manifest(results, name, digest(document.data))
+        has_torch = importlib.util.find_spec("torch") is not None
+        if manifest is None or (manifest["code"] != code and (needs_code or has_torch)):
+            if not has_torch:
+                raise UserError(
+                    f"{name} has not been planned into {results}, and planning needs torch, "
+                    "which is not installed here. Run `plan` where it is, and copy the results "
+                    "folder."
+                )
+            from benchmark.suite import expand
+
+            manifest = expand(document, name).manifest(code)
+            write_manifest(results, manifest)
+        return cls(name, manifest, Store(results), results)
+
+    def select(self, only: str) -> dict[str, TrainRun]:
+        """Return the runs of the chosen cells by id, after the teachers that they need."""
+        chosen = parse_only(only)
+        cells = [(self.facts(cell), cell["run"]) for cell in self.manifest["cells"]]
+        for key, values in chosen.items():
+            if key not in cells[0][0]:
+                raise UserError(f"--only {key}: {suggest(key, cells[0][0], 'key')}")
+            there = {facts[key] for facts, _ in cells}
+            for value in values:
+                if value not in there:
+                    raise UserError(f"--only {key}={value}: {suggest(value, there, key)}")
+        meant = [
+            run_id
+            for facts, run_id in cells
+            if run_id and all(facts[key] in values for key, values in chosen.items())
+        ]
+        if not meant:
+            raise UserError(f"--only {only}: no run of {self.name} is meant by this")
+        runs = [TrainRun.parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(meant)]
+        needed = [need for run in runs for need in run.needs]
+        return {run.id: run for run in (*needed, *runs)}
+
+    def facts(self, cell: dict[str, Any]) -> dict[str, str]:
+        """Return what `--only` can choose a cell by."""
+        column = self.manifest["columns"][cell["column"]]
+        names = {key: column[key] for key in ("student", "teacher")}
+        return {"method": cell["method"], "seed": str(cell["seed"]), **names}
+
+
+def parse_only(text: str) -> dict[str, list[str]]:
+    """Read method=ab,method=kd,seed=0: values of one key are alternatives, keys must all hold."""
+    only: dict[str, list[str]] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not value:
+            raise UserError(f"--only {text}: expected KEY=VALUE, got '{part}'")
+        only.setdefault(key.strip(), []).append(value.strip())
+    return only
+
+
+def suite_name(path: Path, overrides: Iterable[str]) -> str:
+    """Name a suite: its file's stem and what the command line changed; tables stay apart."""
+    changes = (re.sub(r"[^\w=.-]+", "_", change.rpartition(".")[2]) for change in overrides)
+    return "-".join([path.stem, *changes])[:80]
+
+
+def find(name: str, folder: Path) -> Path:
+    """Find a YAML file given as a path or by its name in a folder."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        return Path(name)
+    return folder / f"{name}.yaml"
