@@ -130,14 +130,12 @@ def train(
     console: Console,
 ) -> None:
     """Launch the jobs and watch them."""
-    from benchmark.data import SOURCES
-    from benchmark.launch import Launcher, Paths, run_all
+    from benchmark.launch import Launcher, Paths, prepare, run_all
     from benchmark.watch import Watch
 
-    # Before any job starts: a missing data set is downloaded once, a damaged one is told at once.
-    for name in sorted({run.dataset.name for run in chosen.values()}):
-        SOURCES[name].load(options.data_root)
-    launcher = Launcher(machine, Paths(options.results, options.data_root))
+    paths = Paths(options.results, options.data_root)
+    names = sorted({run.dataset.name for run in chosen.values()})
+    launcher = Launcher(machine, paths, prepare(machine, names, paths.data))
     with Watch(suite.manifest, list(chosen), suite.store, console) as watch:
         run_all(chosen, suite.store, launcher, watch.show)
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
+from benchmark.child import in_a_child
 from benchmark.errors import UserError
 from benchmark.machine import Machine
 from benchmark.plan import Job, Status, next_cohort, statuses
@@ -122,12 +123,9 @@ def additions() -> dict[str, str]:
 class Launcher:
     """Starts jobs on one machine or cluster and says which have ended."""
 
-    def __init__(self, machine: Machine, paths: Paths) -> None:
-        self.machine, self.paths = machine, paths
-        self.devices = devices(machine)
-        self.workers = (
-            default_workers(self.devices) if machine.workers == "auto" else machine.workers
-        )
+    def __init__(self, machine: Machine, paths: Paths, devices: list[str]) -> None:
+        self.machine, self.paths, self.devices = machine, paths, devices
+        self.workers = default_workers(devices) if machine.workers == "auto" else machine.workers
         self.busy: dict[int, Started] = {}
         self.count = 0
 
@@ -177,16 +175,28 @@ class Started(NamedTuple):
     log: Path
 
 
-def devices(machine: Machine) -> list[str]:
-    """The devices that jobs are dealt out to."""
+def prepare(machine: Machine, datasets: Sequence[str], data: Path) -> list[str]:
+    """Check the data sets before any job starts, and return the devices to deal jobs out to.
+
+    A missing data set is downloaded here, once; a damaged one is a ``UserError`` here, at once.
+    """
+    count = in_a_child(look_around, datasets, data)
     if machine.launcher != "local":
         return ["cpu" if machine.device == "cpu" else "cuda"]
-    import torch  # a second that only a run with something to do has to spend
-
-    count = 0 if machine.device == "cpu" else torch.cuda.device_count()
     if machine.device == "cuda" and count == 0:
         raise UserError("the machine file asks for cuda, but this machine has no usable GPU")
-    return [f"cuda:{i}" for i in range(count)] or ["cpu"]
+    return [f"cuda:{i}" for i in range(0 if machine.device == "cpu" else count)] or ["cpu"]
+
+
+def look_around(datasets: Sequence[str], data: Path) -> int:
+    """Load every data set once; count the GPUs."""
+    import torch
+
+    from benchmark.data import SOURCES
+
+    for name in datasets:
+        SOURCES[name].load(data)
+    return torch.cuda.device_count()
 
 
 def default_workers(devices: Sequence[str]) -> int:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.config import UserError, digest, load, suggest
+from benchmark.child import in_a_child
+from benchmark.config import Document, UserError, digest, load, suggest
 from benchmark.environment import source_digest
 from benchmark.manifest import read_manifest, write_manifest
 from benchmark.runs import TrainRun
@@ -45,9 +46,7 @@ class Planned:
                     "which is not installed here. Run `plan` where it is, and copy the results "
                     "folder."
                 )
-            from benchmark.suite import expand
-
-            manifest = expand(document, name).manifest(code)
+            manifest = in_a_child(make_manifest, document, name, code)
             write_manifest(results, manifest)
         return cls(name, manifest, Store(results), results)
 
@@ -78,6 +77,13 @@ class Planned:
         column = self.manifest["columns"][cell["column"]]
         names = {key: column[key] for key in ("student", "teacher")}
         return {"method": cell["method"], "seed": str(cell["seed"]), **names}
+
+
+def make_manifest(document: Document, name: str, code: str) -> dict[str, Any]:
+    """Expand a suite; all that is wrong with it is one ``UserError``."""
+    from benchmark.suite import expand  # and with it torch
+
+    return expand(document, name).manifest(code)
 
 
 def parse_only(text: str) -> dict[str, list[str]]:

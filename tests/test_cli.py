@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -305,6 +306,35 @@ def test_a_results_folder_that_cannot_be_written_is_one_clear_message(tmp_path):
     assert done.stderr.startswith("error: ")
     assert "results" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for a few checkpoints."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(finished, tmp_path, tiny_disk):
+    (tiny_disk / "ballast").write_bytes(bytes(200_000))
+    arguments = ("run", str(suite(tmp_path)), "--only", "method=scratch", "--results")
+    full = [sys.executable, str(ROOT / "run_all.py"), *arguments, str(tiny_disk / "results")]
+    done = subprocess.run(full, capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2)
+    assert "no room left to write" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not records(tiny_disk)
+    (tiny_disk / "ballast").unlink()
+    mount = ["mount", "-o", "remount,size=20m", str(tiny_disk)]
+    subprocess.run(mount, check=True)
+    assert subprocess.run(full, capture_output=True, check=False).returncode == 0
+    [(run_id, record)] = records(tiny_disk).items()
+    assert numbers(record) == numbers(records(finished)[run_id])
 
 
 def test_a_missing_data_set_is_told_before_anything_is_trained(tmp_path):

@@ -6,17 +6,14 @@ import re
 import shlex
 import sys
 import tomllib
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 import methods
 from benchmark import cli
-from benchmark.document import load
 from benchmark.machine import Machine
-from benchmark.store import Store
-from benchmark.suite import expand
+from benchmark.planned import Planned, find
 from tests import training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,18 +80,13 @@ def test_every_command_can_be_given_as_it_stands(command: str, tmp_path: Path):
             cli.parse(words)
         return
     options = cli.parse(words)
-    check_machine(options)
-    path = ROOT / cli.find(options.suite, ROOT / "configs")
+    machine = getattr(options, "machine", "local")
+    if not is_placeholder(machine):
+        assert Machine.read(ROOT / find(machine, ROOT / "configs" / "machines"))
     if not is_placeholder(options.suite):
-        grid = expand(load(path).with_overrides(options.changes), path.stem)
-        suite = cli.Suite(path.stem, grid.manifest("0"), Store(tmp_path), tmp_path)
+        path = ROOT / find(options.suite, ROOT / "configs")
+        suite = Planned.open(path, options.changes, tmp_path, needs_code=True)
         assert suite.select(getattr(options, "only", ""))
-
-
-def check_machine(options: Namespace) -> None:
-    name = getattr(options, "machine", "local")
-    if not is_placeholder(name):
-        assert Machine.read(ROOT / cli.find(name, ROOT / "configs" / "machines"))
 
 
 def test_the_readme_sets_up_in_the_two_lines_that_are_promised():

@@ -1,15 +1,18 @@
 """Where a job runs changes nothing, and a machine file that is wrong says so."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmark.config import UserError
-from benchmark.launch import Launcher, Paths
+from benchmark.launch import Launcher, Paths, prepare
 from benchmark.machine import Machine
-from tests.test_cli import call, numbers, records, suite
+from tests.test_cli import call, command, numbers, records, suite
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,9 +34,13 @@ def test_through_submitit_the_records_are_the_same_to_the_bit(finished, tmp_path
 
 
 def test_without_a_slurm_the_slurm_machine_is_one_clear_message(tmp_path):
-    if subprocess.run(["which", "srun"], capture_output=True, check=False).returncode == 0:
-        pytest.skip("there is a Slurm here")
-    done = call(tmp_path, "run", str(suite(tmp_path)), "--machine", "slurm")
+    done = subprocess.run(
+        command(tmp_path, "run", str(suite(tmp_path)), "--machine", "slurm"),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": str(tmp_path)},  # wherever srun may be, it is not found
+        check=False,
+    )
     assert done.returncode == 2
     assert "error: the job could not be submitted" in done.stderr
     assert "Traceback" not in done.stderr
@@ -61,15 +68,36 @@ def test_every_machine_of_the_repository_can_be_read(path):
 
 
 def test_jobs_are_dealt_out_over_the_devices(tmp_path):
-    launcher = Launcher(
-        Machine(launcher="local", device="cpu", workers=3), Paths(tmp_path, tmp_path)
-    )
-    assert launcher.devices == ["cpu"]
-    launcher.devices = ["cuda:0", "cuda:1"]  # what a machine with two GPUs would say
+    machine = Machine(launcher="local", workers=3)
+    launcher = Launcher(machine, Paths(tmp_path, tmp_path), ["cuda:0", "cuda:1"])
     for place in launcher.free():
         launcher.start(place, [])
     launcher.stop()
-    devices = [
-        json.loads(p.read_text())["device"] for p in sorted((tmp_path / "jobs").glob("*.json"))
+    jobs = sorted((tmp_path / "jobs").glob("*.json"))
+    assert [json.loads(path.read_text())["device"] for path in jobs] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
     ]
-    assert devices == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_workers_are_one_a_gpu_or_one_a_core(tmp_path):
+    auto, paths = Machine(launcher="local"), Paths(tmp_path, tmp_path)
+    assert Launcher(auto, paths, ["cuda:0", "cuda:1"]).workers == 2
+    assert Launcher(auto, paths, ["cpu"]).workers == len(os.sched_getaffinity(0))
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_told(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match="asks for cuda, but this machine has no usable GPU"):
+        prepare(Machine(launcher="local", device="cuda"), ["digits"], tmp_path)
+    assert prepare(Machine(launcher="local"), ["digits"], tmp_path) == ["cpu"]
+
+
+def test_the_launcher_itself_never_loads_torch(tmp_path):
+    code = "import sys\nfrom benchmark.cli import main\nmain(sys.argv[1:])\n"
+    code += "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
+    arguments = command(tmp_path, "run", str(suite(tmp_path)), "--only", "method=scratch")[2:]
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, check=True)
+    assert len(records(tmp_path)) == 1

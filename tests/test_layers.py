@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
-    {"errors", "files", "document", "config", "seeds", "claim", "store", "environment"},
+    {"errors", "child", "files", "document", "config", "seeds", "claim", "store", "environment"},
     {"runs", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
     {"suite", "assemble", "plan", "planned", "launch", "watch", "job"},
