@@ -194,10 +194,18 @@ def stamps(tmp_path: Path) -> set[tuple[str, int]]:
 
 
 def kill_everything(process: subprocess.Popen[bytes]) -> None:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in [process.pid, *map(int, children)]:
+    for pid in [process.pid, *children(process)]:
         os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def children(process: subprocess.Popen[bytes]) -> list[int]:
+    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def is_job(pid: int) -> bool:
+    return b"benchmark.job" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_ctrl_c_stops_the_jobs_releases_their_claims_and_says_how_to_go_on(tmp_path):
@@ -251,8 +259,8 @@ def test_a_job_that_dies_without_a_word_leaves_its_runs_failed_not_done(tmp_path
         stdout=subprocess.PIPE,
     )
     wait_for_a_checkpoint(tmp_path, process)
-    [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(child), signal.SIGKILL)
+    [job] = filter(is_job, children(process))
+    os.kill(job, signal.SIGKILL)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert b"the job ended (signal 9)" in out
