@@ -1,5 +1,6 @@
 """Calling a function in a process of its own."""
 
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,6 +15,8 @@ def in_a_child(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
 
     A launcher lives as long as its jobs, and torch would cost it half a gigabyte all that time.
     """
-    # Not a fork: the parent may have threads.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    # Not a fork: the parent may have threads. On Ctrl-C the child ends and says nothing.
+    on_interrupt = (signal.SIGINT, signal.SIG_DFL)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=signal.signal, initargs=on_interrupt) as pool:
         return pool.submit(function, *args, **named).result()

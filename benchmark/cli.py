@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,6 +134,8 @@ def train(
     from benchmark.launch import Launcher, Paths, prepare, run_all
     from benchmark.watch import Watch
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: jobs must not be orphaned
     paths = Paths(options.results, options.data_root)
     names = sorted({run.dataset.name for run in chosen.values()})
     launcher = Launcher(machine, paths, prepare(machine, names, paths.data))

@@ -35,6 +35,8 @@ class Paths(NamedTuple):
 class Handle(Protocol):
     """A job that was started."""
 
+    log: Path
+
     def ended(self) -> str | None:
         """Say how it ended; None while it runs."""
 
@@ -49,6 +51,7 @@ class Process:
     """A job as a process of this machine, in a session of its own: Ctrl-C reaches it through us."""
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
+        self.log = log
         self.file: IO[bytes] = log.open("ab")
         self.process = subprocess.Popen(
             command,
@@ -84,6 +87,7 @@ class Submitted:
 
     def __init__(self, job: Any) -> None:  # noqa: ANN401  (submitit has no types that mypy can read here)
         self.job = job
+        self.log = Path(job.paths.stdout)
 
     def ended(self) -> str | None:
         """Return the cluster's word for how."""
@@ -145,13 +149,12 @@ class Launcher:
             device=self.devices[place % len(self.devices)],
         ).write(path)
         command = [sys.executable, "-m", "benchmark.job", str(path)]
-        log = path.with_suffix(".log")
         handle = (
-            Process(command, log)
+            Process(command, path.with_suffix(".log"))
             if self.machine.launcher == "local"
-            else submit(self.machine, command, log.parent)
+            else submit(self.machine, command, path.parent)
         )
-        self.busy[place] = Started(handle, list(cohort), log)
+        self.busy[place] = Started(handle, list(cohort))
 
     def reap(self) -> list[tuple[Started, str]]:
         """Free the places of jobs that have ended; return those jobs and how they ended."""
@@ -172,7 +175,6 @@ class Started(NamedTuple):
 
     handle: Handle
     cohort: list[TrainRun]
-    log: Path
 
 
 def prepare(machine: Machine, datasets: Sequence[str], data: Path) -> list[str]:
@@ -285,5 +287,5 @@ def blame_silent_runs(job: Started, how: str, store: Store) -> None:
     for run in job.cohort:
         folder = store.run(run.id)
         if folder.state() == "waiting":
-            message = f"the job ended ({how}) before the run did; its log is {job.log}"
+            message = f"the job ended ({how}) before the run did; its log is {job.handle.log}"
             folder.write_failure("died", message)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.test_cli import call, suite
 
@@ -15,3 +16,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / "stdout").write_text(done.stdout)
     return tmp_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As jobs compute: bits depend on the number of threads, and cores are often shared."""
+    torch.set_num_threads(1)

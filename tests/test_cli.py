@@ -208,13 +208,14 @@ def is_job(pid: int) -> bool:
     return b"benchmark.job" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_ctrl_c_stops_the_jobs_releases_their_claims_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_the_jobs_releases_their_claims_and_says_how_to_go_on(tmp_path, number):
     path = suite(tmp_path)
     process = subprocess.Popen(
         command(tmp_path, "run", str(path)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
     wait_for_a_checkpoint(tmp_path, process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "To go on: python" in error.decode()

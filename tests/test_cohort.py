@@ -10,18 +10,9 @@ from methods.interface import Batch, Features, Losses, Phase
 from tests import training
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def alone():
     """Every method's learner, trained without company."""
-    torch.set_num_threads(1)
     learners = {name: training.build(name) for name in methods.names()}
     for learner in learners.values():
         training.run(learner)
