@@ -106,6 +106,7 @@ class Grid:
             # A phase is one epoch long at least: of a single epoch, none is left for another phase.
             "init_epochs": recipe.init_epochs if recipe.epochs > 1 else "extra",
             "epochs": recipe.epochs,
+            "departures": list(departures(self.file, self.columns[0].teacher.recipe)),
             "methods": list(self.file.methods),
             "columns": [
                 {
@@ -143,6 +144,24 @@ def expand(document: Document, name: str) -> Grid:
 def asdict_recipe(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe as the plain data that a file would hold."""
     return recipe.model_dump(mode="json")
+
+
+def departures(file: SuiteFile, teacher: Recipe) -> Iterator[str]:
+    """Yield what is not as a reader would take it to be: `at beta = 250`, `teacher epochs = 40`."""
+    for name, parameters in file.methods.items():
+        default = method_config(name, {}).config
+        for key, value in method_config(name, parameters or {}).config.items():
+            if value != default[key]:
+                yield f"{name} {key} = {shown(value)}"
+    students = asdict_recipe(file.recipe)
+    for key, value in asdict_recipe(teacher).items():
+        if value != students[key] and key != "init_epochs":
+            yield f"teacher {key} = {shown(value)}"
+
+
+def shown(value: Any) -> str:  # noqa: ANN401
+    """Write a parameter's value as a suite file would."""
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
 
 def needs_teacher(file: SuiteFile) -> bool:

@@ -280,7 +280,7 @@ def test_a_models_validator_is_a_problem_like_others() -> None:
 def test_of_a_union_only_the_likely_branch_is_spoken_of() -> None:
     def about(dataset: Any) -> list[Problem]:
         data = {"title": "", "methods": {}, "recipe": {"epochs": 1}, "dataset": dataset}
-        return check(Suite, data)[1]
+        return sorted(check(Suite, data)[1])  # pydantic releases differ in the order
 
     assert about({"nme": "digits"}) == [
         Problem(("dataset", "name"), "missing"),

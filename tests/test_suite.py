@@ -167,3 +167,14 @@ def test_a_single_epoch_cannot_hold_an_initialising_one_and_the_caption_will_say
     for epochs, said in (("1", "extra"), ("2", "inside")):
         changes = ("recipe.init_epochs=inside", f"recipe.epochs={epochs}")
         assert grid(tmp_path, SUITE, *changes).manifest("code")["init_epochs"] == said
+
+
+def test_what_departs_from_a_default_is_in_the_manifest_for_the_caption(tmp_path):
+    text = SUITE + "teacher: {recipe: {epochs: 9, lr: 0.05}}"
+    changes = ("methods.kd.alpha=0.9", "methods.fsp={weight: 0.01}")
+    assert grid(tmp_path, text, *changes).manifest("code")["departures"] == [
+        "kd temperature = 2",
+        "fsp weight = 0.01",
+        "teacher epochs = 9",
+        "teacher lr = 0.05",
+    ]

@@ -94,6 +94,7 @@ class Manifest:
     columns: tuple[Column, ...]
     seeds: tuple[int, ...]
     cells: tuple[Place, ...]
+    departures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,8 @@ def _caption(grid: Manifest, references: tuple[str, ...], complete: bool) -> str
     if references:
         to = " and to ".join(references)
         sentences.append(f"Δ: difference to {to} in percentage points, paired by seed.")
+    if grid.departures:
+        sentences.append(f"Not at the default: {'; '.join(grid.departures)}.")
     if not complete:
         sentences.append(f"k/{n}: only k of {n} seeds are done.")
     return " ".join(sentences)
