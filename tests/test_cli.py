@@ -208,6 +208,23 @@ def is_job(pid: int) -> bool:
     return b"benchmark.job" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def test_a_run_whose_checkpoints_are_damaged_starts_again_and_ends_with_the_same_bits(
+    finished, tmp_path
+):
+    arguments = command(tmp_path, "run", str(suite(tmp_path)), "--only", "method=scratch")
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    wait_for_a_checkpoint(tmp_path, process)
+    kill_everything(process)
+    for path in (tmp_path / "results").glob("runs/*/checkpoint*.pt"):
+        path.write_bytes(path.read_bytes()[:-7])
+    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
+    [(run_id, record)] = records(tmp_path).items()
+    assert numbers(record) == numbers(records(finished)[run_id])
+    logs = "".join(path.read_text() for path in (tmp_path / "results").glob("jobs/*.log"))
+    assert "checkpoint.pt: is damaged" in logs
+    assert f"{run_id} starts from the beginning" in logs
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_the_jobs_releases_their_claims_and_says_how_to_go_on(tmp_path, number):
     path = suite(tmp_path)
