@@ -70,6 +70,7 @@ def take(job: Job, store: Store, held: contextlib.ExitStack) -> Any:  # noqa: AN
         held.callback(mine.release)
         # Looked at only now: it may have been finished just before the claim was free.
         if folder.state() != "done":
+            folder.clear_failure()  # should this attempt die silently, the old one is not to blame
             held.enter_context(mine.keep_alive())
             yield Member(TrainRun.parse(folder.read_config()), folder, mine)
 
@@ -174,7 +175,6 @@ def finish(member: Member, job: Job, store: Store) -> None:
         "finished": now(),
     }
     member.folder.write_record(record)
-    member.folder.clear_failure()
     member.folder.discard_checkpoints()
     member.claim.release()
 

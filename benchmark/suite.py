@@ -131,7 +131,7 @@ def expand(document: Document, name: str) -> Grid:
     problems += [*dataset_problems(raw), *pair_problems(raw), *method_problems(raw)]
     problems += list(duplicates(raw))
     if file is not None:
-        merged = {**asdict_recipe(file.recipe), **file.teacher.recipe}
+        merged = {**file.recipe.model_dump(mode="json"), **file.teacher.recipe}
         teacher_recipe, more = check(Recipe, merged, at=("teacher", "recipe"))
         problems += more
     if file is None or teacher_recipe is None or problems:
@@ -141,11 +141,6 @@ def expand(document: Document, name: str) -> Grid:
     return Grid(name, file.title, digest(document.data), file, columns, cells)
 
 
-def asdict_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as the plain data that a file would hold."""
-    return recipe.model_dump(mode="json")
-
-
 def departures(file: SuiteFile, teacher: Recipe) -> Iterator[str]:
     """Yield what is not as a reader would take it to be: `at beta = 250`, `teacher epochs = 40`."""
     for name, parameters in file.methods.items():
@@ -153,8 +148,8 @@ def departures(file: SuiteFile, teacher: Recipe) -> Iterator[str]:
         for key, value in method_config(name, parameters or {}).config.items():
             if value != default[key]:
                 yield f"{name} {key} = {shown(value)}"
-    students = asdict_recipe(file.recipe)
-    for key, value in asdict_recipe(teacher).items():
+    students = file.recipe.model_dump(mode="json")
+    for key, value in teacher.model_dump(mode="json").items():
         if value != students[key] and key != "init_epochs":
             yield f"teacher {key} = {shown(value)}"
 
@@ -284,12 +279,9 @@ def method_config(name: str, parameters: dict[str, Any]) -> MethodConfig:
     config, problems = check(method.Config, parameters)
     assert config is not None, problems  # checked before
     # Through JSON, so that tuples and lists are one thing in the id.
-    return MethodConfig(name=name, version=method.version, config=as_data(asdict(config)))
-
-
-def as_data(value: Any) -> Any:  # noqa: ANN401
-    """Turn tuples into lists, all the way down: what JSON would make of the value."""
-    return json.loads(canonical(value))
+    return MethodConfig(
+        name=name, version=method.version, config=json.loads(canonical(asdict(config)))
+    )
 
 
 def mismatch(
