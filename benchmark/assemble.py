@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import methods
 from benchmark import models, seeds
@@ -17,7 +17,7 @@ from benchmark.data import Source, Split
 from benchmark.data.stream import Stream, TestImages
 from benchmark.runs import TrainRun
 from benchmark.store import Store
-from methods.interface import Method
+from methods.interface import Given
 
 TEST_BATCH = 256
 
@@ -49,19 +49,31 @@ def streams(
     return stream, TestImages(data.test.first(config.limit), source, device, TEST_BATCH)
 
 
-def learner(run: TrainRun, source: Source, device: torch.device) -> Learner:
+def learner(
+    run: TrainRun,
+    source: Source,
+    train_labels: Tensor,
+    teacher: models.Network | None,
+    device: torch.device,
+) -> Learner:
     """Build a learner under its own seeds."""
     method_class = methods.get(run.method.name)
     config, problems = check(method_class.Config, run.method.config)
     assert not problems
     shape = [models.shapes(name, source.classes, 3, source.size) for name in networks(run)]
     student = models.build(run.student, source.classes, run.seed)
+    given = handed_over(teacher or student, train_labels, run.recipe.batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("connectors", run.method.name, run.seed))
-        method: Method = method_class(config, shape[0], shape[-1])
+        method = method_class.build(config, shape[0], shape[-1], given)
     place(student, device)
     place(method, device)
     return Learner(run.id, student, method, run.recipe)
+
+
+def handed_over(teacher: models.Network, train_labels: Tensor, batch_size: int) -> Given:
+    """Collect what a method may ask for."""
+    return Given(teacher.classifier, teacher.norms, train_labels, batch_size)
 
 
 def networks(run: TrainRun) -> list[str]:
@@ -71,7 +83,7 @@ def networks(run: TrainRun) -> list[str]:
 
 def teacher(
     runs: Sequence[TrainRun], store: Store, source: Source, device: torch.device
-) -> nn.Module | None:
+) -> models.Network | None:
     """Load the cohort's teacher, its weights checked against its record; frozen, in eval mode."""
     teachers = {run.teacher.id: run.teacher for run in runs if run.teacher}
     if not teachers:

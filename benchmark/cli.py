@@ -64,6 +64,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the flags: where and which."""
+    if verb == "methods":
+        add_catalogue_options(parser)
+        return
     parser.add_argument(
         "suite",
         nargs="?",
@@ -78,6 +81,7 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
         metavar="KEY=VALUE",
         help="change the suite, as in recipe.epochs=2 or dataset.limit=2000; may be given again",
     )
+    add_plugin_option(parser)
     parser.add_argument(
         "--results", type=Path, default=ROOT / "results", help="where records and tables go"
     )
@@ -100,6 +104,33 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
             default=Path(os.environ.get("KD_DATA", ROOT / "data")),
             help="where data sets lie (default: $KD_DATA, else data/ beside run_all.py)",
         )
+
+
+def add_plugin_option(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that brings in somebody's own method."""
+    parser.add_argument(
+        "--plugin",
+        dest="plugins",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file with a method of your own; may be given again",
+    )
+
+
+def add_catalogue_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the list of methods."""
+    parser.add_argument(
+        "names", nargs="*", metavar="METHOD", help="only these, as in ab@crd or at+kd"
+    )
+    parser.add_argument(
+        "--pair", metavar="TEACHER:STUDENT", help="say whether each applies to these networks"
+    )
+    parser.add_argument(
+        "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
+    )
+    add_plugin_option(parser)
 
 
 # ---------------------------------------------------------------- the verbs
@@ -138,7 +169,8 @@ def train(
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # as Ctrl-C: jobs must not be orphaned
-    paths = Paths(options.results, options.data_root)
+    plugins = tuple(suite.manifest.get("plugins", ()))
+    paths = Paths(options.results, options.data_root, plugins)
     names = sorted({run.dataset.name for run in chosen.values()})
     launcher = Launcher(machine, paths, prepare(machine, names, paths.data))
     with Watch(suite.manifest, list(chosen), suite.store, console) as watch:
@@ -190,11 +222,20 @@ def report(options: argparse.Namespace) -> int:
     return DONE
 
 
+def methods(options: argparse.Namespace) -> int:
+    """List the methods: papers, phases, what they read, parameters and presets."""
+    from benchmark.catalogue import show
+
+    show(options.names, options.pair, options.dataset, options.plugins, make_console())
+    return DONE
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "plan": plan,
     "status": status,
     "report": report,
+    "methods": methods,
 }
 DESCRIPTIONS = {verb: (function.__doc__ or "").splitlines()[0] for verb, function in VERBS.items()}
 STATUS_WORDS = {
@@ -214,7 +255,7 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
     from benchmark.planned import Planned, find
 
     path = find(options.suite, ROOT / "configs")
-    return Planned.open(path, options.changes, options.results, needs_code)
+    return Planned.open(path, options.changes, options.results, needs_code, options.plugins)
 
 
 def write_report(suite: Planned, console: Console) -> None:

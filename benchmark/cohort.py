@@ -23,6 +23,7 @@ from benchmark.data.stream import Stream, TestImages
 from benchmark.evaluate import evaluate
 from benchmark.optim import learning_rate, sgd
 from benchmark.runs import Recipe
+from methods.check import BadMethod, blame, loss_faults, phase_faults, place
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase
 
 FailureKind = Literal["non-finite", "error"]
@@ -40,14 +41,15 @@ class Failure(NamedTuple):
 
 
 class NotRun:
-    """Stands for the teacher's features in a phase that says it does not read them."""
+    """Stands for a network's features in a phase that says it does not read them."""
 
-    def __init__(self, phase: Phase) -> None:
-        self._phase = phase.name
+    def __init__(self, phase: Phase, who: Literal["student", "teacher"]) -> None:
+        self._phase, self._who = phase.name, who
 
     def __getattr__(self, name: str) -> NoReturn:
         raise RuntimeError(
-            f"phase '{self._phase}' says reads_teacher=False, but its loss reads teacher.{name}"
+            f"phase '{self._phase}' says reads_{self._who}=False, but its loss reads "
+            f"{self._who}.{name}"
         )
 
 
@@ -56,7 +58,7 @@ class Learner:
 
     def __init__(self, name: str, student: nn.Module, method: Method, recipe: Recipe) -> None:
         self.name, self.student, self.method, self.recipe = name, student, method, recipe
-        self.phases = method.phases(Budget(recipe.epochs, recipe.init_epochs))
+        self.phases = laid_out(method, Budget(recipe.epochs, recipe.init_epochs))
         self.epochs = sum(phase.epochs for phase in self.phases)
         self.epoch = 0  # finished ones, through all phases
         self.history: list[dict[str, Any]] = []
@@ -96,7 +98,7 @@ class Learner:
         ) / phase.epochs
         self.progress = shares.float().to(device)
         self.sums = {}
-        self.student.train()
+        self.student.train(phase.student_norms == "batch")
         self.method.train()
 
     def _fresh_optimizer(self) -> SGD:
@@ -111,13 +113,14 @@ class Learner:
         assert self.optimizer is not None
         # To None, not to zero: what a loss does not reach must not move, not even by weight decay.
         self.optimizer.zero_grad(set_to_none=True)
-        seen: Any = teacher if self.phase.reads_teacher else NotRun(self.phase)
-        losses = self.phase.loss(
-            self.student(images), seen, Batch(labels, indices, self.progress[i])
-        )
-        total = torch.stack(list(losses.values())).sum()
-        torch.autograd.backward(total)
-        self.optimizer.step()
+        phase = self.phase
+        seen: Any = self.student(images) if phase.reads_student else NotRun(phase, "student")
+        shown: Any = teacher if phase.reads_teacher else NotRun(phase, "teacher")
+        losses = phase.loss(seen, shown, Batch(labels, indices, self.progress[i]))
+        total = total_of(losses, phase)
+        if phase.trains:
+            torch.autograd.backward(total)
+            self.optimizer.step()
         self._add(losses, len(labels))
 
     def _add(self, losses: Losses, count: int) -> None:
@@ -134,7 +137,9 @@ class Learner:
         spoilt = [f"'{name}' ({mean})" for name, mean in means.items() if not math.isfinite(mean)]
         if spoilt:
             terms = f"loss term{'s' if len(spoilt) > 1 else ''} {', '.join(spoilt)}"
-            self.fail("non-finite", f"{terms} of phase '{phase.name}' not finite")
+            self.fail(
+                "non-finite", f"{terms} of phase '{phase.name}' not finite ({place(phase.loss)})"
+            )
             return
         scores = evaluate(self.method.deployed(self.student), test)
         if not math.isfinite(scores.test_loss):
@@ -170,6 +175,21 @@ class Learner:
         if state["optimizer"] is not None:
             self.optimizer = self._fresh_optimizer()
             self.optimizer.load_state_dict(state["optimizer"])
+
+
+def laid_out(method: Method, budget: Budget) -> Sequence[Phase]:
+    """Return a method's phases. Raises ``BadMethod`` where they cannot be trained."""
+    phases = method.phases(budget)
+    if wrong := phase_faults(method, phases):
+        raise BadMethod(wrong)
+    return phases
+
+
+def total_of(losses: Losses, phase: Phase) -> Tensor:
+    """Sum a phase's losses. Raises ``BadMethod`` where they are not what can be minimised."""
+    if wrong := loss_faults(phase, losses):
+        raise BadMethod(wrong)
+    return torch.stack(list(losses.values())).sum()
 
 
 def train(
@@ -222,4 +242,4 @@ def isolated(learner: Learner) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
-        learner.fail("error", f"{type(error).__name__}: {error}", traceback.format_exc())
+        learner.fail("error", blame(error, type(learner.method)), traceback.format_exc())

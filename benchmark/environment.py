@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,21 @@ def peak_memory_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
 
 
-def source_digest(root: Path = _ROOT) -> str:
-    """Return 10 hex digits over all code that can change a plan or a number; reports cannot."""
+def source_digest(root: Path = _ROOT, plugins: Iterable[str] = ()) -> str:
+    """Return 10 hex digits over all code that can change a plan or a number; reports cannot.
+
+    ``plugins`` are files with methods; installed packages that add methods count by their version.
+    """
     total = hashlib.sha256()
     for package in ("benchmark", "methods"):
         for path in sorted((root / package).rglob("*.py")):
             name = path.relative_to(root).as_posix()
             if not name.startswith("benchmark/report/"):
                 total.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for plugin in plugins:
+        total.update(f"{hashlib.sha256(Path(plugin).read_bytes()).hexdigest()}\n".encode())
+    for entry in metadata.entry_points(group="kd_suite.methods"):
+        total.update(f"{entry.value} {entry.dist and entry.dist.version}\n".encode())
     return total.hexdigest()[:10]
 
 

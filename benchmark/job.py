@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import torch
 
+import methods
 from benchmark import assemble, environment, models
 from benchmark.cohort import Learner, train
 from benchmark.data import SOURCES
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     job = Job.read(Path(arguments[0]))
     store = Store(Path(job.results))
+    for plugin in job.plugins:
+        methods.add_file(Path(plugin))
     with contextlib.ExitStack() as held:
         members = list(take(job, store, held))
         try:
@@ -89,7 +92,7 @@ def train_members(members: list[Member], job: Job, store: Store) -> None:
     teacher = assemble.teacher([member.run for member in members], store, source, device)
     by_name = {member.run.id: member for member in members}
     for member in members:
-        member.learner = assemble.learner(member.run, source, device)
+        member.learner = assemble.learner(member.run, source, stream.labels, teacher, device)
         resume(member)
         if member.learner.epoch == member.learner.epochs:
             finish(member, job, store)  # it died between its last epoch and its record

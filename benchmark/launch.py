@@ -30,6 +30,7 @@ class Paths(NamedTuple):
 
     results: Path
     data: Path
+    plugins: tuple[str, ...] = ()
 
 
 class Handle(Protocol):
@@ -147,6 +148,7 @@ class Launcher:
             results=str(self.paths.results.resolve()),
             data=str(self.paths.data.resolve()),
             device=self.devices[place % len(self.devices)],
+            plugins=list(self.paths.plugins),
         ).write(path)
         command = [sys.executable, "-m", "benchmark.job", str(path)]
         handle = (

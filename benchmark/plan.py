@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,8 @@ class Job:
     data: str
     device: str
     """cpu, cuda or cuda:N."""
+    plugins: list[str] = field(default_factory=list)
+    """Files with methods."""
 
     def write(self, path: Path) -> None:
         """Write it where the job's command line will point."""

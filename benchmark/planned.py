@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,28 @@ class Planned:
     results: Path
 
     @classmethod
-    def open(cls, path: Path, changes: list[str], results: Path, needs_code: bool) -> Planned:
+    def open(
+        cls,
+        path: Path,
+        changes: list[str],
+        results: Path,
+        needs_code: bool,
+        plugins: Sequence[Path] = (),
+    ) -> Planned:
         """Take the manifest of an earlier planning where suite and code are still the same.
 
         A report (``needs_code`` false) makes do with what older code has planned, where there is
-        no torch to plan anew.
+        no torch, or no plug-in any more, to plan anew. Plug-ins need to be named only once.
         """
         document = load(path).with_overrides(changes)
         name = suite_name(path, changes)
-        code = source_digest()
         manifest = read_manifest(results, name, digest(document.data))
+        files = [str(plugin.resolve()) for plugin in plugins]
+        files = files or (manifest or {}).get("plugins", [])
+        gone = [file for file in files if not Path(file).is_file()]
+        if gone and (needs_code or manifest is None):
+            raise UserError(f"--plugin {gone[0]}: no such file")
+        code = manifest["code"] if gone and manifest else source_digest(plugins=files)
         has_torch = importlib.util.find_spec("torch") is not None
         if manifest is None or (manifest["code"] != code and (needs_code or has_torch)):
             if not has_torch:
@@ -46,7 +58,7 @@ class Planned:
                     "which is not installed here. Run `plan` where it is, and copy the results "
                     "folder."
                 )
-            manifest = in_a_child(make_manifest, document, name, code)
+            manifest = in_a_child(make_manifest, document, name, code, files)
             write_manifest(results, manifest)
         return cls(name, manifest, Store(results), results)
 
@@ -79,11 +91,20 @@ class Planned:
         return {"method": cell["method"], "seed": str(cell["seed"]), **names}
 
 
-def make_manifest(document: Document, name: str, code: str) -> dict[str, Any]:
-    """Expand a suite; all that is wrong with it is one ``UserError``."""
-    from benchmark.suite import expand  # and with it torch
+def make_manifest(
+    document: Document, name: str, code: str, plugins: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Expand a suite; all that is wrong with it or with a plug-in is one ``UserError``."""
+    import methods  # and with it torch
+    from benchmark.suite import expand
 
-    return expand(document, name).manifest(code)
+    try:
+        for file in plugins:
+            methods.add_file(Path(file))
+        manifest = expand(document, name).manifest(code)
+    except methods.BadMethod as error:
+        raise UserError(str(error)) from error
+    return {**manifest, "plugins": list(plugins)}
 
 
 def parse_only(text: str) -> dict[str, list[str]]:

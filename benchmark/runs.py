@@ -35,7 +35,9 @@ class MethodConfig(Strict):
     """Which method, and all of its parameters, defaults included."""
 
     name: str
-    version: int
+    """With the preset that the parameters start from, `ab@crd`; a composition is `at+kd`."""
+    version: int | tuple[int, ...]
+    """Of a composition: its own, then its parts'."""
     config: dict[str, Any]
 
 

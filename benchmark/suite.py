@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-import methods
 from benchmark import models
-from benchmark.config import Document, Problem, Strict, canonical, check, digest, suggest
-from benchmark.data import SOURCES, Source
+from benchmark.config import Document, Problem, Strict, check, digest, suggest
+from benchmark.data import SOURCES
+from benchmark.entries import Entry, entries, shown
+from benchmark.entries import problems as entry_problems
 from benchmark.runs import DatasetConfig, MethodConfig, Positive, Recipe, TrainRun
-from methods.interface import Method
+from benchmark.trial import Scene, attempt, mismatch
+from methods.interface import Budget
 
 Seed = Annotated[int, Field(ge=0)]
 Pair = tuple[str, str]
@@ -46,7 +47,7 @@ class SuiteFile(Strict):
     pairs: Annotated[tuple[str, ...], Field(min_length=1)]
     """`teacher -> student`, by network names."""
     methods: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
-    """By name, with the parameters that differ from the method's defaults."""
+    """Rows by label, with the parameters that differ from the method's defaults; see ``entry``."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     recipe: Recipe
     teacher: TeacherPart = TeacherPart()
@@ -72,6 +73,12 @@ class Column:
     student: str
     teacher: TrainRun
 
+    @property
+    def untrained(self) -> TrainRun:
+        """The controls' teacher: the weights that the teacher's training began with."""
+        recipe = self.teacher.recipe.model_copy(update={"epochs": 1})
+        return self.teacher.model_copy(update={"method": plain("untrained"), "recipe": recipe})
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -89,7 +96,8 @@ class Grid:
         """Return every run by id, teachers first."""
         teachers = [column.teacher for column in self.columns if needs_teacher(self.file)]
         students = [cell.run for cell in self.cells if cell.run is not None]
-        return {run.id: run for run in (*teachers, *students)}
+        needed = [need for run in students for need in run.needs]
+        return {run.id: run for run in (*teachers, *needed, *students)}
 
     def manifest(self, code: str) -> dict[str, Any]:
         """Return the grid as plain data: what reports and `status` read, without torch."""
@@ -128,7 +136,7 @@ def expand(document: Document, name: str) -> Grid:
     file, problems = check(SuiteFile, document.data)
     raw = document.data if isinstance(document.data, dict) else {}
     # Names and parameters are checked even where the form is wrong: all problems at once.
-    problems += [*dataset_problems(raw), *pair_problems(raw), *method_problems(raw)]
+    problems += [*dataset_problems(raw), *pair_problems(raw), *entry_problems(raw.get("methods"))]
     problems += list(duplicates(raw))
     if file is not None:
         merged = {**file.recipe.model_dump(mode="json"), **file.teacher.recipe}
@@ -143,25 +151,17 @@ def expand(document: Document, name: str) -> Grid:
 
 def departures(file: SuiteFile, teacher: Recipe) -> Iterator[str]:
     """Yield what is not as a reader would take it to be: `at beta = 250`, `teacher epochs = 40`."""
-    for name, parameters in file.methods.items():
-        default = method_config(name, {}).config
-        for key, value in method_config(name, parameters or {}).config.items():
-            if value != default[key]:
-                yield f"{name} {key} = {shown(value)}"
+    for entry in entries(file.methods):
+        yield from entry.departures()
     students = file.recipe.model_dump(mode="json")
     for key, value in teacher.model_dump(mode="json").items():
         if value != students[key] and key != "init_epochs":
             yield f"teacher {key} = {shown(value)}"
 
 
-def shown(value: Any) -> str:  # noqa: ANN401
-    """Write a parameter's value as a suite file would."""
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
-
-
 def needs_teacher(file: SuiteFile) -> bool:
-    """Whether any of a suite's methods has a teacher."""
-    return any(methods.get(name).needs_teacher for name in file.methods)
+    """Whether any of a suite's methods has a trained teacher."""
+    return any(e.spec.kind.needs_teacher and not e.control for e in entries(file.methods))
 
 
 # ---------------------------------------------------------------- what can be wrong
@@ -194,16 +194,6 @@ def pair_problems(raw: dict[str, Any]) -> Iterator[Problem]:
                 )
 
 
-def method_problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Find unknown methods and everything that is wrong with the parameters of known ones."""
-    block = raw.get("methods")
-    for name, parameters in (block if isinstance(block, dict) else {}).items():
-        if name not in methods.names():
-            yield Problem(("methods", name), suggest(name, methods.names(), "method"))
-        elif isinstance(parameters, dict):
-            yield from check(methods.get(name).Config, parameters, at=("methods", name))[1]
-
-
 def duplicates(raw: dict[str, Any]) -> Iterator[Problem]:
     """Find seeds and pairs that are listed twice."""
     for key in ("seeds", "pairs"):
@@ -233,7 +223,7 @@ def make_columns(file: SuiteFile, teacher_recipe: Recipe) -> Iterator[Column]:
         run = TrainRun(
             dataset=dataset,
             student=teacher,
-            method=method_config("scratch", {}),
+            method=plain("scratch"),
             teacher=None,
             recipe=teacher_recipe.model_copy(update={"init_epochs": "inside"}),
             seed=file.teacher.seed,
@@ -243,27 +233,33 @@ def make_columns(file: SuiteFile, teacher_recipe: Recipe) -> Iterator[Column]:
 
 
 def make_cells(file: SuiteFile, index: int, column: Column) -> Iterator[Cell]:
-    """Make a column's cells: every method with every seed."""
-    source = SOURCES[column.dataset]
-    for name, parameters in file.methods.items():
-        method = methods.get(name)
-        config = method_config(name, parameters or {})
-        reason = mismatch(method, config, column, source)
-        # A method without initialising epochs is the same run wherever such epochs are counted.
-        recipe = file.recipe
-        if not method.needs_teacher:
-            recipe = recipe.model_copy(update={"init_epochs": "inside"})
+    """Make a column's cells: every row with every seed. Raises ``BadMethod``."""
+    source, recipe = SOURCES[column.dataset], file.recipe
+    scene = Scene(column.student, column.teacher.student, source.classes, source.size)
+    for entry in entries(file.methods):
+        reason = mismatch(entry, scene)
+        if reason is None:
+            attempt(entry, scene, recipe.batch_size, Budget(recipe.epochs, recipe.init_epochs))
         for seed in file.seeds:
-            run = TrainRun(
-                dataset=column.teacher.dataset,
-                student=column.student,
-                method=config,
-                teacher=column.teacher if method.needs_teacher else None,
-                recipe=recipe,
-                seed=seed,
-                numerics=file.numerics,
-            )
-            yield Cell(index, name, seed, None if reason else run, reason)
+            run = None if reason else student_run(file, column, entry, seed)
+            yield Cell(index, entry.label, seed, run, reason)
+
+
+def student_run(file: SuiteFile, column: Column, entry: Entry, seed: int) -> TrainRun:
+    """Make the run of one cell."""
+    taught = entry.spec.kind.needs_teacher
+    teacher = column.untrained if entry.control else column.teacher
+    # A method without initialising epochs is the same run wherever such epochs are counted.
+    recipe = file.recipe if taught else file.recipe.model_copy(update={"init_epochs": "inside"})
+    return TrainRun(
+        dataset=column.teacher.dataset,
+        student=column.student,
+        method=entry.config,
+        teacher=teacher if taught else None,
+        recipe=recipe,
+        seed=seed,
+        numerics=file.numerics,
+    )
 
 
 def split_pair(text: str) -> Pair:
@@ -273,27 +269,7 @@ def split_pair(text: str) -> Pair:
     return match.group(1), match.group(2)
 
 
-def method_config(name: str, parameters: dict[str, Any]) -> MethodConfig:
-    """Resolve a method's parameters, defaults included."""
-    method = methods.get(name)
-    config, problems = check(method.Config, parameters)
-    assert config is not None, problems  # checked before
-    # Through JSON, so that tuples and lists are one thing in the id.
-    return MethodConfig(
-        name=name, version=method.version, config=json.loads(canonical(asdict(config)))
-    )
-
-
-def mismatch(
-    method: type[Method], config: MethodConfig, column: Column, source: Source
-) -> str | None:
-    """Say why a method cannot distil a column's pair; None where it can."""
-    if not method.needs_teacher:
-        return None
-    student, teacher = (
-        models.shapes(name, source.classes, 3, source.size)
-        for name in (column.student, column.teacher.student)
-    )
-    resolved, _ = check(method.Config, config.config)
-    reason: str | None = method.mismatch(resolved, student, teacher)
-    return reason
+def plain(name: str) -> MethodConfig:
+    """Return a method as it is by default."""
+    [entry] = entries({name: None})
+    return entry.config

@@ -1,14 +1,15 @@
 """Attention transfer: match where, not what, the teacher's activations are strong."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.pairing import pooled_alike, unequal_stages
 
 
 class AT(Method):
@@ -16,22 +17,32 @@ class AT(Method):
 
     name = "at"
     version = 1
-    paper = (
-        "Zagoruyko and Komodakis, Paying More Attention to Attention: Improving the Performance of "
-        "Convolutional Neural Networks via Attention Transfer, ICLR 2017"
+    paper = Paper(
+        "Zagoruyko and Komodakis",
+        "Paying More Attention to Attention: Improving the Performance of Convolutional Neural "
+        "Networks via Attention Transfer",
+        "ICLR",
+        2017,
     )
 
     @dataclass(frozen=True)
     class Config:
-        """The value of the authors' code, to which the form of the loss belongs."""
+        """The form and the value of the authors' code, which belong together."""
 
         beta: float = 1000.0
+        form: Literal["code", "paper"] = "code"
+        """The distance of two maps: its mean square, or half its norm, as sec. 3.1 has it.
+
+        To the norm belongs a much smaller beta: the paper divides 1000 by a map's positions."""
 
         def __post_init__(self) -> None:
+            if self.form not in ("code", "paper"):
+                raise ValueError(f"form must be code or paper, not {self.form}")
             if not self.beta >= 0:
                 raise ValueError(f"beta must not be negative, not {self.beta}")
 
     config: Config
+    presets: ClassVar[Mapping[str, Any]] = {"crd": Config()}
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
@@ -44,7 +55,8 @@ class AT(Method):
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
         pairs = zip(student.stages, teacher.stages, strict=True)
-        distance = torch.stack([attention_loss(s, t) for s, t in pairs]).sum()
+        loss = attention_loss if self.config.form == "code" else half_distance
+        distance = torch.stack([loss(s, t) for s, t in pairs]).sum()
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
             "at": self.config.beta * distance,
@@ -60,6 +72,18 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(attention_map(student), attention_map(teacher))
 
 
+def half_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """Half the distance of two attention maps: (B, C, H, W) and (B, C', H', W') -> scalar.
+
+    Sec. 3.1, eq. 2 without beta: the norm itself, not squared, mean over the batch; its gradient
+    at maps that agree is 0. Maps that differ in size are pooled first.
+    """
+    student, teacher = pooled_alike(student, teacher)
+    difference = attention_map(student) - attention_map(teacher)
+    lengths: Tensor = torch.linalg.vector_norm(difference, dim=1)
+    return lengths.mean() / 2
+
+
 def attention_map(features: Tensor) -> Tensor:
     """Sec. 3.1, F_sum^2 of (B, C, H, W), normalised: (B, HW), each row of length 1.
 
@@ -67,33 +91,3 @@ def attention_map(features: Tensor) -> Tensor:
     """
     # The mean in place of the sum: the same after normalising, and it cannot overflow as soon.
     return F.normalize(features.square().mean(dim=1).flatten(1), dim=1)
-
-
-def pooled_alike(a: Tensor, b: Tensor, how: Literal["avg", "max"] = "avg") -> tuple[Tensor, Tensor]:
-    """Pool the larger of two maps (B, C, H, W) to the height and width of the smaller."""
-    size = min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3])
-    return _pooled(a, size, how), _pooled(b, size, how)
-
-
-def _pooled(x: Tensor, size: tuple[int, int], how: Literal["avg", "max"]) -> Tensor:
-    (height, width), (to_height, to_width) = x.shape[2:], size
-    if (height, width) == size:
-        return x
-    plain, adaptive = _POOLS[how]
-    if height % to_height == 0 and width % to_width == 0:
-        # The same windows as the adaptive one has, whose gradient is not deterministic on a GPU.
-        return plain(x, (height // to_height, width // to_width))
-    return adaptive(x, size)
-
-
-_POOLS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    "avg": (F.avg_pool2d, F.adaptive_avg_pool2d),
-    "max": (F.max_pool2d, F.adaptive_max_pool2d),
-}
-
-
-def unequal_stages(student: Shapes, teacher: Shapes) -> str | None:
-    """Why stages cannot be paired one to one; None where they can."""
-    if len(student.stages) == len(teacher.stages):
-        return None
-    return f"numbers of stages differ: student {len(student.stages)}, teacher {len(teacher.stages)}"

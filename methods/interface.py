@@ -7,10 +7,12 @@ nothing else of a method. This package imports torch and itself, nothing more.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -76,11 +78,20 @@ class Phase:
     name: str
     epochs: int
     loss: Callable[[Features, Features, Batch], Losses]
-    """(student, teacher, batch) -> losses; the teacher's features carry no gradient."""
+    """(student, teacher, batch) -> losses; the teacher's features carry no gradient.
+
+    The task loss, if there is one, is the term named ``ce``: a composition counts it once.
+    """
     reads_teacher: bool = True
     """False: the teacher is not run for this phase, and reading its features is an error."""
+    reads_student: bool = True
+    """False: the student rests, its batch norms too, while connectors are trained alone."""
     lr: Literal["scheduled", "constant"] = "scheduled"
     """The recipe's decays laid over this phase, or its base learning rate throughout."""
+    student_norms: Literal["batch", "running"] = "batch"
+    """``running``: the student's batch norms use their running statistics and leave them alone."""
+    trains: bool = True
+    """False: no weight moves; batch norms gather their statistics and the losses are recorded."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,31 @@ class Budget:
         return init, max(1, self.epochs - init)
 
 
+class Paper(NamedTuple):
+    """Where a method was published."""
+
+    authors: str
+    title: str
+    venue: str
+    year: int
+
+    def __str__(self) -> str:
+        return f"{self.authors}, {self.title}, {self.venue} {self.year}"
+
+
+class Given(NamedTuple):
+    """What a method can ask for at its construction, by a keyword of ``__init__`` of that name."""
+
+    teacher_classifier: nn.Linear
+    """The teacher's own: a method that keeps it, keeps a frozen copy."""
+    teacher_norms: tuple[nn.BatchNorm2d, ...]
+    """The batch norm behind each of the teacher's ``preacts`` (in a residual block, its last)."""
+    train_labels: Tensor
+    """(N,) int64, the label of every train sample, in the order of ``Batch.indices``."""
+    batch_size: int
+    """Of all batches but an epoch's last, which may be shorter."""
+
+
 class Method(nn.Module, ABC):
     """One paper. A Module, so that its connectors move, train and checkpoint with it.
 
@@ -111,16 +147,24 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    version: ClassVar[int]
+    version: ClassVar[int | tuple[int, ...]]
     """Bump when the method's numbers change: its runs get new ids."""
-    paper: ClassVar[str]
-    """Authors, title, venue and year."""
+    paper: ClassVar[Paper | None]
+    """None where the method is nobody's invention."""
     needs_teacher: ClassVar[bool] = True
     Config: ClassVar[type[Any]]
+    presets: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Other well-known settings by name: a suite may say ``NAME@preset``."""
 
     def __init__(self, config: Any, student: Shapes, teacher: Shapes) -> None:  # noqa: ANN401
         super().__init__()
         self.config = config
+
+    @classmethod
+    def build(cls, config: Any, student: Shapes, teacher: Shapes, given: Given) -> Self:  # noqa: ANN401
+        """Construct the method, handing over what its ``__init__`` asks for by name."""
+        asked = inspect.signature(cls.__init__).parameters.keys() & set(Given._fields)
+        return cls(config, student, teacher, **{name: getattr(given, name) for name in asked})
 
     @classmethod
     def mismatch(cls, config: Any, student: Shapes, teacher: Shapes) -> str | None:  # noqa: ANN401

@@ -1,12 +1,13 @@
 """Knowledge distillation: match the teacher's softened class probabilities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Phase
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 
 
 class KD(Method):
@@ -14,9 +15,11 @@ class KD(Method):
 
     name = "kd"
     version = 1
-    paper = (
-        "Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, "
-        "NIPS Deep Learning Workshop 2014 (arXiv 1503.02531)"
+    paper = Paper(
+        "Hinton, Vinyals and Dean",
+        "Distilling the Knowledge in a Neural Network",
+        "NIPS Deep Learning Workshop",
+        2014,
     )
 
     @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class KD(Method):
                 raise ValueError(f"alpha must lie between 0 and 1, not {self.alpha}")
 
     config: Config
+    presets: ClassVar[Mapping[str, Any]] = {"crd": Config()}
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
         """One phase, all of the budget."""

@@ -13,7 +13,7 @@ class Scratch(Method):
 
     name = "scratch"
     version = 1
-    paper = "no distillation: cross-entropy with the labels"
+    paper = None
     needs_teacher = False
 
     @dataclass(frozen=True)

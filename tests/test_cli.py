@@ -56,9 +56,11 @@ def command(tmp_path: Path, *arguments: str) -> list[str]:
 
 
 def call(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(tmp_path, *arguments), capture_output=True, text=True, timeout=300, check=False
-    )
+    return run(command(tmp_path, *arguments))
+
+
+def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
 
 
 def records(tmp_path: Path) -> dict[str, dict[str, Any]]:

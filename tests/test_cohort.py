@@ -9,11 +9,17 @@ from benchmark.cohort import Learner, train
 from methods.interface import Batch, Features, Losses, Phase
 from tests import training
 
+ALL = [
+    *methods.names(),
+    *(f"{name}@{preset}" for name in methods.names() for preset in methods.get(name).presets),
+    "fitnets+kd",
+]
+
 
 @pytest.fixture(scope="module")
 def alone():
-    """Every method's learner, trained without company."""
-    learners = {name: training.build(name) for name in methods.names()}
+    """Every method's learner, with every preset, trained without company."""
+    learners = {name: training.build(name) for name in ALL}
     for learner in learners.values():
         training.run(learner)
     return learners
@@ -27,13 +33,13 @@ def test_every_method_trains_and_none_is_equal_to_scratch(alone):
 
 
 def test_a_students_numbers_do_not_depend_on_its_cohort(alone):
-    company = [training.build(name) for name in methods.names()]
+    company = [training.build(name) for name in ALL]
     training.run(*company)
     for learner in company:
         assert not training.same(training.numbers(learner), training.numbers(alone[learner.name]))
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", ALL)
 def test_a_run_resumed_at_any_epoch_ends_with_the_same_bits(name, alone):
     # Each epoch is trained by a new learner that knows only the last one's checkpoint: with two
     # phases, one of the edges is the phase's.
@@ -88,7 +94,7 @@ def test_learners_that_are_behind_catch_up_and_join(alone):
 def test_training_leaves_the_global_random_state_alone():
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    training.run(*(training.build(name) for name in methods.names()))
+    training.run(*(training.build(name) for name in ALL))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -123,6 +129,7 @@ def test_a_learner_that_turns_non_finite_fails_alone_and_its_term_is_named(alone
     assert sick.failure is not None
     assert sick.failure.kind == "non-finite"
     assert "'hint' (nan)" in sick.failure.message
+    assert f"test_cohort.py:{poisoned.__code__.co_firstlineno}" in sick.failure.message
     assert (sick.failure.phase, sick.failure.epoch, sick.epoch) == ("first", 2, 1)
     for learner in (company[0], company[2]):
         assert not training.same(training.numbers(learner), training.numbers(alone[learner.name]))
@@ -150,15 +157,77 @@ def test_a_loss_that_reads_a_teacher_it_said_it_does_not_read_is_told_so():
     assert "says reads_teacher=False, but its loss reads teacher.logits" in sick.failure.message
 
 
+def test_a_loss_that_reads_a_student_it_said_it_does_not_read_is_told_so():
+    sick = training.custom("sick", [Phase("only", 2, training.cross_entropy, reads_student=False)])
+    training.run(sick)
+    assert sick.failure is not None
+    assert "says reads_student=False, but its loss reads student.logits" in sick.failure.message
+
+
+def test_what_cannot_be_minimised_is_told_with_its_line():
+    def vector(student: Features, teacher: Features, batch: Batch) -> Losses:
+        return {"kd": student.logits.mean(dim=1)}
+
+    sick = training.custom("sick", [Phase("only", 2, vector)])
+    training.run(sick)
+    assert sick.failure is not None
+    place = f"test_cohort.py:{vector.__code__.co_firstlineno}: the loss of phase 'only'"
+    assert place in sick.failure.message
+    with pytest.raises(methods.BadMethod, match=r"Custom\.phases must return at least one Phase"):
+        training.custom("sick", [])
+
+
+def state_of(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in learner.student.state_dict().items()}
+
+
+def moved(learner: Learner, before: dict[str, torch.Tensor]) -> set[str]:
+    """Which parts of the student are no longer what they were."""
+    now = learner.student.state_dict()
+    return {name for name in before if not torch.equal(before[name], now[name])}
+
+
+def test_a_student_that_is_not_read_rests_with_its_batch_norms():
+    def alone(student: Features, teacher: Features, batch: Batch) -> Losses:
+        return {"ft": learner.method.weight.square().sum()}  # type: ignore[operator, union-attr]
+
+    learner = training.custom("ft", [Phase("paraphrase", 2, alone, reads_student=False)])
+    learner.method.weight = nn.Parameter(torch.ones(2))
+    before = state_of(learner)
+    training.run(learner)
+    assert learner.failure is None
+    assert not moved(learner, before)
+    assert learner.method.weight.max() < 1
+
+
+def test_running_norms_are_used_and_left_alone():
+    phase = Phase("init", 2, training.cross_entropy, student_norms="running")
+    learner = training.custom("init", [phase])
+    before = state_of(learner)
+    training.run(learner)
+    changed = moved(learner, before)
+    assert "conv1.weight" in changed
+    assert not {name for name in changed if "running" in name or "tracked" in name}
+
+
+def test_an_untrained_network_gathers_statistics_and_keeps_its_weights():
+    learner = training.build("untrained", network="wrn_16_1")
+    before = state_of(learner)
+    training.run(learner)
+    assert learner.failure is None
+    changed = moved(learner, before)
+    assert changed == {name for name in before if "running" in name or "tracked" in name}
+
+
 def test_what_a_phases_loss_does_not_reach_does_not_move():
     learner = training.build("fitnets")
     before = {name: p.detach().clone() for name, p in learner.student.named_parameters()}
     stop_after_one_epoch(learner)  # the hint phase is one epoch long
     assert learner.history[-1]["phase"] == "hint"
-    moved = {
+    changed = {
         name for name, p in learner.student.named_parameters() if not torch.equal(before[name], p)
     }
-    assert moved == {name for name in before if not name.startswith(("layer3", "fc"))}
+    assert changed == {name for name in before if not name.startswith(("layer3", "fc"))}
 
 
 def test_a_phase_begins_with_a_fresh_optimizer_over_student_and_connectors():

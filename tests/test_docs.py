@@ -1,20 +1,20 @@
 """What the documentation says can be followed: its links, its commands, its example."""
 
 import ast
-import importlib
 import re
 import shlex
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import methods
 from benchmark import cli
+from benchmark.catalogue import show
 from benchmark.machine import Machine
 from benchmark.planned import Planned, find
-from tests import training
+from tests.test_cli import SUITE, call, records, suite
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted({p for where in ("*", "docs/**/*", "results/*") for p in ROOT.glob(f"{where}.md")})
@@ -80,12 +80,16 @@ def test_every_command_can_be_given_as_it_stands(command: str, tmp_path: Path):
             cli.parse(words)
         return
     options = cli.parse(words)
+    plugins = [example(tmp_path) for _ in options.plugins]
+    if options.verb == "methods":
+        show(options.names, options.pair, options.dataset, plugins, Console(quiet=True))
+        return
     machine = getattr(options, "machine", "local")
     if not is_placeholder(machine):
         assert Machine.read(ROOT / find(machine, ROOT / "configs" / "machines"))
     if not is_placeholder(options.suite):
         path = ROOT / find(options.suite, ROOT / "configs")
-        suite = Planned.open(path, options.changes, tmp_path, needs_code=True)
+        suite = Planned.open(path, options.changes, tmp_path, needs_code=True, plugins=plugins)
         assert suite.select(getattr(options, "only", ""))
 
 
@@ -102,21 +106,54 @@ def test_the_extras_that_are_named_are_those_that_there_are():
     assert named == project["optional-dependencies"].keys()
 
 
-def test_the_guides_example_of_a_method_is_found_and_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    guide = (ROOT / "CONTRIBUTING.md").read_text()
-    [(name, source)] = re.findall(r"```python\n# methods/(\w+)\.py\n(.*?)```", guide, re.DOTALL)
-    (tmp_path / f"{name}.py").write_text(source)
-    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    methods._registry.cache_clear()
-    importlib.invalidate_caches()
-    try:
-        recipe = training.RECIPE.model_copy(update={"epochs": 1})
-        learner = training.build(name, recipe=recipe)
-        training.run(learner)
-    finally:
-        methods._registry.cache_clear()
-        sys.modules.pop(f"methods.{name}", None)
-    assert learner.failure is None
-    assert [row["phase"] for row in learner.history] == [phase.name for phase in learner.phases]
+def example(tmp_path: Path) -> Path:
+    """The guide's method, as its reader would save it."""
+    guide = (ROOT / "docs" / "adding-a-method.md").read_text()
+    [(name, source)] = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", guide, re.DOTALL)
+    path = tmp_path / name
+    path.write_text(source)
+    return path
+
+
+def test_the_guides_method_is_short_and_trains_as_it_stands(tmp_path: Path):
+    file = example(tmp_path)
+    assert len(file.read_text().splitlines()) < 60
+    control = "  untaught: {method: my_method, teacher: random}"
+    text = SUITE.replace("  fitnets:", f"  my_method: {{weight: 2}}\n{control}")
+    small = str(suite(tmp_path, text))
+    assert call(tmp_path, "run", small, "--plugin", str(file)).returncode == 0
+    made = [r for r in records(tmp_path).values() if r["config"]["method"]["name"] == "my_method"]
+    record, untaught = sorted(made, key=lambda r: -r["config"]["method"]["config"]["weight"])
+    assert record["config"]["method"]["config"] == {"weight": 2.0}
+    assert untaught["teacher"]["id"].startswith("digits-resnet14-untrained-")
+    assert untaught["teacher"]["sha256"] != record["teacher"]["sha256"]
+    assert set(record["history"][-1]["losses"]) == {"ce", "my_method"}
+    assert record["cost"]["connector_parameters"] == 64 * 64 + 64
+    # Named once, it is remembered.
+    assert "my_method" in call(tmp_path, "status", small).stdout
+
+
+def test_the_readmes_example_is_the_guides():
+    [snippet] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    guide = (ROOT / "docs" / "adding-a-method.md").read_text().splitlines()
+    assert not [line for line in snippet.splitlines() if line not in guide]
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_every_method_has_a_card_with_all_that_a_reader_must_know(name: str):
+    text = (ROOT / "docs" / "methods.md").read_text()
+    cards = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    assert name in cards
+    assert f"`methods/{name}.py:" in cards[name]
+    if methods.get(name).paper is None:
+        return
+    for heading in ("Reads", "Phases", "Defaults", "Deviations"):
+        assert f"**{heading}" in cards[name], heading
+    assert re.search(r"compared with", cards[name], re.IGNORECASE)
+    for preset in methods.get(name).presets:
+        assert f"`{preset}`" in cards[name], preset
+
+
+def test_the_table_of_methods_has_a_row_for_each():
+    text = (ROOT / "docs" / "methods.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(methods.names())

@@ -14,7 +14,8 @@ LAYERS = [
     {"errors", "child", "files", "document", "config", "seeds", "claim", "store", "environment"},
     {"runs", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
-    {"suite", "assemble", "plan", "planned", "launch", "watch", "job"},
+    {"suite", "entries", "trial", "catalogue", "assemble", "plan", "planned", "launch"}
+    | {"watch", "job"},
     {"cli"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "report", "plan", "watch"})

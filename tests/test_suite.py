@@ -156,6 +156,31 @@ def test_the_cifar_suite_is_the_fields_protocol():
     assert refused == {("fsp", "wrn_40_1")}
 
 
+def test_a_control_is_taught_by_the_weights_that_the_teacher_started_from(tmp_path):
+    made = grid(tmp_path, SUITE.replace("  fsp:", "  untaught: {method: kd, teacher: random}"))
+    runs = {cell.method: cell.run for cell in made.cells if cell.seed == 0}
+    kd, control = runs["kd"], runs["untaught"]
+    assert kd is not None
+    assert control is not None
+    assert kd.teacher == made.columns[0].teacher
+    assert control.teacher is not None
+    assert control.teacher.method.name == "untrained"
+    assert (control.teacher.student, control.teacher.seed) == ("resnet14", kd.teacher.seed)
+    assert control.teacher.recipe.epochs == 1
+    assert control.teacher.id in made.runs()
+    assert made.manifest("code")["methods"] == ["scratch", "kd", "untaught"]
+
+
+def test_a_suite_of_controls_alone_trains_no_teacher(tmp_path):
+    text = SUITE.replace(
+        "  kd: {temperature: 2}\n  fsp:", "  untaught: {method: kd, teacher: random}"
+    )
+    made = grid(tmp_path, text)
+    trained = [r for r in made.runs().values() if r.student == "resnet14"]
+    assert [run.method.name for run in trained] == ["untrained"]
+    assert made.manifest("code")["columns"][0]["teacher_run"] is None
+
+
 def test_a_suite_without_a_teacher_names_none_in_its_manifest(tmp_path):
     scratch = SUITE.replace("  kd: {temperature: 2}\n  fsp:\n", "")
     assert grid(tmp_path, scratch).manifest("code")["columns"][0]["teacher_run"] is None

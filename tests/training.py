@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from benchmark import assemble, job, models, seeds
 from benchmark.cohort import Learner, train
 from benchmark.data.digits import DIGITS
 from benchmark.data.stream import Stream, TestImages
+from benchmark.entries import read
+from benchmark.models.network import Network
 from benchmark.runs import Recipe
-from methods.interface import Budget, Features, Losses, Method, Phase
+from methods.interface import Budget, Features, Given, Losses, Method, Phase
 
 CPU = torch.device("cpu")
 STUDENT, TEACHER = "resnet8", "resnet14"
@@ -46,24 +48,36 @@ def digits() -> Any:
 
 
 @cache
-def teacher() -> nn.Module:
+def teacher() -> Network:
     """A teacher that has learnt something, or its features would be all alike."""
     learner = build("scratch", network=TEACHER, recipe=RECIPE.model_copy(update={"epochs": 3}))
     stream, test = streams(count=400)
     train([learner], None, stream, test, lambda _: None)
-    return learner.student.eval().requires_grad_(False)
+    return cast(Network, learner.student.eval().requires_grad_(False))
 
 
 def build(method: str, network: str = STUDENT, recipe: Recipe = RECIPE) -> Learner:
-    method_class = methods.get(method)
+    """A learner of a method by its specification; a composition's weights are all 1."""
+    parts = [part.partition("@")[0] for part in method.split("+")]
+    weights = {"weights": dict.fromkeys(("ce", *parts), 1)} if len(parts) > 1 else None
+    entry, problems = read(method, weights)
+    assert entry is not None, problems
     shapes = [models.shapes(name, 10, 3, DIGITS.size) for name in (network, TEACHER)]
     student = models.build(network, 10, SEED)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("connectors", method, SEED))
-        made = method_class(method_class.Config(), *shapes)
+        made = entry.spec.kind.build(
+            entry.parameters, shapes[0], shapes[1], given(student, entry.spec)
+        )
     assemble.place(student, CPU)
     assemble.place(made, CPU)
     return Learner(method, student, made, recipe)
+
+
+def given(student: Network, spec: methods.Spec) -> Given:
+    labels = digits().train.first(40).labels
+    shown = teacher() if spec.kind.needs_teacher else student
+    return assemble.handed_over(shown, labels, RECIPE.batch_size)
 
 
 def custom(name: str, phases: Sequence[Phase]) -> Learner:

@@ -10,9 +10,12 @@ from torch import nn
 
 from benchmark import seeds
 from benchmark.models import resnet, wrn
+from benchmark.models.network import Network
 from methods.interface import Shapes
 
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {**resnet.NETWORKS, **wrn.NETWORKS}
+__all__ = ["NETWORKS", "Network", "build", "count_parameters", "names", "shapes"]
+
+NETWORKS: dict[str, Callable[[int], Network]] = {**resnet.NETWORKS, **wrn.NETWORKS}
 
 
 def names() -> list[str]:
@@ -20,7 +23,7 @@ def names() -> list[str]:
     return list(NETWORKS)
 
 
-def build(name: str, classes: int, seed: int) -> nn.Module:
+def build(name: str, classes: int, seed: int) -> Network:
     """Build a network whose initial weights depend on ``(name, seed)`` alone.
 
     Not on the method that will train it: every method starts a seed from the same student, so that

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.models.network import Network
 from methods.interface import Features
 
 NARROW = (16, 16, 32, 64)
@@ -41,7 +43,7 @@ class BasicBlock(nn.Module):
         return out + shortcut
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """depth = 6n + 2 layers: a stem and three stages of n basic blocks."""
 
     def __init__(self, classes: int, *, depth: int, widths: tuple[int, int, int, int]) -> None:
@@ -56,6 +58,17 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """What reads the embedding."""
+        return self.fc
+
+    @property
+    def norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The batch norm behind each preact, before the shortcut is added."""
+        stages = (self.layer1, self.layer2, self.layer3)
+        return tuple(cast(BasicBlock, blocks[-1]).bn2 for blocks in stages)
 
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W)."""

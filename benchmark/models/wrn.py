@@ -16,6 +16,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.models.network import Network
 from benchmark.models.resnet import conv3x3
 from methods.interface import Features
 
@@ -59,7 +60,7 @@ class Stage(nn.Module):
         return preact, entered, raw
 
 
-class WideResNet(nn.Module):
+class WideResNet(Network):
     """WRN-depth-factor: depth = 6n + 4, a stem of 16 channels and three stages of n units."""
 
     def __init__(self, classes: int, *, depth: int, factor: int) -> None:
@@ -78,6 +79,17 @@ class WideResNet(nn.Module):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
         nn.init.zeros_(self.fc.bias)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """What reads the embedding."""
+        return self.fc
+
+    @property
+    def norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        """The batch norm that returns each preact."""
+        first_units = (cast(Unit, block.layer[0]) for block in (self.block2, self.block3))
+        return (*(unit.bn1 for unit in first_units), self.bn1)
 
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W)."""

@@ -4,27 +4,6 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# Seaborn's colour-blind palette, the first six handed out for good; scratch, which is not a
-# competitor but the ground the others stand on, is dark grey.
-_KNOWN = {
-    "scratch": ("#4d4d4d", "o"),
-    "kd": ("#0173b2", "s"),
-    "fitnets": ("#de8f05", "^"),
-    "at": ("#029e73", "D"),
-    "fsp": ("#d55e00", "v"),
-    "ab": ("#cc78bc", "X"),
-}
-_FREE = (
-    ("#56b4e9", "P"),
-    ("#ca9161", "<"),
-    ("#8f7a00", ">"),
-    ("#8c3a8c", "p"),
-    ("#7a1f1f", "h"),
-    ("#2f4fa0", "d"),
-    ("#e377a2", "*"),
-    ("#000000", "H"),
-)
-
 
 class Look(NamedTuple):
     """How a method is drawn."""
@@ -33,19 +12,48 @@ class Look(NamedTuple):
     marker: str
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look for each method: known ones have their own, new ones take one by their name's hash.
+# Seaborn's colour-blind palette, the first six handed out for good; scratch, which is not a
+# competitor but the ground the others stand on, is dark grey.
+_KNOWN = {
+    "scratch": Look("#4d4d4d", "o"),
+    "kd": Look("#0173b2", "s"),
+    "fitnets": Look("#de8f05", "^"),
+    "at": Look("#029e73", "D"),
+    "fsp": Look("#d55e00", "v"),
+    "ab": Look("#cc78bc", "X"),
+}
+_FREE = (
+    Look("#56b4e9", "P"),
+    Look("#ca9161", "<"),
+    Look("#8f7a00", ">"),
+    Look("#8c3a8c", "p"),
+    Look("#7a1f1f", "h"),
+    Look("#2f4fa0", "d"),
+    Look("#e377a2", "*"),
+    Look("#000000", "H"),
+)
+OTHERS = Look("#4a5a8a", "o")
 
-    A new method keeps its look from suite to suite, unless it meets another that hashes to the
-    same one; then the later in the alphabet moves on. Past eight new methods looks come twice.
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """A look for each method, unlike every other's; of more than fourteen, a look for each kind.
+
+    Known methods have their own look, new ones take one by their name's hash and so keep it from
+    suite to suite, unless two hash to the same one; then the later in the alphabet moves on.
+
+    The eye tells no more than about fourteen looks apart. Where there are more than eight new
+    methods, a colour that two of them shared would say what is not so; there colour does not name
+    a row any longer, for that its label is there, but shows the landmarks: the known methods keep
+    their looks, their presets (`ab@crd`) wear them too, and all others are ``OTHERS``, slate.
     """
-    methods = list(methods)
-    chosen = {name: Look(*_KNOWN[name]) for name in methods if name in _KNOWN}
-    taken: set[int] = set()
-    for name in sorted(set(methods) - set(_KNOWN)):
+    names = list(dict.fromkeys(methods))
+    new = sorted(set(names) - set(_KNOWN))
+    if len(new) > len(_FREE):
+        return {name: _KNOWN.get(name.partition("@")[0], OTHERS) for name in names}
+    taken: dict[int, str] = {}
+    for name in new:
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
-        ways = [(start + step) % len(_FREE) for step in range(len(_FREE))]
-        place = next((way for way in ways if way not in taken), ways[0])
-        taken.add(place)
-        chosen[name] = Look(*_FREE[place])
-    return chosen
+        ways = ((start + step) % len(_FREE) for step in range(len(_FREE)))
+        taken[next(way for way in ways if way not in taken)] = name
+    chosen = {name: _FREE[place] for place, name in taken.items()}
+    return {name: _KNOWN.get(name) or chosen[name] for name in names}

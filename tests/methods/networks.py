@@ -1,12 +1,13 @@
 """A small convolutional network and batches for the tests of methods."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.interface import Batch, Features
+from methods.interface import Batch, Features, Given
 
 CLASSES = 5
 
@@ -25,6 +26,10 @@ class TinyNet(nn.Module):
             for i, (before, after) in enumerate(pairwise(widths))
         )
         self.classifier = nn.Linear(widths[-1], CLASSES)
+
+    @property
+    def norms(self) -> tuple[nn.BatchNorm2d, ...]:
+        return tuple(cast(nn.BatchNorm2d, cast(nn.Sequential, stage)[1]) for stage in self.stages)
 
     def forward(self, images: Tensor) -> Features:
         x = stem = F.relu(self.stem(images))
@@ -46,6 +51,12 @@ def images(size: int = 4, side: int = 8) -> Tensor:
 def batch(size: int = 4, progress: float = 0.5) -> Batch:
     """Labels and positions for that many images."""
     return Batch(torch.arange(size) % CLASSES, torch.arange(size), torch.tensor(progress))
+
+
+def given(teacher: TinyNet, samples: int = 40, batch_size: int = 4) -> Given:
+    """What a method may ask for."""
+    labels = torch.arange(samples) % CLASSES
+    return Given(teacher.classifier, teacher.norms, labels, batch_size)
 
 
 def noise(*shape: int, seed: int = 0, grad: bool = False) -> Tensor:

@@ -1,5 +1,7 @@
 """AB's loss and connectors against numbers worked out by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn, tensor
@@ -7,6 +9,7 @@ from torch import nn, tensor
 from methods.ab import AB, boundary_loss, connector
 from methods.interface import Budget, Features, Shapes
 from methods.kd import kl_divergence
+from methods.pairing import MapShape
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -124,7 +127,57 @@ def test_the_initialising_phase_leaves_the_classifier_alone():
     assert all(parameter.grad is None for parameter in method.parameters())
 
 
-@pytest.mark.parametrize("field", ["margin", "scale", "temperature", "init_share"])
-def test_a_value_that_cannot_be_is_refused(field: str):
+def crd(student: MapShape, teacher: MapShape) -> AB:
+    """The preset between networks of one stage."""
+    return AB(AB.presets["crd"], *(Shapes(m, (m,), m[0], 5) for m in (student, teacher)))
+
+
+def test_the_crd_preset_initialises_as_ab_does_and_then_learns_the_task_alone():
+    student, teacher = TinyNet((4, 4, 6, 8))(images()), TinyNet((4, 4, 6, 8))(images())
+    shapes = Shapes.of(student)
+    init, task = AB(AB.presets["crd"], shapes, shapes).phases(Budget(240, "extra"))
+    assert (init.epochs, init.lr, init.student_norms) == (30, "constant", "batch")
+    assert (task.epochs, task.lr, task.reads_teacher) == (240, "scheduled", False)
+    usual, _ = AB(AB.Config(), shapes, shapes).phases(Budget(240, "extra"))
+    losses = init.loss(student, teacher, batch())
+    torch.testing.assert_close(losses, usual.loss(student, teacher, batch()), rtol=0, atol=0)
+    ce = nn.functional.cross_entropy(student.logits, batch().labels)
+    torch.testing.assert_close(task.loss(student, teacher, batch()), {"ce": ce})
+
+
+def test_the_regression_connector_meets_the_teachers_size_with_its_sign_left_open():
+    (connect,) = crd((4, 4, 4), (6, 8, 8)).connectors
+    out = connect(noise(2, 4, 4, 4).float())
+    assert out.shape == (2, 6, 8, 8)
+    assert out.min() < 0 < out.max()
+
+
+def test_the_regression_connector_is_absent_only_where_width_and_size_agree():
+    shapes = ((4, 8, 8), (4, 8, 8)), ((4, 8, 8), (4, 4, 4)), ((4, 8, 8), (6, 8, 8))
+    trained = [bool(list(crd(*pair).connectors.parameters())) for pair in shapes]
+    assert trained == [False, True, True]
+
+
+def test_sizes_that_the_regression_cannot_meet_are_told():
+    shapes = [Shapes(m, (m,), m[0], 5) for m in ((4, 3, 3), (4, 8, 8))]
+    reason = AB.mismatch(AB.presets["crd"], *shapes)
+    assert reason is not None
+    assert "from a student's map of 3x3" in reason
+    assert AB.mismatch(AB.Config(), *shapes) is None
+
+
+REFUSED: list[tuple[str, Any]] = [
+    (field, 0.0) for field in ("margin", "scale", "temperature", "init_share")
+]
+REFUSED += [(field, "none") for field in ("connector", "second_phase")]
+
+
+@pytest.mark.parametrize(("field", "value"), REFUSED)
+def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
     with pytest.raises(ValueError, match=field):
-        AB.Config(**{field: 0.0})
+        AB.Config(**{field: value})
+
+
+def test_a_temperature_that_nothing_reads_is_refused():
+    with pytest.raises(ValueError, match="temperature has no effect"):
+        AB.Config(second_phase="ce", temperature=4.0)

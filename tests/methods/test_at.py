@@ -1,13 +1,19 @@
 """AT's loss against numbers worked out by hand."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
-from torch import tensor
+from torch import Tensor, tensor
 from torch.nn import functional as F
 
-from methods.at import AT, attention_loss, attention_map, pooled_alike
+from methods.at import AT, attention_loss, attention_map, half_distance
 from methods.interface import Budget, Shapes
+from methods.pairing import pooled_alike
 from tests.methods.networks import TinyNet, batch, images, noise
+
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def test_the_loss_is_that_of_the_hand():
@@ -17,6 +23,25 @@ def test_the_loss_is_that_of_the_hand():
     student = tensor([[[[1.0, 2.0]], [[1.0, 0.0]]]], dtype=torch.float64)
     teacher = tensor([[[[2.0, 0.0]]]], dtype=torch.float64)
     assert attention_loss(student, teacher).item() == pytest.approx(1 - 5**-0.5, abs=1e-12)
+
+
+def test_the_papers_form_is_half_the_norm_of_the_hand():
+    # As above: student (1, 2) / sqrt 5, teacher (1, 0); their squared distance is 2 - 2/sqrt 5.
+    # The second sample agrees with its teacher: the mean over the batch is half of the first's.
+    student = tensor([[[[1.0, 2.0]], [[1.0, 0.0]]], [[[3.0, 0.0]], [[0.0, 0.0]]]]).double()
+    teacher = tensor([[[[2.0, 0.0]]], [[[5.0, 0.0]]]]).double()
+    expected = (2 - 2 / 5**0.5) ** 0.5 / 2 / 2
+    assert half_distance(student, teacher).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("maps", [[[3.0, 4.0]], [[0.0, 0.0]]])
+def test_the_papers_form_has_no_gradient_where_there_is_no_distance(maps: list[list[float]]):
+    student = tensor([[maps]], requires_grad=True)
+    loss = half_distance(student, student.detach())
+    torch.autograd.backward(loss)
+    assert loss.item() == 0
+    assert student.grad is not None
+    assert student.grad.tolist() == [[[[0, 0]]]]
 
 
 def test_the_larger_map_is_averaged_before_it_is_squared():
@@ -36,10 +61,11 @@ def test_pooling_has_the_windows_of_the_adaptive_pooling():
         torch.testing.assert_close(pooled, F.adaptive_max_pool2d(a, to))
 
 
-def test_the_gradient_agrees_with_finite_differences():
+@pytest.mark.parametrize("loss", [attention_loss, half_distance])
+def test_the_gradient_agrees_with_finite_differences(loss: Loss):
     teacher = noise(2, 4, 2, 2, seed=1)
     assert torch.autograd.gradcheck(
-        lambda student: attention_loss(student, teacher), noise(2, 3, 4, 4, grad=True)
+        lambda student: loss(student, teacher), noise(2, 3, 4, 4, grad=True)
     )
 
 
@@ -70,17 +96,23 @@ def test_attention_maps_have_length_one():
     )
 
 
-def test_beta_weighs_the_sum_over_all_stages():
+@pytest.mark.parametrize(("form", "loss"), [("code", attention_loss), ("paper", half_distance)])
+def test_beta_weighs_the_sum_over_all_stages(form: Any, loss: Loss):
     student, teacher = TinyNet((4, 4, 6, 8))(images()), TinyNet((4, 4, 6, 8))(images())
     shapes = Shapes.of(student)
-    (phase,) = AT(AT.Config(beta=10.0), shapes, shapes).phases(Budget(8, "inside"))
+    (phase,) = AT(AT.Config(beta=10.0, form=form), shapes, shapes).phases(Budget(8, "inside"))
     losses = phase.loss(student, teacher, batch())
-    one, two, three = map(attention_loss, student.stages, teacher.stages)
+    one, two, three = map(loss, student.stages, teacher.stages)
     torch.testing.assert_close(losses["at"], 10 * (one + two + three))
     ce = F.cross_entropy(student.logits, batch().labels)
     torch.testing.assert_close(losses["ce"], ce)
 
 
-def test_a_negative_beta_is_refused():
-    with pytest.raises(ValueError, match="beta"):
-        AT.Config(beta=-1.0)
+def test_the_crd_preset_is_the_authors_code_with_a_thousand():
+    assert AT.presets["crd"] == AT.Config(beta=1000.0, form="code") == AT.Config()
+
+
+@pytest.mark.parametrize(("field", "value"), [("beta", -1.0), ("form", "squared")])
+def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
+    with pytest.raises(ValueError, match=field):
+        AT.Config(**{field: value})

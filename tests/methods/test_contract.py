@@ -1,6 +1,6 @@
 """What every method owes the train loop, whatever its paper."""
 
-from collections.abc import Iterator
+import json
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from typing import Any, NamedTuple, cast
 
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import methods
-from methods.interface import Budget, Features, Method, Phase, Shapes
-from tests.methods.networks import TinyNet, batch, images
+from methods.interface import Budget, Features, Method, Paper, Phase, Shapes
+from tests.methods.networks import TinyNet, batch, given, images
 
 PAIRS = {  # (student widths, student image side), (teacher widths, teacher image side)
     "equal": (((4, 4, 6, 8), 8), ((4, 4, 6, 8), 8)),
@@ -22,6 +22,32 @@ PAIRS = {  # (student widths, student image side), (teacher widths, teacher imag
     "fewer stages": (((4, 6, 8), 8), ((4, 4, 6, 8), 8)),
 }
 DEFINED_EVERYWHERE = {"scratch", "kd", "fitnets"}
+SPECS = [
+    spec
+    for name in methods.names()
+    for spec in (name, *(f"{name}@{p}" for p in methods.get(name).presets))
+]
+# What is left of a term where student and teacher are the same network, in eval mode: nothing,
+# unless the paper's loss has its least value elsewhere or a connector of random weights stands
+# between them.
+STAYS = {
+    # A cross-entropy: the teacher's entropy stays. The preset crd has a regressor for equal shapes.
+    "fitnets": {"kd", "hint"},
+    "ab": {"ab"},  # pushes every unit beyond the margin
+    "crd": {"crd"},  # two heads of random weights, and memories of random vectors
+    "simkd": {"simkd"},  # a projector of random weights
+    "srd": {"srd"},  # a projector of random weights
+    "nkd": {"nkd_target", "nkd_others"},  # cross-entropies: the teacher's entropy stays
+    "wttm": {"wttm"},  # a student without temperature is to be as smooth as a softened teacher
+    "reviewkd": {"reviewkd"},  # random convolutions fuse the maps
+    "semckd": {"semckd"},  # random translators
+    "mgd": {"mgd"},  # a random generator, and a mask
+    "vid": {"vid"},  # a regressor of random weights, and the logarithm of a variance
+    "ft": {"ft"},  # a paraphraser and a translator of different random weights
+    "ofd": {"ofd"},  # a connector of random weights
+    "cc": {"neighbours"},  # of cc@crd alone: compares by way of two random maps
+    "dist": {"inter", "intra"},  # the authors' 1e-8 beside lengths keeps correlations below 1
+}
 
 
 class Scene(NamedTuple):
@@ -31,49 +57,62 @@ class Scene(NamedTuple):
     student: TinyNet
     side: int
     teacher: Features
+    network: TinyNet
 
     def see(self) -> Features:
         return cast(Features, self.student(images(side=self.side)))
 
+    def losses(
+        self, phase: Phase, seen: Features | None = None, shown: Features | None = None
+    ) -> dict[str, Tensor]:
+        """Of one batch; what a phase says that it does not read must not be touched."""
+        student: Any = (seen or self.see()) if phase.reads_student else Untouchable("student")
+        teacher: Any = (shown or self.teacher) if phase.reads_teacher else Untouchable("teacher")
+        return phase.loss(student, teacher, batch())
 
-@pytest.fixture(params=methods.names())
-def kind(request: pytest.FixtureRequest) -> type[Method]:
-    return methods.get(request.param)
+    def phases(self) -> list[Phase]:
+        return list(self.method.phases(Budget(8, "inside")))
+
+
+@pytest.fixture(params=SPECS)
+def spec(request: pytest.FixtureRequest) -> methods.Spec:
+    return methods.parse(request.param)
+
+
+def config_of(spec: methods.Spec) -> Any:
+    return spec.kind.Config(**spec.defaults)
 
 
 @pytest.fixture(params=PAIRS)
-def scene(request: pytest.FixtureRequest, kind: type[Method]) -> Scene:
+def scene(request: pytest.FixtureRequest, spec: methods.Spec) -> Scene:
     torch.manual_seed(0)
     (student_widths, side), (teacher_widths, teacher_side) = PAIRS[request.param]
     student, teacher = TinyNet(student_widths), TinyNet(teacher_widths).eval()
     with torch.no_grad():
         shown = teacher(images(side=teacher_side))
     shapes = Shapes.of(student(images(side=side))), Shapes.of(shown)
-    config = kind.Config()
+    config, kind = config_of(spec), spec.kind
     if reason := kind.mismatch(config, *shapes):
         assert request.param != "equal"
         assert kind.name not in DEFINED_EVERYWHERE
         pytest.skip(reason)
-    return Scene(kind(config, *shapes), student, side, shown)
-
-
-def phases_of(method: Method) -> Iterator[tuple[Phase, Any]]:
-    """Each phase and the teacher that it is allowed to see."""
-    for phase in method.phases(Budget(8, "inside")):
-        yield phase, None if phase.reads_teacher else Untouchable()
+    return Scene(kind.build(config, *shapes, given(teacher)), student, side, shown, teacher)
 
 
 class Untouchable:
-    """Fails on any access: the teacher of a phase that says it does not read it."""
+    """Fails on any access: the network that a phase says it does not read."""
 
-    def __getattribute__(self, name: str) -> Any:
-        raise AssertionError(f"a phase with reads_teacher=False read the teacher's {name}")
+    def __init__(self, who: str) -> None:
+        self.__dict__["who"] = who
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"a phase with reads_{self.who}=False read the {self.who}'s {name}")
 
     def __iter__(self) -> Any:
-        raise AssertionError("a phase with reads_teacher=False unpacked the teacher")
+        raise AssertionError(f"a phase with reads_{self.who}=False unpacked the {self.who}")
 
     def __getitem__(self, index: int) -> Any:
-        raise AssertionError("a phase with reads_teacher=False indexed the teacher")
+        raise AssertionError(f"a phase with reads_{self.who}=False indexed the {self.who}")
 
 
 def tensors(features: Features) -> list[Tensor]:
@@ -88,9 +127,9 @@ def tensors(features: Features) -> list[Tensor]:
 
 def test_a_batch_of_one_has_finite_losses(scene: Scene):
     alone = Features(*(_first(x) for x in scene.teacher))
-    for phase, teacher in phases_of(scene.method):
-        seen = cast(Features, scene.student(images(1, scene.side)))
-        losses = phase.loss(seen, teacher or alone, batch(1))
+    for phase in scene.phases():
+        seen: Any = scene.student(images(1, scene.side)) if phase.reads_student else None
+        losses = phase.loss(seen, alone if phase.reads_teacher else cast(Any, None), batch(1))
         assert all(loss.isfinite() for loss in losses.values())
 
 
@@ -99,108 +138,125 @@ def _first(x: Any) -> Any:
 
 
 def test_every_phases_losses_are_named_finite_scalars(scene: Scene):
-    for phase, teacher in phases_of(scene.method):
-        losses = phase.loss(scene.see(), teacher or scene.teacher, batch())
+    for phase in scene.phases():
+        losses = scene.losses(phase)
         assert losses
         assert all(loss.shape == () and loss.isfinite() for loss in losses.values())
 
 
-def test_gradient_reaches_the_student_in_every_phase(scene: Scene):
-    for phase, teacher in phases_of(scene.method):
+def test_gradient_reaches_the_student_in_every_phase_that_reads_it(scene: Scene):
+    for phase in scene.phases():
         scene.student.zero_grad()
-        torch.autograd.backward(
-            tuple(phase.loss(scene.see(), teacher or scene.teacher, batch()).values())
-        )
+        torch.autograd.backward(tuple(scene.losses(phase).values()))
         for name, parameter in scene.student.named_parameters():
-            if name.startswith("stem"):
+            if name.startswith("stem") and phase.reads_student:
                 assert parameter.grad is not None
                 assert parameter.grad.isfinite().all()
                 assert parameter.grad.abs().sum() > 0
 
 
 def test_connectors_that_train_at_all_have_a_phase_that_trains_them(scene: Scene):
-    for phase, teacher in phases_of(scene.method):
-        torch.autograd.backward(
-            tuple(phase.loss(scene.see(), teacher or scene.teacher, batch()).values())
-        )
-    assert all(parameter.grad is not None for parameter in scene.method.parameters())
+    for phase in scene.phases():
+        torch.autograd.backward(tuple(scene.losses(phase).values()))
+    trained = [p for p in scene.method.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained)
 
 
-def test_the_teachers_features_are_neither_changed_nor_given_a_gradient(scene: Scene):
+def test_the_teacher_is_neither_changed_nor_given_a_gradient(scene: Scene):
     leaves = [x.clone().requires_grad_() for x in tensors(scene.teacher)]
     before = [x.detach().clone() for x in leaves]
+    weights = {key: value.clone() for key, value in scene.network.state_dict().items()}
     count = len(scene.teacher.stages)
-    seen = Features(
-        leaves[0], tuple(leaves[1 : 1 + count]), tuple(leaves[1 + count : -2]), *leaves[-2:]
+    maps = tuple(x.detach() for x in leaves)
+    shown = Features(
+        maps[0], maps[1 : 1 + count], maps[1 + count : -2], embedding=maps[-2], logits=maps[-1]
     )
-    detached = Features(
-        seen.stem.detach(),
-        tuple(x.detach() for x in seen.stages),
-        tuple(x.detach() for x in seen.preacts),
-        seen.embedding.detach(),
-        seen.logits.detach(),
-    )
-    for phase, teacher in phases_of(scene.method):
-        torch.autograd.backward(
-            tuple(phase.loss(scene.see(), teacher or detached, batch()).values())
-        )
+    for phase in scene.phases():
+        torch.autograd.backward(tuple(scene.losses(phase, shown=shown).values()))
     assert all(leaf.grad is None for leaf in leaves)
     assert all(torch.equal(a, b) for a, b in zip(leaves, before, strict=True))
+    assert all(parameter.grad is None for parameter in scene.network.parameters())
+    now = scene.network.state_dict()
+    assert all(torch.equal(weights[key], now[key]) for key in weights)
 
 
 def test_the_students_features_are_not_changed(scene: Scene):
-    for phase, teacher in phases_of(scene.method):
+    for phase in scene.phases():
         seen = scene.see()
         before = [x.detach().clone() for x in tensors(seen)]
-        phase.loss(seen, teacher or scene.teacher, batch())
+        scene.losses(phase, seen)
         assert all(torch.equal(a, b) for a, b in zip(tensors(seen), before, strict=True))
 
 
 def test_a_loss_draws_nothing_from_the_global_generator(scene: Scene):
-    for phase, teacher in phases_of(scene.method):
+    for phase in scene.phases():
         seen, before = scene.see(), torch.get_rng_state()
-        phase.loss(seen, teacher or scene.teacher, batch())
+        scene.losses(phase, seen)
         assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_state_dict_goes_round(scene: Scene):
+def test_a_state_dict_goes_round_and_holds_all_that_the_next_loss_depends_on(scene: Scene):
+    for phase in scene.phases():  # what counts steps or fills a memory has something to remember
+        scene.losses(phase)
     for parameter in scene.method.parameters():
-        torch.nn.init.normal_(parameter)
+        torch.nn.init.normal_(parameter, std=0.1)
     shapes = Shapes.of(scene.see()), Shapes.of(scene.teacher)
-    again = type(scene.method)(scene.method.config, *shapes)
+    again = scene.method.build(scene.method.config, *shapes, given(scene.network))
     again.load_state_dict(scene.method.state_dict())
-    states = scene.method.state_dict(), again.state_dict()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0] | states[1])
+    other = scene._replace(method=again)
+    seen = scene.see()
+    for one, two in zip(scene.phases(), other.phases(), strict=True):
+        first, second = scene.losses(one, seen), other.losses(two, seen)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_student_that_is_the_teacher_has_nothing_left_to_learn_from_it(spec: methods.Spec):
+    torch.manual_seed(0)
+    network = TinyNet((4, 4, 6, 8)).eval()
+    shown = network(images())
+    method = spec.kind.build(config_of(spec), Shapes.of(shown), Shapes.of(shown), given(network))
+    stays = {"ce"} | STAYS.get(spec.kind.name, set())
+    for phase in method.phases(Budget(8, "inside")):
+        if phase.reads_student and phase.reads_teacher:
+            for name, loss in phase.loss(shown, shown, batch()).items():
+                assert name in stays or abs(loss.item()) < 1e-5, name
 
 
 @pytest.mark.parametrize("init_epochs", ["inside", "extra"])
 @pytest.mark.parametrize("epochs", [1, 2, 20, 240])
-def test_phases_spend_the_budget(kind: type[Method], epochs: int, init_epochs: Any):
-    shapes = Shapes.of(TinyNet((4, 4, 6, 8))(images()))
-    phases = kind(kind.Config(), shapes, shapes).phases(Budget(epochs, init_epochs))
+def test_phases_spend_the_budget(spec: methods.Spec, epochs: int, init_epochs: Any):
+    network = TinyNet((4, 4, 6, 8))
+    shapes = Shapes.of(network(images()))
+    method = spec.kind.build(config_of(spec), shapes, shapes, given(network))
+    phases = method.phases(Budget(epochs, init_epochs))
     names = [phase.name for phase in phases]
     assert all(phase.epochs >= 1 for phase in phases)
     assert len(set(names)) == len(names)
     assert phases[-1].lr == "scheduled"
+    assert phases[-1].reads_student
     if init_epochs == "inside":
         assert sum(phase.epochs for phase in phases) == max(epochs, len(phases))
     else:
         assert phases[-1].epochs == epochs
 
 
-def test_a_config_is_a_frozen_dataclass_with_defaults_for_all(kind: type[Method]):
-    config = kind.Config()
-    assert is_dataclass(kind.Config)
-    assert config == kind.Config()
-    for field in fields(kind.Config):
+def test_a_config_is_a_frozen_dataclass_of_plain_values(spec: methods.Spec):
+    config = config_of(spec)
+    assert is_dataclass(config)
+    assert config == config_of(spec)
+    assert json.loads(json.dumps(spec.defaults)) == spec.defaults
+    for field in fields(spec.kind.Config):
         with pytest.raises(FrozenInstanceError):
             setattr(config, field.name, 1)
 
 
-def test_a_method_says_who_it_is_and_whether_it_needs_a_teacher(kind: type[Method]):
+def test_a_method_says_who_it_is_and_whether_it_needs_a_teacher(spec: methods.Spec):
+    kind = spec.kind
     assert isinstance(kind.version, int)
-    assert kind.paper
+    assert kind.paper is None or isinstance(kind.paper, Paper)
     assert kind.__doc__
-    shapes = Shapes.of(TinyNet((4, 4, 6, 8))(images()))
-    phases = kind(kind.Config(), shapes, shapes).phases(Budget(8, "inside"))
+    network = TinyNet((4, 4, 6, 8))
+    shapes = Shapes.of(network(images()))
+    phases = kind.build(config_of(spec), shapes, shapes, given(network)).phases(Budget(8, "inside"))
     assert kind.needs_teacher == any(phase.reads_teacher for phase in phases)

@@ -1,13 +1,14 @@
 """FitNets' losses and regressor against numbers worked out by hand."""
 
 from math import log
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn, tensor
 
 from methods.fitnets import FitNets, hint_loss, regressor, soft_cross_entropy
-from methods.interface import Budget, Shapes
+from methods.interface import Budget, Features, Shapes
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -158,10 +159,87 @@ def test_a_stage_that_is_not_there_is_a_mismatch():
     assert reason == "no stage 3 in the teacher, which has 3"
 
 
+def test_the_crd_preset_is_one_phase_of_ce_and_a_hundred_times_the_mean_square():
+    method, student, teacher = scene(FitNets.presets["crd"])
+    (phase,) = method.phases(Budget(240, "extra"))
+    assert (phase.epochs, phase.lr, phase.reads_teacher) == (240, "scheduled", True)
+    seen, shown = student(images()), teacher(images())
+    method.eval()
+    losses = phase.loss(seen, shown, batch())
+    predicted = method.regressor(seen.stages[1])
+    hint = 100 * (predicted - shown.stages[1]).square().mean()
+    ce = nn.functional.cross_entropy(seen.logits, batch().labels)
+    torch.testing.assert_close(losses, {"ce": ce, "hint": hint})
+
+
+def test_the_mean_square_is_that_of_the_hand():
+    # As in the first test: squares 1 and 4 among 2 x 2 x 2 elements, 5 / 8; times 2
+    shape = (2, 1, 2)
+    config = FitNets.Config(distance="mean", hint_weight=2.0)
+    shapes = Shapes(shape, (shape,), 2, 5)
+    hint, _ = FitNets(config, shapes, shapes).phases(Budget(8, "inside"))
+    predicted = tensor([[[[1.0, 0.0]], [[2.0, 0.0]]], [[[0.0, 0.0]], [[0.0, 0.0]]]])
+    seen, zero = (Features(m, (m,), (m,), m, m) for m in (predicted, torch.zeros(2, *shape)))
+    assert hint.loss(seen, zero, batch(2))["hint"].item() == 1.25
+
+
+def test_the_crd_preset_pairs_the_second_stages_whatever_their_number():
+    shapes = [Shapes.of(TinyNet(widths)(images())) for widths in ((4, 4, 6), (4, 4, 6, 8, 10))]
+    for student, teacher in (shapes, shapes[::-1]):
+        method = FitNets(FitNets.presets["crd"], student, teacher)
+        assert (method.guided, method.hint) == (1, 1)
+
+
+def test_the_crd_presets_regressor_is_there_for_equal_shapes_and_ends_in_relu():
+    shapes = Shapes.of(TinyNet((4, 4, 6, 8))(images()))
+    method = FitNets(FitNets.presets["crd"], shapes, shapes)
+    conv, norm, last = method.regressor.children()
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(last, nn.ReLU)
+    assert conv.bias is not None
+
+
+def test_sizes_that_the_regression_cannot_meet_are_told():
+    shapes = [Shapes(m, (m, m), m[0], 5) for m in ((4, 3, 3), (4, 8, 8))]
+    reason = FitNets.mismatch(FitNets.presets["crd"], *shapes)
+    assert reason is not None
+    assert "from a student's map of 3x3" in reason
+    assert FitNets.mismatch(FitNets.Config(), *shapes) is None
+
+
+def test_without_soft_targets_the_second_phase_reads_no_teacher():
+    method, student, teacher = scene(FitNets.Config(lambda_start=0.0, lambda_end=0.0))
+    _, distill = method.phases(Budget(8, "inside"))
+    assert not distill.reads_teacher
+    assert list(distill.loss(student(images()), teacher(images()), batch())) == ["ce"]
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"order": "joint", "init_share": 0.5}, "init_share has no effect"),
+        ({"lambda_start": 0.0, "lambda_end": 0.0, "temperature": 4.0}, "temperature has no effect"),
+    ],
+)
+def test_a_value_that_nothing_reads_is_refused(values: dict[str, Any], field: str):
+    with pytest.raises(ValueError, match=field):
+        FitNets.Config(**values)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("hint", -1), ("temperature", 0.0), ("lambda_end", -1.0), ("init_share", 0.0)],
+    [
+        ("hint", -1),
+        ("temperature", 0.0),
+        ("lambda_end", -1.0),
+        ("init_share", 0.0),
+        ("hint_weight", 0.0),
+        ("regressor", "none"),
+        ("distance", "none"),
+        ("order", "none"),
+    ],
 )
-def test_a_value_that_cannot_be_is_refused(field: str, value: int):
+def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
     with pytest.raises(ValueError, match=field):
         FitNets.Config(**{field: value})

@@ -1,5 +1,7 @@
 """FSP's matrices and loss against numbers worked out by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import tensor
@@ -21,6 +23,20 @@ def test_the_larger_map_is_max_pooled():
     first, second = tensor([[[[1.0, 3.0, -2.0, -4.0]]]]), tensor([[[[1.0, 1.0]]]])
     assert flow_matrix(first, second).item() == 0.5
     assert flow_matrix(second, first).item() == 0.5
+
+
+def test_the_larger_map_is_averaged_where_that_is_asked_for():
+    # (1, 3, -2, -4) in pairs: means (2, -3); times (1, 1), mean over two positions: -0.5
+    first, second = tensor([[[[1.0, 3.0, -2.0, -4.0]]]]), tensor([[[[1.0, 1.0]]]])
+    assert flow_matrix(first, second, "avg").item() == -0.5
+    assert flow_matrix(second, first, "avg").item() == -0.5
+
+
+def test_the_mean_is_over_the_entries_of_each_matrix():
+    # As below: pair one has two entries a matrix, 2.5 / 2; pair two has one, 9. Sum 10.25
+    student = [tensor([[[1.0, 2.0]], [[7.0, 7.0]]]), tensor([[[3.0]], [[0.0]]])]
+    teacher = [tensor([[[0.0, 0.0]], [[7.0, 7.0]]]), tensor([[[0.0]], [[3.0]]])]
+    assert flow_loss(student, teacher, "mean").item() == 10.25
 
 
 def test_the_loss_sums_over_pairs_and_averages_over_the_batch():
@@ -102,7 +118,21 @@ def test_it_initialises_by_flow_alone_and_then_learns_the_task_alone():
     assert list(task.loss(student, teacher, batch())) == ["ce"]
 
 
-@pytest.mark.parametrize(("field", "value"), [("weight", 0.0), ("init_share", 1.0)])
-def test_a_value_that_cannot_be_is_refused(field: str, value: float):
+def test_the_crd_preset_averages_weighs_by_one_and_then_learns_the_task_alone():
+    student, teacher = TinyNet((4, 4, 6, 8))(images()), TinyNet((4, 4, 6, 8))(images())
+    shapes = Shapes.of(student)
+    init, task = FSP(FSP.presets["crd"], shapes, shapes).phases(Budget(240, "extra"))
+    assert (init.epochs, init.lr, init.student_norms) == (30, "constant", "batch")
+    assert (task.epochs, task.lr, task.reads_teacher) == (240, "scheduled", False)
+    matrices = flow_matrices(student, "avg"), flow_matrices(teacher, "avg")
+    losses = init.loss(student, teacher, batch())
+    torch.testing.assert_close(losses, {"fsp": flow_loss(*matrices, "mean")})
+
+
+REFUSED = [("weight", 0.0), ("init_share", 1.0), ("pooling", "min"), ("reduction", "none")]
+
+
+@pytest.mark.parametrize(("field", "value"), REFUSED)
+def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
     with pytest.raises(ValueError, match=field):
         FSP.Config(**{field: value})

@@ -69,6 +69,10 @@ def test_the_weights_are_one_minus_alpha_and_alpha_t_squared():
     torch.testing.assert_close(losses["kd"], 0.75 * 9 * kl)
 
 
+def test_the_crd_preset_is_a_tenth_of_the_labels_and_nine_tenths_of_kd_at_four():
+    assert KD.presets["crd"] == KD.Config(temperature=4.0, alpha=0.9) == KD.Config()
+
+
 @pytest.mark.parametrize(("field", "value"), [("temperature", 0.0), ("alpha", 1.1)])
 def test_a_value_that_cannot_be_is_refused(field: str, value: float):
     with pytest.raises(ValueError, match=field):

@@ -1,0 +1,141 @@
+"""One batch through a method, before anything is trained: does it work, and what does it read?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmark import models
+from benchmark.assemble import handed_over
+from benchmark.entries import Entry
+from benchmark.models.network import Network
+from methods.check import BadMethod, blame, loss_faults, phase_faults, place
+from methods.interface import Batch, Budget, Features, Phase, Shapes
+
+BATCH = 2
+
+
+@dataclass(frozen=True)
+class PhaseFacts:
+    """What a phase did with one batch."""
+
+    phase: Phase
+    reads: tuple[str, ...]
+    """Names of the teacher's features that the loss has looked at."""
+    terms: tuple[str, ...]
+    connectors: int
+    """Parameters that the method trains beside the student's."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A pair of networks, and what kind of images they see."""
+
+    student: str
+    teacher: str
+    classes: int
+    size: int
+
+    def shapes(self) -> tuple[Shapes, Shapes]:
+        """Return the shapes of the student's features, then the teacher's."""
+        student, teacher = (
+            models.shapes(name, self.classes, 3, self.size) for name in (self.student, self.teacher)
+        )
+        return student, teacher
+
+
+class Watched:
+    """Features that remember which of them were looked at."""
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self._read: dict[str, None] = {}
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        value = getattr(self._features, name)
+        if name in Features._fields:
+            self._read[name] = None
+        return value
+
+
+def mismatch(entry: Entry, scene: Scene) -> str | None:
+    """Say why a method cannot distil a pair; None where it can."""
+    if not entry.spec.kind.needs_teacher:
+        return None
+    reason: str | None = entry.spec.kind.mismatch(entry.parameters, *scene.shapes())
+    return reason
+
+
+def attempt(entry: Entry, scene: Scene, batch_size: int, budget: Budget) -> list[PhaseFacts]:
+    """Build a method and run each of its phases on one batch of noise. Raises ``BadMethod``."""
+    kind = entry.spec.kind
+    given = handed_over(
+        networks_output(scene.teacher, scene)[0],
+        torch.arange(4 * scene.classes) % scene.classes,
+        batch_size,
+    )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            method = kind.build(entry.parameters, *scene.shapes(), given)
+        phases = method.phases(budget)
+        if wrong := phase_faults(method, phases):
+            raise BadMethod(wrong)
+        trained = models.count_parameters(method)
+        return [run_phase(phase, scene, trained) for phase in phases]
+    except BadMethod:
+        raise
+    except Exception as error:
+        raise BadMethod([f"{entry.label}: {blame(error, kind)}"]) from error
+
+
+def run_phase(phase: Phase, scene: Scene, connectors: int) -> PhaseFacts:
+    """Run a phase's loss; say where it stands if it returns what cannot be minimised."""
+    seen = with_gradient(networks_output(scene.student, scene)[1])
+    shown = Watched(networks_output(scene.teacher, scene)[1])
+    labels = torch.arange(BATCH) % scene.classes
+    batch = Batch(labels, torch.arange(BATCH), torch.tensor(0.5))
+    losses = phase.loss(seen, shown, batch)  # type: ignore[arg-type]
+    wrong = loss_faults(phase, losses)
+    wrong += [
+        f"{place(phase.loss)}: the loss of phase '{phase.name}': '{name}' is {value.item()} on a "
+        "batch of noise"
+        for name, value in ({} if wrong else losses).items()
+        if not value.isfinite()
+    ]
+    if wrong:
+        raise BadMethod(wrong)
+    return PhaseFacts(phase, tuple(shown._read), tuple(losses), connectors)
+
+
+@lru_cache(maxsize=64)
+def networks_output(name: str, scene: Scene) -> tuple[Network, Features]:
+    """Build a network and pass noise through it; by the batch's own statistics, so that a deep
+    network of random weights does not explode.
+    """
+    network = models.build(name, scene.classes, seed=0).train()
+    noise = torch.randn(
+        BATCH, 3, scene.size, scene.size, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        features: Features = network(noise)
+    return network, features
+
+
+def with_gradient(features: Features) -> Features:
+    """Make leaves of features, so that a loss shows whether it reaches them."""
+
+    def leaf(x: Tensor) -> Tensor:
+        return x.detach().clone().requires_grad_()
+
+    return Features(
+        leaf(features.stem),
+        tuple(map(leaf, features.stages)),
+        tuple(map(leaf, features.preacts)),
+        leaf(features.embedding),
+        leaf(features.logits),
+    )

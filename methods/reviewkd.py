@@ -1,0 +1,169 @@
+"""ReviewKD: every stage of the teacher is reviewed by the student's stages from there on up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.pairing import unequal_stages
+
+MIDDLE = 512
+"""The common width of the fused maps is that of the student's embedding, but at most this."""
+
+
+class ReviewKD(Method):
+    """CE + weight * the sum over levels of the context loss of fused maps, warmed up."""
+
+    name = "reviewkd"
+    version = 1
+    paper = Paper(
+        "Chen, Liu, Zhao and Jia", "Distilling Knowledge via Knowledge Review", "CVPR", 2021
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        """The values of the authors' CIFAR-100 program."""
+
+        weight: float = 1.0
+        """The program's default; their scripts set it for each pair, from 0.6 to 8."""
+        warmup_share: float = 1 / 12
+        """The part of the phase over which the weight rises from 0: 20 of 240 epochs."""
+
+        def __post_init__(self) -> None:
+            if not self.weight >= 0:
+                raise ValueError(f"weight must not be negative, not {self.weight}")
+            if not 0 <= self.warmup_share <= 1:
+                raise ValueError(f"warmup_share must lie between 0 and 1, not {self.warmup_share}")
+
+    config: Config
+
+    @classmethod
+    def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
+        """Stage pairs with stage, embedding with embedding."""
+        return unequal_stages(student, teacher)
+
+    def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
+        super().__init__(config, student, teacher)
+        widths = [*(stage[0] for stage in student.stages), student.embedding]
+        targets = [*(stage[0] for stage in teacher.stages), teacher.embedding]
+        middle = min(MIDDLE, student.embedding)
+        self.fusions = nn.ModuleList(
+            Fusion(width, middle, target, fuses=level < len(widths) - 1)
+            for level, (width, target) in enumerate(zip(widths, targets, strict=True))
+        )
+
+    def phases(self, budget: Budget) -> Sequence[Phase]:
+        """One phase, all of the budget."""
+        return [Phase("distill", budget.epochs, self._distill)]
+
+    def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
+        targets = [*teacher.preacts, as_map(teacher.embedding)]
+        reviewed = self.review(
+            [*student.stages, as_map(student.embedding)],
+            [(target.shape[2], target.shape[3]) for target in targets],
+        )
+        losses = [context_loss(s, t) for s, t in zip(reviewed, targets, strict=True)]
+        weight = self.config.weight * warmed_up(batch.progress, self.config.warmup_share)
+        return {
+            "ce": F.cross_entropy(student.logits, batch.labels),
+            "reviewkd": weight * torch.stack(losses).sum(),
+        }
+
+    def review(self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+        """Sec. 3.2: fuse from the deepest level (the embedding) to the first stage.
+
+        The student's maps (B, C_i, H_i, W_i), in order of depth -> (B, C_t_i, *size_i) each.
+        """
+        reviewed: list[Tensor] = []
+        deeper = None
+        for fusion, x, size in reversed(list(zip(self.fusions, maps, sizes, strict=True))):
+            out, deeper = fusion(x, deeper, size)
+            reviewed.insert(0, out)
+        return reviewed
+
+
+class Fusion(nn.Module):
+    """ABF, sec. 3.3: weigh a level and what came from deeper ones, position by position."""
+
+    def __init__(self, width: int, middle: int, target: int, *, fuses: bool) -> None:
+        super().__init__()
+        self.enter = _convolved(width, middle, kernel=1)
+        self.leave = _convolved(middle, target, kernel=3)
+        self.attend = nn.Sequential(nn.Conv2d(2 * middle, 2, 1), nn.Sigmoid()) if fuses else None
+
+    def forward(
+        self, x: Tensor, deeper: Tensor | None, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """(B, width, H, W), (B, middle, h, w) -> (B, target, *size), (B, middle, *size)."""
+        x = self.enter(x)
+        if self.attend is not None and deeper is not None:
+            deeper = nearest(deeper, (x.shape[2], x.shape[3]))
+            shares = self.attend(torch.cat([x, deeper], dim=1))
+            x = x * shares[:, :1] + deeper * shares[:, 1:]
+        fused = nearest(x, size)
+        return self.leave(fused), fused
+
+
+class Norm(nn.BatchNorm2d):
+    """BN that uses its running statistics where a batch holds one value a channel."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
+def context_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """HCL, sec. 3.3: (B, C, H, W) twice -> scalar.
+
+    The mean of squared differences of the maps, and of the maps averaged down to 4x4, 2x2 and 1x1
+    as far as these are smaller, at weights 1, 1/2, 1/4, 1/8, divided by the weights' sum.
+    """
+    difference = student - teacher  # averaging is linear: of the difference it costs half
+    losses, weights = [difference.square().mean()], [1.0]
+    for side in (4, 2, 1):
+        if side < min(difference.shape[2:]):
+            weights.append(weights[-1] / 2)
+            losses.append(weights[-1] * averaged(difference, side).square().mean())
+    return torch.stack(losses).sum() / sum(weights)
+
+
+def averaged(x: Tensor, side: int) -> Tensor:
+    """Average (B, C, H, W) in the windows of adaptive pooling -> (B, C, side, side)."""
+    height, width = x.shape[2:]
+    if height % side == 0 and width % side == 0:
+        return F.avg_pool2d(x, (height // side, width // side))
+    # Slices, because adaptive pooling has no deterministic gradient on a GPU.
+    rows = torch.stack([x[:, :, a:b].mean(dim=2) for a, b in _windows(height, side)], dim=2)
+    return torch.stack([rows[..., a:b].mean(dim=3) for a, b in _windows(width, side)], dim=3)
+
+
+def nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring (B, C, h, w) to (B, C, *size) by the nearest neighbour, up or down."""
+    return x if x.shape[2:] == size else F.interpolate(x, size, mode="nearest")
+
+
+def warmed_up(progress: Tensor, share: float) -> Tensor:
+    """From 0 to 1, linearly, over the first ``share`` of the phase; scalar -> scalar."""
+    return (progress / share).clamp(max=1) if share else torch.ones_like(progress)
+
+
+def as_map(embedding: Tensor) -> Tensor:
+    """(B, D) -> (B, D, 1, 1)."""
+    return embedding[:, :, None, None]
+
+
+def _windows(length: int, count: int) -> list[tuple[int, int]]:
+    return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
+
+
+def _convolved(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    nn.init.kaiming_uniform_(conv.weight, a=1)
+    return nn.Sequential(conv, Norm(outputs))

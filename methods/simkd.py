@@ -1,0 +1,119 @@
+"""SimKD: learn the teacher's last features and classify them by the teacher's own classifier."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.pairing import pooled_alike
+from methods.srd import batch_norm
+
+
+class SimKD(Method):
+    """MSE on projected features alone; deployed with the projector and the teacher's classifier."""
+
+    name = "simkd"
+    version = 1
+    paper = Paper(
+        "Chen, Mei, Zhang, Wang, Feng and Chen",
+        "Knowledge Distillation with the Reused Teacher Classifier",
+        "CVPR",
+        2022,
+    )
+
+    @dataclass(frozen=True)
+    class Config:
+        """The values of the authors' code."""
+
+        factor: int = 2
+        """How many times narrower than the teacher's last stage the projector is inside."""
+        weight: float = 1.0
+
+        def __post_init__(self) -> None:
+            if self.factor < 1:
+                raise ValueError(f"factor must be at least 1, not {self.factor}")
+            if not self.weight > 0:
+                raise ValueError(f"weight must be positive, not {self.weight}")
+
+    config: Config
+
+    @classmethod
+    def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
+        """The teacher's classifier must read its last stage, averaged."""
+        channels = teacher.stages[-1][0]
+        if teacher.embedding != channels:
+            return (
+                f"the teacher's classifier reads {teacher.embedding} values, not the {channels} "
+                "channels of its last stage"
+            )
+        if config.factor > channels:
+            return f"factor {config.factor} leaves nothing of the teacher's {channels} channels"
+        return None
+
+    def __init__(
+        self, config: Config, student: Shapes, teacher: Shapes, *, teacher_classifier: nn.Linear
+    ) -> None:
+        super().__init__(config, student, teacher)
+        channels, *self.teacher_size = teacher.stages[-1]
+        self.projector = Projector(student.stages[-1][0], channels, config.factor)
+        self.classifier = copy.deepcopy(teacher_classifier).requires_grad_(False)
+
+    def phases(self, budget: Budget) -> Sequence[Phase]:
+        """One phase, all of the budget; it reads no label."""
+        return [Phase("distill", budget.epochs, self._distill)]
+
+    def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
+        source, target = pooled_alike(student.stages[-1], teacher.stages[-1].detach())
+        return {"simkd": self.config.weight * F.mse_loss(self.projector(source), target)}
+
+    def deployed(self, student: nn.Module) -> nn.Module:
+        """Student, projector and the teacher's classifier; the student's own is not used."""
+        return Deployed(student, self.projector, self.classifier, self.teacher_size)
+
+
+class Projector(nn.Module):
+    """Maps (B, S, H, W) -> (B, T, H, W): 1x1, 3x3, 1x1, each with BN and ReLU.
+
+    It is ``factor`` times narrower than T inside.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int, factor: int) -> None:
+        super().__init__()
+        narrow = teacher_channels // factor
+        widths = student_channels, narrow, narrow, teacher_channels
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
+            for (before, after), kernel in zip(pairwise(widths), (1, 3, 1), strict=True)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project a map."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.relu(batch_norm(cast(nn.BatchNorm2d, norm), conv(x)))
+        return x
+
+
+class Deployed(nn.Module):
+    """Images -> ``Features`` whose embedding and logits are those that SimKD learnt."""
+
+    def __init__(
+        self, student: nn.Module, projector: nn.Module, classifier: nn.Module, size: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.student, self.projector, self.classifier = student, projector, classifier
+        self.size = tuple(size)
+        """Height and width of the teacher's last stage, to which a larger map is pooled."""
+
+    def forward(self, images: Tensor) -> Features:
+        """See with the student, classify with the teacher's classifier."""
+        seen = cast(Features, self.student(images))
+        last = seen.stages[-1]
+        source, _ = pooled_alike(last, last.new_zeros(1, 1, *self.size))
+        embedding = self.projector(source).mean(dim=(2, 3))
+        return seen._replace(embedding=embedding, logits=self.classifier(embedding))

@@ -1,0 +1,61 @@
+"""SP: samples that look alike to the teacher shall look alike to the student."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
+
+
+class SP(Method):
+    """CE + gamma * the distance between the batch's similarity matrices, of the last stages."""
+
+    name = "sp"
+    version = 1
+    paper = Paper("Tung and Mori", "Similarity-Preserving Knowledge Distillation", "ICCV", 2019)
+
+    @dataclass(frozen=True)
+    class Config:
+        """The value of the field's main CIFAR-100 table."""
+
+        gamma: float = 3000.0
+
+        def __post_init__(self) -> None:
+            if not self.gamma >= 0:
+                raise ValueError(f"gamma must not be negative, not {self.gamma}")
+
+    config: Config
+
+    def phases(self, budget: Budget) -> Sequence[Phase]:
+        """One phase, all of the budget."""
+        return [Phase("distill", budget.epochs, self._distill)]
+
+    def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
+        distance = similarity_loss(student.stages[-1], teacher.stages[-1])
+        return {
+            "ce": F.cross_entropy(student.logits, batch.labels),
+            "sp": self.config.gamma * distance,
+        }
+
+
+def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Sec. 3, the squared Frobenius norm over B^2: (B, C, H, W) and (B, C', H', W') -> scalar."""
+    return F.mse_loss(similarities(student), similarities(teacher))
+
+
+def similarities(features: Tensor) -> Tensor:
+    """Sec. 3, the matrix G: (B, C, H, W) -> (B, B), inner products in rows of length 1."""
+    flat = features.flatten(1)
+    return unit_rows(flat @ flat.T)
+
+
+def unit_rows(x: Tensor, eps: float = 0.0) -> Tensor:
+    """x / (||x|| + eps) over the last dimension; a vector of zeros stays and gets no gradient.
+
+    ``F.normalize`` would hand such a vector its gradient times 1e12.
+    """
+    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / (length + eps).masked_fill(length <= 1e-12, float("inf"))

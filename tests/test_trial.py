@@ -1,0 +1,125 @@
+"""One batch before any training: what methods read, and an author's mistakes with file and line."""
+
+from pathlib import Path
+
+import pytest
+
+import methods
+from benchmark.entries import Entry, read
+from benchmark.trial import Scene, attempt, mismatch
+from methods.interface import Budget
+from tests.methods.test_registry import METHOD, clean
+
+__all__ = ["clean"]  # the fixture
+SCENE = Scene("resnet8", "resnet14", classes=10, size=16)
+WORKING = METHOD.format(name="mine").replace(
+    "task_loss)]",
+    """self.loss)]
+
+    def loss(self, student, teacher, batch):
+        return {"mine": (student.logits - teacher.logits).square().mean()}""",
+)
+
+
+def entry(name: str) -> Entry:
+    found, problems = read(name, None)
+    assert found is not None, problems
+    return found
+
+
+def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
+    """What an author is told of a method with one thing changed."""
+    assert not old or WORKING.count(old) == 1
+    path = tmp_path / "mine.py"
+    path.write_text(WORKING.replace(old, new))
+    methods.add_file(path)
+    with pytest.raises(methods.BadMethod) as caught:
+        attempt(entry("mine"), SCENE, 4, Budget(8, "inside"))
+    return [mistake.replace(f"{tmp_path}/", "") for mistake in caught.value.mistakes]
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("kd", [("logits",)]),
+        ("at", [("stages",)]),
+        ("fitnets", [("stages",), ("logits",)]),
+        ("fsp", [("stem", "stages"), ()]),
+        ("ab", [("preacts",), ("logits",)]),
+        ("ab@crd", [("preacts",), ()]),
+        ("scratch", [()]),
+    ],
+)
+def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
+    name: str, reads: list[tuple[str, ...]]
+):
+    facts = attempt(entry(name), SCENE, 4, Budget(8, "inside"))
+    assert [phase.reads for phase in facts] == reads
+
+
+def test_connectors_are_counted():
+    wide = Scene("resnet8", "resnet8x4", classes=10, size=16)
+    assert {facts.connectors for facts in attempt(entry("kd"), wide, 4, Budget(8, "inside"))} == {0}
+    [init, _] = attempt(entry("ab"), wide, 4, Budget(8, "inside"))
+    # 1x1 convolutions of 16-64, 32-128 and 64-256 without bias, and their batch norms
+    assert init.connectors == 16 * 64 + 32 * 128 + 64 * 256 + 2 * (64 + 128 + 256)
+
+
+def test_a_pair_that_cannot_be_has_a_reason():
+    assert mismatch(entry("fsp"), SCENE) is None
+    reason = mismatch(entry("fsp"), Scene("resnet8", "resnet8x4", classes=10, size=16))
+    assert reason == "widths differ: student 16-16-32-64, teacher 32-64-128-256"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '[Phase("task", budget.epochs, self.loss)]',
+            "[]",
+            "mine.py:17: Mine.phases must return at least one Phase in a list, not []",
+        ),
+        (
+            '[Phase("task", budget.epochs, self.loss)]',
+            '[Phase("a", 1, self.loss), Phase("a", 7, self.loss)]',
+            "mine.py:17: Mine.phases has several phases named 'a'",
+        ),
+        (
+            "budget.epochs",
+            "0.5 * budget.epochs",
+            "mine.py:17: Mine.phases gives phase 'task' 4.0 epochs; take them from budget.epochs",
+        ),
+        (
+            ".mean()}",
+            ".mean() / 0}",
+            "mine.py:20: the loss of phase 'task': 'mine' is inf on a batch of noise",
+        ),
+        (
+            ".mean()}",
+            "}",
+            "mine.py:20: the loss of phase 'task' must return tensors without dimensions; "
+            "'mine' is a tensor of shape (2, 10)",
+        ),
+        (
+            '{"mine": (student.logits - teacher.logits).square().mean()}',
+            "(student.logits - teacher.logits).square().mean()",
+            "mine.py:20: the loss of phase 'task' must return named scalars, as in {'kd': tensor}, "
+            "not a tensor of shape ()",
+        ),
+        (
+            "(student.logits -",
+            "(student.logits.detach() -",
+            "mine.py:20: the loss of phase 'task' reaches no parameter: was everything detached?",
+        ),
+        (
+            "teacher.logits",
+            "teacher.logit",
+            "mine: AttributeError: 'Features' object has no attribute 'logit' (mine.py:21)",
+        ),
+    ],
+)
+def test_a_mistake_is_told_before_training_with_file_and_line(
+    old: str, new: str, said: str, tmp_path: Path, clean: None
+):
+    (mistake,) = attempted(tmp_path, old, new)
+    assert mistake.startswith(said)
