@@ -98,7 +98,7 @@ class Learner:
         ) / phase.epochs
         self.progress = shares.float().to(device)
         self.sums = {}
-        self.student.train(phase.student_norms == "batch")
+        self.student.train()
         self.method.train()
 
     def _fresh_optimizer(self) -> SGD:

@@ -172,6 +172,8 @@ def finish(member: Member, job: Job, store: Store) -> None:
             "peak_memory_mb": environment.peak_memory_mb(),
             "parameters": models.count_parameters(learner.student),
             "connector_parameters": models.count_parameters(learner.method),
+            # Frozen ones too: what SimKD deploys has the teacher's classifier in it.
+            "deployed_parameters": sum(p.numel() for p in deployed.parameters()),
         },
         "environment": environment.describe(job.device, torch.get_num_threads()),
         "started": member.started,

@@ -12,6 +12,7 @@ from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Ph
 from methods.kd import kl_divergence
 from methods.pairing import (
     MapShape,
+    Norm,
     beyond_regression,
     pooled_alike,
     regression,
@@ -123,7 +124,7 @@ def connector(student_channels: int, teacher_channels: int) -> nn.Module:
         return nn.Identity()
     conv = nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(conv, nn.BatchNorm2d(teacher_channels))
+    return nn.Sequential(conv, Norm(teacher_channels))
 
 
 def regression_connector(student: MapShape, teacher: MapShape) -> nn.Module:

@@ -88,8 +88,7 @@ class Composition(Method):
     def _agree(self, earlier: dict[str, Sequence[Phase]]) -> None:
         """Raise ValueError unless all parts initialise over the same phases."""
         shapes = {
-            name: [(phase.epochs, phase.lr, phase.student_norms) for phase in plan]
-            for name, plan in earlier.items()
+            name: [(phase.epochs, phase.lr) for phase in plan] for name, plan in earlier.items()
         }
         first, *others = shapes
         for other in others:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.pairing import MapShape, beyond_regression, regression
+from methods.pairing import MapShape, Norm, beyond_regression, regression
 
 
 class FitNets(Method):
@@ -171,7 +171,7 @@ def regressor(guided: MapShape, hint: MapShape) -> nn.Module:
         nn.Identity() if size == [height, width] else nn.Upsample((height, width)),
         nn.Conv2d(channels, hint_channels, kernel, bias=False),
         # In place of the authors' bound on the kernel's norm: without it units die at these rates.
-        nn.BatchNorm2d(hint_channels),
+        Norm(hint_channels),
         nn.ReLU(),
     )
 

@@ -88,8 +88,6 @@ class Phase:
     """False: the student rests, its batch norms too, while connectors are trained alone."""
     lr: Literal["scheduled", "constant"] = "scheduled"
     """The recipe's decays laid over this phase, or its base learning rate throughout."""
-    student_norms: Literal["batch", "running"] = "batch"
-    """``running``: the student's batch norms use their running statistics and leave them alone."""
     trains: bool = True
     """False: no weight moves; batch norms gather their statistics and the losses are recorded."""
 

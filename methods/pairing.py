@@ -11,6 +11,26 @@ from methods.interface import Shapes
 MapShape = tuple[int, int, int]
 
 
+class Norm(nn.BatchNorm2d):
+    """BN of maps or of vectors, (B, C, H, W) or (B, C), for connectors.
+
+    Where a channel has a single value (a batch of one, which an epoch's last may be) torch's own
+    refuses to train: such a value would be its own mean. Then the running statistics are used.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() not in (2, 4):
+            raise ValueError(f"expected maps or vectors, got {input.dim()} dimensions")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise over all axes but the second; the same shape comes back."""
+        if self.training and input.numel() == input.shape[1]:
+            return F.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
 def pooled_alike(a: Tensor, b: Tensor, how: Literal["avg", "max"] = "avg") -> tuple[Tensor, Tensor]:
     """Pool the larger of two maps (B, C, H, W) to the height and width of the smaller."""
     size = min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3])
@@ -58,7 +78,7 @@ def regression(student: MapShape, teacher: MapShape) -> nn.Sequential:
         conv = nn.ConvTranspose2d(channels, to_channels, 4, stride=2, padding=1)
     else:
         conv = nn.Conv2d(channels, to_channels, (height - to_height + 1, width - to_width + 1))
-    return nn.Sequential(conv, nn.BatchNorm2d(to_channels))
+    return nn.Sequential(conv, Norm(to_channels))
 
 
 def beyond_regression(student: MapShape, teacher: MapShape) -> str | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.pairing import unequal_stages
+from methods.pairing import Norm, unequal_stages
 
 MIDDLE = 512
 """The common width of the fused maps is that of the student's embedding, but at most this."""
@@ -105,18 +105,6 @@ class Fusion(nn.Module):
             x = x * shares[:, :1] + deeper * shares[:, 1:]
         fused = nearest(x, size)
         return self.leave(fused), fused
-
-
-class Norm(nn.BatchNorm2d):
-    """BN that uses its running statistics where a batch holds one value a channel."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
-        if self.training and input.numel() == input.shape[1]:
-            return F.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
-        return super().forward(input)
 
 
 def context_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.pairing import pooled_alike
-from methods.srd import batch_norm
+from methods.pairing import Norm, pooled_alike
 
 
 class SimKD(Method):
@@ -90,12 +89,12 @@ class Projector(nn.Module):
             nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
             for (before, after), kernel in zip(pairwise(widths), (1, 3, 1), strict=True)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
+        self.norms = nn.ModuleList(Norm(width) for width in widths[1:])
 
     def forward(self, x: Tensor) -> Tensor:
         """Project a map."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(batch_norm(cast(nn.BatchNorm2d, norm), conv(x)))
+            x = F.relu(norm(conv(x)))
         return x
 
 

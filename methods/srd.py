@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
+from methods.pairing import Norm
 
 
 class SRD(Method):
@@ -45,8 +46,8 @@ class SRD(Method):
         super().__init__(config, student, teacher)
         # There even where the widths agree: what it does to the gradient is the paper's subject.
         self.projector = nn.Linear(student.embedding, teacher.embedding)
-        self.student_norm = nn.BatchNorm1d(teacher.embedding, eps=1e-4, affine=False)
-        self.teacher_norm = nn.BatchNorm1d(teacher.embedding, eps=1e-4, affine=False)
+        self.student_norm = Norm(teacher.embedding, eps=1e-4, affine=False)
+        self.teacher_norm = Norm(teacher.embedding, eps=1e-4, affine=False)
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
         """One phase, all of the budget."""
@@ -55,8 +56,8 @@ class SRD(Method):
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
         config = self.config
         distance = logsum_distance(
-            batch_norm(self.student_norm, self.projector(student.embedding)),
-            batch_norm(self.teacher_norm, teacher.embedding.detach()),
+            self.student_norm(self.projector(student.embedding)),
+            self.teacher_norm(teacher.embedding.detach()),
             config.alpha,
         )
         kl = kl_divergence(student.logits, teacher.logits.detach(), config.temperature)
@@ -74,16 +75,3 @@ def logsum_distance(student: Tensor, teacher: Tensor, alpha: float, floor: float
     leaves the gradient as it is. Held at ``floor``, below which two batches count as the same.
     """
     return (student - teacher).abs().pow(alpha).sum().clamp(min=floor).log()
-
-
-def batch_norm(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Normalise x (B, C, ...); by the running statistics where a channel has a single value.
-
-    In train mode such a value would be its own mean, and torch refuses.
-    """
-    if x.numel() > x.shape[1]:
-        normalised: Tensor = norm(x)
-        return normalised
-    return F.batch_norm(
-        x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-    )

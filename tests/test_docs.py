@@ -11,7 +11,7 @@ from rich.console import Console
 
 import methods
 from benchmark import cli
-from benchmark.catalogue import show
+from benchmark.catalogue import entry_of, facts_of, show
 from benchmark.machine import Machine
 from benchmark.planned import Planned, find
 from tests.test_cli import SUITE, call, records, suite
@@ -110,7 +110,7 @@ def example(tmp_path: Path) -> Path:
     """The guide's method, as its reader would save it."""
     guide = (ROOT / "docs" / "adding-a-method.md").read_text()
     [(name, source)] = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", guide, re.DOTALL)
-    path = tmp_path / name
+    path = tmp_path / str(name)
     path.write_text(source)
     return path
 
@@ -129,6 +129,7 @@ def test_the_guides_method_is_short_and_trains_as_it_stands(tmp_path: Path):
     assert untaught["teacher"]["sha256"] != record["teacher"]["sha256"]
     assert set(record["history"][-1]["losses"]) == {"ce", "my_method"}
     assert record["cost"]["connector_parameters"] == 64 * 64 + 64
+    assert record["cost"]["deployed_parameters"] == record["cost"]["parameters"]
     # Named once, it is remembered.
     assert "my_method" in call(tmp_path, "status", small).stdout
 
@@ -149,11 +150,20 @@ def test_every_method_has_a_card_with_all_that_a_reader_must_know(name: str):
         return
     for heading in ("Reads", "Phases", "Defaults", "Deviations"):
         assert f"**{heading}" in cards[name], heading
-    assert re.search(r"compared with", cards[name], re.IGNORECASE)
+    compared = r"(compared|agrees?|equal to|the same as) .*[0-9a-f]{7}"  # a commit of what
+    assert re.search(compared, " ".join(cards[name].split()), re.IGNORECASE)
     for preset in methods.get(name).presets:
         assert f"`{preset}`" in cards[name], preset
 
 
-def test_the_table_of_methods_has_a_row_for_each():
+def test_the_table_of_methods_says_what_the_code_does():
     text = (ROOT / "docs" / "methods.md").read_text()
-    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == set(methods.names())
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) ?\|$", text, re.MULTILINE)
+    assert {row[0] for row in rows} == set(methods.names())
+    for name, published, phases, reads, presets in rows:
+        kind, facts = methods.get(name), facts_of(entry_of(name))
+        assert published == (f"{kind.paper.venue} {kind.paper.year}" if kind.paper else "")
+        assert phases == ", ".join(fact.phase.name for fact in facts)
+        read = dict.fromkeys(word for fact in facts for word in fact.reads)
+        assert reads == (", ".join(read) or "nothing")
+        assert presets == ", ".join(f"`@{preset}`" for preset in kind.presets)

@@ -32,6 +32,14 @@ class Final:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """How large the networks were: the student, and what its method deploys in its place."""
+
+    parameters: int
+    deployed_parameters: int | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """A finished run, as far as tables and plots need it."""
 
@@ -39,6 +47,7 @@ class Record:
     id: str
     result: Final
     history: tuple[Epoch, ...]
+    cost: Cost
 
     def best_on_test(self) -> Epoch:
         """The first epoch of highest test top-1: for papers that report it, not the default."""

@@ -145,7 +145,7 @@ def _cell(outcomes: tuple[Outcome, ...], deltas: Sequence[Delta | None]) -> Cell
 
 
 def _says(cell: Cell) -> list[str]:
-    """The footnotes of a cell: each failure once, with its seeds, and each reason once."""
+    """The footnotes of a cell: each failure once, with its seeds, a larger network, a reason."""
     failures: dict[str, list[str]] = {}
     for outcome in cell.outcomes:
         if outcome.failure is not None:
@@ -154,6 +154,12 @@ def _says(cell: Cell) -> list[str]:
         (f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} " if seeds != ["None"] else "")
         + f"failed: {failure}"
         for failure, seeds in failures.items()
+    ]
+    sizes = dict.fromkeys(o.record.cost for o in cell.outcomes if o.record is not None)
+    notes += [
+        f"deploys {size.deployed_parameters:,} parameters, the student has {size.parameters:,}"
+        for size in sizes
+        if size.deployed_parameters not in (None, size.parameters)
     ]
     reasons = dict.fromkeys(o.reason for o in cell.outcomes if o.reason is not None)
     notes += [f"not applicable: {reason}" for reason in reasons]

@@ -136,7 +136,7 @@ def test_the_crd_preset_initialises_as_ab_does_and_then_learns_the_task_alone():
     student, teacher = TinyNet((4, 4, 6, 8))(images()), TinyNet((4, 4, 6, 8))(images())
     shapes = Shapes.of(student)
     init, task = AB(AB.presets["crd"], shapes, shapes).phases(Budget(240, "extra"))
-    assert (init.epochs, init.lr, init.student_norms) == (30, "constant", "batch")
+    assert (init.epochs, init.lr) == (30, "constant")
     assert (task.epochs, task.lr, task.reads_teacher) == (240, "scheduled", False)
     usual, _ = AB(AB.Config(), shapes, shapes).phases(Budget(240, "extra"))
     losses = init.loss(student, teacher, batch())

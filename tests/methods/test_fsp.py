@@ -122,7 +122,7 @@ def test_the_crd_preset_averages_weighs_by_one_and_then_learns_the_task_alone():
     student, teacher = TinyNet((4, 4, 6, 8))(images()), TinyNet((4, 4, 6, 8))(images())
     shapes = Shapes.of(student)
     init, task = FSP(FSP.presets["crd"], shapes, shapes).phases(Budget(240, "extra"))
-    assert (init.epochs, init.lr, init.student_norms) == (30, "constant", "batch")
+    assert (init.epochs, init.lr) == (30, "constant")
     assert (task.epochs, task.lr, task.reads_teacher) == (240, "scheduled", False)
     matrices = flow_matrices(student, "avg"), flow_matrices(teacher, "avg")
     losses = init.loss(student, teacher, batch())

@@ -82,15 +82,30 @@ def test_margins_are_those_of_the_teachers_norms_and_do_not_follow_them():
     torch.testing.assert_close(margins, expected)
 
 
-def test_the_last_stage_is_the_heaviest_and_pre_activations_are_read():
-    # Connectors put out their BN's bias, 3; the teacher's units are at 1 (over any margin): each of
-    # 2 units a stage loses 4. (1/4 + 1/2 + 1) * 8 / 1000 = 0.014
+def constant(value: float) -> OFD:
+    """Three stages of 2 units, N(0, 1) in the teacher; connectors put out ``value``, their bias."""
     shapes = Shapes((2, 1, 1), ((2, 1, 1),) * 3, 2, 2)
     norms = tuple(nn.BatchNorm2d(2) for _ in range(3))
     method = OFD(OFD.Config(), shapes, shapes, teacher_norms=norms)
     for connect in method.connectors:
         nn.init.zeros_(connect[0].weight)  # type: ignore[index]
-        nn.init.constant_(connect[1].bias, 3.0)  # type: ignore[index]
+        nn.init.constant_(connect[1].bias, value)  # type: ignore[index]
+    return method
+
+
+def test_a_teacher_below_its_margin_asks_for_the_margin_and_no_less():
+    # Student -0.5, teacher -5, cut at -sqrt(2 / pi): 2 units a stage. (1/4 + 1/2 + 1) * 2 / 1000
+    (phase,) = constant(-0.5).phases(Budget(8, "inside"))
+    preacts = torch.full((4, 2, 1, 1), -5.0)
+    seen = Features(preacts, (preacts,) * 3, (preacts,) * 3, preacts, noise(4, 5))
+    expected = 0.0035 * (sqrt(2 / pi) - 0.5) ** 2
+    assert phase.loss(seen, seen, batch())["ofd"].item() == pytest.approx(expected)
+
+
+def test_the_last_stage_is_the_heaviest_and_pre_activations_are_read():
+    # Connectors put out 3, the teacher's units are at 1, over any margin: each of 2 units a stage
+    # loses 4. (1/4 + 1/2 + 1) * 8 / 1000 = 0.014
+    method = constant(3.0)
     (phase,) = method.phases(Budget(240, "extra"))
     assert (phase.epochs, phase.lr) == (240, "scheduled")
     preacts, unread = torch.ones(4, 2, 1, 1), torch.full((4, 2, 1, 1), torch.nan)

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from methods.interface import Budget, Features, Shapes
 from methods.reviewkd import (
     Fusion,
-    Norm,
     ReviewKD,
     averaged,
     context_loss,
@@ -121,14 +120,6 @@ def test_the_weight_rises_over_the_first_twelfth():
     )
     assert warmed_up(tensor(1 / 12), 1 / 12) == 1
     assert warmed_up(tensor(0.0), 0.0) == 1
-
-
-def test_one_value_a_channel_is_normalised_by_the_running_statistics():
-    norm = Norm(3)
-    torch.testing.assert_close(norm(torch.ones(1, 3, 1, 1)), torch.ones(1, 3, 1, 1))
-    assert norm.num_batches_tracked == 0
-    norm(torch.randn(2, 3, 1, 1))
-    assert norm.num_batches_tracked == 1
 
 
 def test_zeros_give_a_finite_loss_and_gradient():

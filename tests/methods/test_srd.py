@@ -4,11 +4,11 @@ from math import log
 
 import pytest
 import torch
-from torch import nn, tensor
+from torch import tensor
 
 from methods.interface import Budget, Features, Shapes
 from methods.kd import kl_divergence
-from methods.srd import SRD, batch_norm, logsum_distance
+from methods.srd import SRD, logsum_distance
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -41,15 +41,6 @@ def test_a_batch_twice_as_large_adds_log_2_and_the_order_does_not_matter():
     twice = logsum_distance(student.repeat(2, 1), teacher.repeat(2, 1), 4.0)
     torch.testing.assert_close(twice, loss + log(2))
     torch.testing.assert_close(logsum_distance(student.flip(0), teacher.flip(0), 4.0), loss)
-
-
-def test_a_single_value_a_channel_is_normalised_by_the_running_statistics():
-    norm = nn.BatchNorm1d(2, eps=1e-12, affine=False)
-    norm.running_mean, norm.running_var = tensor([1.0, 2.0]), tensor([4.0, 9.0])
-    assert batch_norm(norm, tensor([[3.0, 8.0]])).tolist() == [[1.0, 2.0]]
-    assert norm.running_mean.tolist() == [1.0, 2.0]
-    assert batch_norm(norm, tensor([[3.0, 8.0], [5.0, 10.0]])).tolist() == [[-1, -1], [1, 1]]
-    assert norm.running_mean.tolist() != [1.0, 2.0]
 
 
 def made(config: SRD.Config) -> tuple[dict[str, torch.Tensor], SRD, Features, Features]:

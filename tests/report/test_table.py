@@ -1,8 +1,10 @@
+import json
+
 import pytest
 
 from benchmark.report import load, tabulate
 from benchmark.report.table import Cell, Delta, Table
-from tests.report.grids import fail, finish, manifest, run_id
+from tests.report.grids import fail, finish, finish_all, manifest, run_id
 
 
 def made(runs, grid, **top1s) -> Table:
@@ -119,6 +121,19 @@ def test_failures_and_reasons_are_footnotes_said_once(tmp_path):
 )
 def test_the_caption_says_how_to_read_the_numbers(tmp_path, changes, says):
     assert says in tabulate(load(manifest(**changes), tmp_path)).caption
+
+
+def test_a_network_that_is_larger_than_the_student_is_a_footnote(tmp_path):
+    grid = manifest(["scratch", "kd"])
+    finish_all(tmp_path, grid)
+    for seed in (0, 1, 2):
+        path = tmp_path / f"0-kd-s{seed}" / "record.json"
+        made = json.loads(path.read_text())
+        made["cost"] |= {"parameters": 75_290, "deployed_parameters": 91_402}
+        path.write_text(json.dumps(made))
+    table = tabulate(load(grid, tmp_path))
+    assert table.notes == ("deploys 91,402 parameters, the student has 75,290",)
+    assert [cell.notes for row in table.rows for cell in row.cells] == [(), (), (0,)]
 
 
 def test_a_suite_that_trains_no_teacher_has_no_row_for_one(tmp_path):
