@@ -10,14 +10,8 @@ from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
-from methods.pairing import (
-    MapShape,
-    Norm,
-    beyond_regression,
-    pooled_alike,
-    regression,
-    unequal_stages,
-)
+from methods.normalise import Norm
+from methods.pairing import MapShape, beyond_regression, pooled_alike, regression, unequal_stages
 from methods.scratch import task_loss
 
 

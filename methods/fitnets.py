@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.pairing import MapShape, Norm, beyond_regression, regression
+from methods.normalise import Norm
+from methods.pairing import MapShape, beyond_regression, regression
 
 
 class FitNets(Method):

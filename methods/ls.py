@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 from types import MappingProxyType
 from typing import Literal
 
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from methods.dkd import others_divergence, target_divergence, warm_up
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 from methods.kd import kl_divergence
+from methods.normalise import unit_rows
 
 
 class LS(Method):
@@ -77,7 +79,9 @@ class LS(Method):
 def standardised(logits: Tensor) -> Tensor:
     """Z-score of each sample's logits: (B, K) -> (B, K), as in the authors' code.
 
-    The deviation divides by K - 1; 1e-7 is added to it, so that equal logits give zeros.
+    The deviation divides by K - 1, and 1e-7 is added to it. Equal logits give zeros and have no
+    gradient, which 1e-7 alone would make 1e7 times as large.
     """
+    scale = sqrt(logits.shape[1] - 1)  # of a vector's length over its deviation
     centred = logits - logits.mean(dim=1, keepdim=True)
-    return centred / (logits.std(dim=1, keepdim=True) + 1e-7)
+    return scale * unit_rows(centred, eps=1e-7 * scale)

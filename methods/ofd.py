@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.normalise import Norm
 from methods.pairing import pooled_alike, unequal_stages
 
 
@@ -118,4 +119,4 @@ def connector(student_channels: int, teacher_channels: int) -> nn.Sequential:
     """1x1 convolution without bias, then BN, also where the widths agree (authors' code)."""
     conv = nn.Conv2d(student_channels, teacher_channels, kernel_size=1, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(conv, nn.BatchNorm2d(teacher_channels))
+    return nn.Sequential(conv, Norm(teacher_channels))

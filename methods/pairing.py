@@ -7,28 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Shapes
+from methods.normalise import Norm
 
 MapShape = tuple[int, int, int]
-
-
-class Norm(nn.BatchNorm2d):
-    """BN of maps or of vectors, (B, C, H, W) or (B, C), for connectors.
-
-    Where a channel has a single value (a batch of one, which an epoch's last may be) torch's own
-    refuses to train: such a value would be its own mean. Then the running statistics are used.
-    """
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() not in (2, 4):
-            raise ValueError(f"expected maps or vectors, got {input.dim()} dimensions")
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise over all axes but the second; the same shape comes back."""
-        if self.training and input.numel() == input.shape[1]:
-            return F.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
-        return super().forward(input)
 
 
 def pooled_alike(a: Tensor, b: Tensor, how: Literal["avg", "max"] = "avg") -> tuple[Tensor, Tensor]:

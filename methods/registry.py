@@ -23,7 +23,7 @@ from methods.composition import compose
 from methods.interface import Method
 
 ENTRY_POINTS = "kd_suite.methods"
-ROOMS = {"check", "composition", "draws", "interface", "pairing", "registry"}
+ROOMS = {"check", "composition", "draws", "interface", "normalise", "pairing", "registry"}
 """Modules of this package that hold no method."""
 
 _added: dict[str, type[Method]] = {}

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.pairing import Norm, unequal_stages
+from methods.normalise import Norm
+from methods.pairing import unequal_stages
 
 MIDDLE = 512
 """The common width of the fused maps is that of the student's embedding, but at most this."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
-from methods.sp import unit_rows
+from methods.normalise import unit_rows
 
 
 class RKD(Method):

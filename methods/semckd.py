@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
-from methods.pairing import Norm, pooled_alike
+from methods.normalise import Norm
+from methods.pairing import pooled_alike
 
 
 class SemCKD(Method):

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.pairing import Norm, pooled_alike
+from methods.normalise import Norm
+from methods.pairing import pooled_alike
 
 
 class SimKD(Method):

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
+from methods.normalise import unit_rows
 
 
 class SP(Method):
@@ -50,12 +50,3 @@ def similarities(features: Tensor) -> Tensor:
     """Sec. 3, the matrix G: (B, C, H, W) -> (B, B), inner products in rows of length 1."""
     flat = features.flatten(1)
     return unit_rows(flat @ flat.T)
-
-
-def unit_rows(x: Tensor, eps: float = 0.0) -> Tensor:
-    """x / (||x|| + eps) over the last dimension; a vector of zeros stays and gets no gradient.
-
-    ``F.normalize`` would hand such a vector its gradient times 1e12.
-    """
-    length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / (length + eps).masked_fill(length <= 1e-12, float("inf"))

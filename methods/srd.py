@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
-from methods.pairing import Norm
+from methods.normalise import Norm
 
 
 class SRD(Method):

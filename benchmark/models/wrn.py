@@ -110,5 +110,5 @@ class WideResNet(Network):
 
 NETWORKS = {
     f"wrn_{depth}_{factor}": partial(WideResNet, depth=depth, factor=factor)
-    for depth, factor in ((16, 1), (16, 2), (40, 1), (40, 2))
+    for depth, factor in ((16, 1), (16, 2), (16, 4), (22, 4), (28, 2), (28, 4), (40, 1), (40, 2))
 }

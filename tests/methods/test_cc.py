@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from methods.cc import CC, correlation_loss, correlations, neighbour_loss
 from methods.interface import Budget, Shapes
-from methods.sp import unit_rows
+from methods.normalise import unit_rows
 from tests.methods.networks import TinyNet, batch, images, noise
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch import nn, tensor
+from torch import nn
 
-from methods.pairing import MapShape, Norm, beyond_regression, regression
+from methods.pairing import MapShape, beyond_regression, regression
 from tests.methods.networks import noise
 
 
@@ -49,16 +49,3 @@ def test_what_no_regression_can_meet_is_told(size: tuple[int, int]):
     assert f"{size[0]}x{size[1]} to a teacher's of 8x8" in reason
     with pytest.raises(ValueError, match="no regression"):
         regression((4, *size), (6, 8, 8))
-
-
-def test_a_single_value_a_channel_is_normalised_by_the_running_statistics():
-    norm = Norm(2, eps=1e-12, affine=False)
-    norm.running_mean, norm.running_var = tensor([1.0, 2.0]), tensor([4.0, 9.0])
-    assert norm(tensor([[3.0, 8.0]])).tolist() == [[1.0, 2.0]]
-    assert norm.running_mean.tolist() == [1.0, 2.0]
-    assert norm(tensor([[3.0, 8.0], [5.0, 10.0]])).tolist() == [[-1, -1], [1, 1]]
-    assert norm.running_mean.tolist() != [1.0, 2.0]
-    # The same for vectors and for maps of one position.
-    assert norm.eval()(tensor([[3.0, 8.0]])[:, :, None, None]).shape == (1, 2, 1, 1)
-    with pytest.raises(ValueError, match="expected maps or vectors"):
-        norm(torch.ones(2, 2, 2))

@@ -6,7 +6,7 @@ from torch import tensor
 from torch.nn import functional as F
 
 from methods.interface import Budget, Shapes
-from methods.sp import SP, similarity_loss, unit_rows
+from methods.sp import SP, similarity_loss
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -47,12 +47,6 @@ def test_a_sample_without_activity_gives_an_ordinary_gradient(dtype: torch.dtype
     assert student.grad is not None
     assert student.grad.isfinite().all()
     assert student.grad.abs().max() < 10  # F.normalize makes it 1e11
-
-
-def test_unit_rows_have_length_one_and_zeros_stay_zeros():
-    rows = unit_rows(tensor([[3.0, 4.0], [0.0, 0.0]]))
-    torch.testing.assert_close(rows, tensor([[0.6, 0.8], [0.0, 0.0]]))
-    torch.testing.assert_close(unit_rows(tensor([3.0, 4.0]), eps=5.0), tensor([0.3, 0.4]))
 
 
 def test_gamma_weighs_the_last_stage():

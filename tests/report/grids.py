@@ -6,6 +6,12 @@ from pathlib import Path
 from typing import Any
 
 METHODS = ["scratch", "kd", "fitnets", "at", "fsp", "ab"]
+FIELD = [
+    *METHODS,
+    *("fitnets@crd", "fsp@crd", "ab@crd", "nkd", "dkd", "ls", "dist", "wttm", "ctkd", "sp", "cc"),
+    *("rkd", "pkt", "crd", "vid", "nst", "ft", "ofd", "reviewkd", "simkd", "mgd", "at+kd"),
+    *("kd untaught", "at untaught"),
+]
 INITIALISING = {"fitnets": "hint", "fsp": "fsp", "ab": "boundary"}
 PAIRS = [
     ("resnet32x4", "resnet8x4"),
