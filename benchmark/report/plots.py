@@ -1,10 +1,10 @@
 """The pictures: accuracy with every seed's point, and training curves; no display, no pyplot."""
 
+import itertools
 import math
-import textwrap
 from io import BytesIO
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +17,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.report import multiples
-from benchmark.report.layout import pair
 from benchmark.report.palette import Look, looks
 from benchmark.report.records import Outcome, Results
 from benchmark.report.style import (
@@ -28,6 +27,7 @@ from benchmark.report.style import (
     TINT,
     absence,
     course,
+    heading,
     legend,
     on,
     short,
@@ -42,28 +42,43 @@ _SCRATCH: dict[str, Any] = {"linewidth": 1.0, "linestyle": "-"}
 _TEACHER: dict[str, Any] = {"linewidth": 1.2, "linestyle": "--"}
 
 
+class _Spacing(NamedTuple):
+    """How close things stand; lengths in inches."""
+
+    across: int  # panels beside each other
+    panel: float  # a panel's width, where there are several
+    left: float  # what names and labels take beside them
+    letters: int  # in a heading's line, where there are several
+    row: float  # an accuracy panel's row
+    marker: float  # points
+    words: float  # points
+
+
+_ROOMY = _Spacing(3, 3.1, 0, 30, 0.36, 6, 9.6)
+_DENSE = _Spacing(6, 1.55, 1.2, 20, 0.22, 4.5, 7)
+
+
 @mpl.rc_context(STYLE)
 def accuracy(results: Results) -> Figure:
     """Last-epoch test top-1: every seed's point, mean and sample std; a panel for each pair.
 
-    Many rows stand closer, on banded ground, and all pairs beside each other, so that a row can be
-    followed; there a value far below the others is said at the edge, not allowed to squash them.
+    Many rows stand closer, on banded ground, and up to six pairs beside each other, so that a row
+    can be followed. There seeds far below all others are said in numbers at the edge.
     """
     methods = results.manifest.methods
-    many = len(methods) > MANY
+    space = _DENSE if len(methods) > MANY else _ROOMY
     label = f"test top-1{on(results)}, last epoch (%)"
-    height = 0.7 + (0.22 if many else 0.36) * len(methods)
-    figure, stacks = _panels(results, [height], label, [""], share_y=True)
+    figure, stacks = _panels(results, [0.7 + space.row * len(methods)], label, [""], space)
     for index, (axes,) in enumerate(stacks):
-        for place, (name, look) in enumerate(looks(methods).items()):
-            _method(axes, place, look, results.students[index, name], size=4.5 if many else 6)
-        _reference(axes, results.students.get((index, "scratch"), ()), _SCRATCH)
-        _reference(axes, (results.teachers[index],), _TEACHER)
         axes.set_yticks(range(len(methods)), [short(name) for name in methods])
         axes.set_ylim(len(methods) - 0.4, -0.6)
+        if space is _DENSE:
+            _crowd(axes, results, index)
+        for place, (name, look) in enumerate(looks(methods).items()):
+            _method(axes, place, look, results.students[index, name], space)
+        _reference(axes, results.students.get((index, "scratch"), ()), _SCRATCH)
+        _reference(axes, (results.teachers[index],), _TEACHER)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        if many:
-            _close(axes, results, index)
     handles: dict[str, Artist] = {
         "one seed": Line2D([], [], color=GREY, marker="o", markersize=4, linestyle="", alpha=0.6),
         "mean ± std": Line2D([], [], color=GREY, marker="s", markersize=5, linewidth=1.4),
@@ -85,7 +100,7 @@ def curves(results: Results) -> Figure:
     if len(shown) > MANY:
         return multiples.draw(results)
     labels = [f"test top-1{on(results)} (%)", "last quarter (%)"]
-    figure, stacks = _panels(results, [2.3, 1.6], "epoch", labels, share_y=False)
+    figure, stacks = _panels(results, [2.3, 1.6], "epoch", labels, _ROOMY)
     for index, (whole, end) in enumerate(stacks):
         for place, (name, look) in enumerate(shown.items()):
             _curve(whole, look, results.students[index, name], place, since=0.0)
@@ -110,39 +125,43 @@ def encode(figure: Figure, kind: Literal["png", "pdf"]) -> bytes:
 
 
 def _panels(
-    results: Results, heights: list[float], below: str, beside: list[str], share_y: bool
+    results: Results, heights: list[float], below: str, beside: list[str], space: _Spacing
 ) -> tuple[Figure, list[list[Axes]]]:
     """For each pair a stack of panels of these heights in inches; outer ones have axis labels."""
-    columns, many = results.manifest.columns, len(results.manifest.methods) > MANY
-    across = min(6 if many else 3, len(columns))
+    columns = results.manifest.columns
+    across = min(space.across, len(columns))
     down = math.ceil(len(columns) / across)
-    width = 5.5 if across == 1 else 1.2 + 1.55 * across if many else 3.1 * across
+    width = 5.5 if across == 1 else max(5.5, space.left + space.panel * across)
     figure = Figure(figsize=(width, sum(heights) * down + 0.7), layout="constrained")
     FigureCanvasAgg(figure)
     shape = (down * len(heights), across)
-    grid = figure.subplots(*shape, squeeze=False, sharey=share_y, height_ratios=heights * down)
+    alone = len(heights) == 1  # rows of names: all panels have the same
+    grid = figure.subplots(*shape, squeeze=False, sharey=alone, height_ratios=heights * down)
     stacks = [list(column) for row in np.split(grid, down) for column in row.T]
     for axes in (axes for stack in stacks[len(columns) :] for axes in stack):
         axes.remove()
     several = len({column.dataset for column in columns}) > 1
     for index, (column, stack) in enumerate(zip(columns, stacks, strict=False)):
-        title = " → ".join(pair(column, several))
-        stack[0].set_title(textwrap.fill(title, 56 if across == 1 else 17 if many else 30))
-        if index + across >= len(columns):
+        stack[0].set_title(heading(column, several, space.letters if across > 1 else 56))
+        if index + across >= len(columns) and space is _ROOMY:
             stack[-1].set_xlabel(below)
         if index % across == 0:
             for axes, label in zip(stack, beside, strict=True):
                 axes.set_ylabel(label)
+    if space is _DENSE:  # the label is wider than a panel, so there is one, below the middle
+        bottom = stacks[(down - 1) * across : len(columns)]
+        middle, odd = (len(bottom) - 1) // 2, len(bottom) % 2
+        bottom[middle][-1].set_xlabel(below, x=0.5 if odd else 1.05)
     return figure, stacks[: len(columns)]
 
 
-def _method(axes: Axes, place: int, look: Look, outcomes: tuple[Outcome, ...], size: float) -> None:
+def _method(
+    axes: Axes, place: int, look: Look, outcomes: tuple[Outcome, ...], space: _Spacing
+) -> None:
     """One method's line in an accuracy panel: mean with error bar, the seeds' points below it."""
     values = list(by_seed(outcomes).values())
     if not values:
-        across = axes.get_yaxis_transform()
-        centred: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY}
-        axes.text(0.5, place, absence(outcomes), transform=across, **centred)
+        _words(axes, 0.5, place, absence(outcomes), "center", space)
         return
     spread = stdev(values) if len(values) > 1 else None
     axes.errorbar(
@@ -151,13 +170,13 @@ def _method(axes: Axes, place: int, look: Look, outcomes: tuple[Outcome, ...], s
         xerr=spread,
         color=look.colour,
         marker=look.marker,
-        markersize=size,
+        markersize=space.marker,
         linewidth=1.4,
         capsize=2.5,
         zorder=3,
     )
-    below, points = [place + 0.18] * len(values), {"markersize": 0.58 * size, "mew": 0}
-    axes.plot(values, below, "o", color=look.colour, alpha=0.6, zorder=3, **points)
+    below, size = [place + 0.18] * len(values), 7 / 12 * space.marker
+    axes.plot(values, below, "o", color=look.colour, markersize=size, alpha=0.6, mew=0, zorder=3)
 
 
 def _reference(axes: Axes, outcomes: tuple[Outcome, ...], style: dict[str, Any]) -> None:
@@ -166,24 +185,31 @@ def _reference(axes: Axes, outcomes: tuple[Outcome, ...], style: dict[str, Any])
         axes.axvline(fmean(values), color=GREY, zorder=1, **style)
 
 
-def _close(axes: Axes, results: Results, index: int) -> None:
-    """What lets many rows stand close: bands in place of lines, and limits that hold most."""
+def _crowd(axes: Axes, results: Results, index: int) -> None:
+    """What lets many rows stand close: bands in place of lines, and limits that hold most seeds."""
     methods = results.manifest.methods
     axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
     for place in range(0, len(methods), 2):
         axes.axhspan(place - 0.5, place + 0.5, color=TINT, linewidth=0, zorder=0)
-    rows = [list(by_seed(results.students[index, name]).values()) for name in methods]
-    teacher = by_seed((results.teachers[index],)).values()
-    values = [*teacher, *(value for row in rows for value in row)]
+    rows = [sorted(by_seed(results.students[index, name]).values()) for name in methods]
+    values = [*by_seed((results.teachers[index],)).values(), *itertools.chain(*rows)]
     if len(values) < 2:
         return
     axes.set_xlim(window(values))
     for place, row in enumerate(rows):
-        beyond = [f"{value:.1f}" for value in sorted(row) if value < axes.get_xlim()[0]]
+        beyond = [f"{value:.1f}" for value in row if value < axes.get_xlim()[0]]
         if beyond:
-            text = f"◂ {' to '.join(dict.fromkeys((beyond[0], beyond[-1])))}"
-            edge: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center"}
-            axes.text(0.01, place, text, color=GREY, fontsize=multiples.NUMBERS, **edge)
+            _words(axes, 0.01, place, f"◂ {', '.join(beyond)}", "left", _DENSE)
+
+
+def _words(axes: Axes, x: float, place: int, words: str, side: str, space: _Spacing) -> None:
+    """Words in an accuracy panel's row; lines do not run through them."""
+    at: dict[str, Any] = {"ha": side, "va": "center", "transform": axes.get_yaxis_transform()}
+    if space is _DENSE:
+        ground = "white" if place % 2 else TINT
+        at["bbox"] = {"facecolor": ground, "linewidth": 0, "pad": 1}
+    axes.text(x, place, words, color=GREY, fontsize=space.words, **at)
 
 
 def _curve(axes: Axes, look: Look, outcomes: tuple[Outcome, ...], place: int, since: float) -> None:

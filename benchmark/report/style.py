@@ -1,6 +1,7 @@
 """What all pictures share: the style, the drawing of a course of training, words and legend."""
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import Any, NamedTuple
@@ -10,11 +11,14 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmark.report.records import Outcome, Results
+from benchmark.report.layout import pair
+from benchmark.report.records import Column, Outcome, Results
 
 MANY = 10  # with more methods one panel cannot hold their lines, and rows come closer
 GREY = "0.45"
+INK = "0.15"
 TINT = "0.955"  # the ground of every other row, and of what is magnified
+NUMBERS = 6.5  # points: what is written small
 DASHES = (0, (2, 1.5))
 STYLE = {
     **sns.axes_style("ticks"),
@@ -92,6 +96,14 @@ def short(name: str, most: int = 20) -> str:
     """A name in one line of at most so many letters."""
     flat = " ".join(name.split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def heading(column: Column, with_dataset: bool, letters: int) -> str:
+    """A pair in lines of so many letters; of few, so that teachers and students stand in line."""
+    teacher, student = pair(column, with_dataset)
+    if letters >= 30:
+        return textwrap.fill(f"{teacher} → {student}", letters)
+    return "\n".join(textwrap.fill(line, letters) for line in (f"{teacher} →", student))
 
 
 def on(results: Results) -> str:
