@@ -67,6 +67,9 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     if verb == "methods":
         add_catalogue_options(parser)
         return
+    if verb == "teachers":
+        add_teacher_options(parser)
+        return
     parser.add_argument(
         "suite",
         nargs="?",
@@ -82,9 +85,7 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
         help="change the suite, as in recipe.epochs=2 or dataset.limit=2000; may be given again",
     )
     add_plugin_option(parser)
-    parser.add_argument(
-        "--results", type=Path, default=ROOT / "results", help="where records and tables go"
-    )
+    add_results_option(parser)
     if verb in ("run", "plan"):
         parser.add_argument(
             "--only",
@@ -98,12 +99,42 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
             default="local",
             help="a name in configs/machines/ or a path (default: local)",
         )
-        parser.add_argument(
-            "--data-root",
-            type=Path,
-            default=Path(os.environ.get("KD_DATA", ROOT / "data")),
-            help="where data sets lie (default: $KD_DATA, else data/ beside run_all.py)",
-        )
+        add_data_option(parser)
+
+
+def add_results_option(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the results folder."""
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "results", help="where records and tables go"
+    )
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the data."""
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        default=Path(os.environ.get("KD_DATA", ROOT / "data")),
+        help="where data sets lie (default: $KD_DATA, else data/ beside run_all.py)",
+    )
+
+
+def add_teacher_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of teachers from elsewhere."""
+    parser.add_argument("action", choices=["import"], help="import: take a checkpoint in")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the checkpoint")
+    parser.add_argument(
+        "--as", dest="network", required=True, metavar="NETWORK", help="whose weights these are"
+    )
+    parser.add_argument("--dataset", default="cifar100", help="(default: cifar100)")
+    parser.add_argument(
+        "--published",
+        type=float,
+        metavar="PERCENT",
+        help="the test top-1 that it is said to have; for the CRD benchmark's it is known",
+    )
+    add_results_option(parser)
+    add_data_option(parser)
 
 
 def add_plugin_option(parser: argparse.ArgumentParser) -> None:
@@ -144,6 +175,7 @@ def run(options: argparse.Namespace) -> int:
     machine = Machine.read(find(options.machine, ROOT / "configs" / "machines"))
     suite = open_suite(options)
     chosen = suite.select(options.only)
+    refuse_absent_teachers(suite, chosen)
     open_runs = {k: r for k, r in chosen.items() if suite.store.run(k).state() != "done"}
     console = make_console()
     if not open_runs:
@@ -230,12 +262,30 @@ def methods(options: argparse.Namespace) -> int:
     return DONE
 
 
+def teachers(options: argparse.Namespace) -> int:
+    """Take in a teacher's checkpoint from elsewhere: read safely, measured on arrival."""
+    from benchmark.store import Store
+    from benchmark.teachers import bring_in, tell
+
+    folder = bring_in(
+        options.file,
+        options.network,
+        options.dataset,
+        options.published,
+        Store(options.results),
+        options.data_root,
+    )
+    tell(folder, make_console())
+    return DONE
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "plan": plan,
     "status": status,
     "report": report,
     "methods": methods,
+    "teachers": teachers,
 }
 DESCRIPTIONS = {verb: (function.__doc__ or "").splitlines()[0] for verb, function in VERBS.items()}
 STATUS_WORDS = {
@@ -256,6 +306,20 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
 
     path = find(options.suite, ROOT / "configs")
     return Planned.open(path, options.changes, options.results, needs_code, options.plugins)
+
+
+def refuse_absent_teachers(suite: Planned, runs: dict[str, TrainRun]) -> None:
+    """Raise UserError where a teacher from elsewhere has not been brought in."""
+    from benchmark.runs import Imported
+
+    for run in runs.values():
+        teacher = run.teacher
+        if isinstance(teacher, Imported) and suite.store.run(teacher.id).state() != "done":
+            raise UserError(
+                f"the teacher {teacher.id} is not in {suite.results}: bring it in with "
+                f"run_all.py teachers import FILE --as {teacher.student} "
+                f"--dataset {teacher.dataset}"
+            )
 
 
 def write_report(suite: Planned, console: Console) -> None:

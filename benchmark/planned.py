@@ -81,7 +81,7 @@ class Planned:
         if not meant:
             raise UserError(f"--only {only}: no run of {self.name} is meant by this")
         runs = [TrainRun.parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(meant)]
-        needed = [need for run in runs for need in run.needs]
+        needed = [need for run in runs for need in run.trains_first]
         return {run.id: run for run in (*needed, *runs)}
 
     def facts(self, cell: dict[str, Any]) -> dict[str, str]:

@@ -65,13 +65,38 @@ class Recipe(Strict):
         return self
 
 
+class Imported(Strict):
+    """A teacher from elsewhere, named by its weights."""
+
+    dataset: str
+    """What it was measured on when it came."""
+    student: str
+    """The network; the word is TrainRun's, as a teacher may be either."""
+    weights: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """sha256 over all weights and buffers, see ``teachers.fingerprint``."""
+
+    @property
+    def id(self) -> str:
+        """Readable stem and the first digits of the weights' hash; a folder's name."""
+        return f"{self.dataset}-{self.student}-imported-{self.weights[:10]}"
+
+    @property
+    def seed(self) -> int:
+        """Of weights that are overwritten."""
+        return 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the teacher as plain JSON data."""
+        return self.model_dump(mode="json")
+
+
 class TrainRun(Strict):
     """One network trained once. A teacher is such a run too, nested in its students' identity."""
 
     dataset: DatasetConfig
     student: str
     method: MethodConfig
-    teacher: TrainRun | None
+    teacher: TrainRun | Imported | None
     recipe: Recipe
     seed: Annotated[int, Field(ge=0)]
     numerics: Literal["strict"] = "strict"
@@ -85,9 +110,14 @@ class TrainRun(Strict):
         return f"{stem}-{digest(self.as_json())}"
 
     @property
-    def needs(self) -> tuple[TrainRun, ...]:
+    def needs(self) -> tuple[TrainRun | Imported, ...]:
         """What must be done before this run can start."""
         return () if self.teacher is None else (self.teacher,)
+
+    @property
+    def trains_first(self) -> tuple[TrainRun, ...]:
+        """Those of its needs that are runs themselves."""
+        return tuple(need for need in self.needs if isinstance(need, TrainRun))
 
     @cached_property
     def stream_key(self) -> str:

@@ -14,12 +14,13 @@ from benchmark.config import Document, Problem, Strict, check, digest, suggest
 from benchmark.data import SOURCES
 from benchmark.entries import Entry, entries, shown
 from benchmark.entries import problems as entry_problems
-from benchmark.runs import DatasetConfig, MethodConfig, Positive, Recipe, TrainRun
+from benchmark.runs import DatasetConfig, Imported, MethodConfig, Positive, Recipe, TrainRun
 from benchmark.trial import Scene, attempt, mismatch
 from methods.interface import Budget
 
 Seed = Annotated[int, Field(ge=0)]
 Pair = tuple[str, str]
+Weights = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ARROW = re.compile(r"(\S+)\s*->\s*(\S+)")
 
 
@@ -37,6 +38,8 @@ class TeacherPart(Strict):
 
     seed: Seed = 0
     recipe: dict[str, Any] = Field(default_factory=dict)
+    imported: dict[str, Weights] = Field(default_factory=dict)
+    """By network: the weights of teachers that `run_all.py teachers import` brought in."""
 
 
 class SuiteFile(Strict):
@@ -71,13 +74,16 @@ class Column:
 
     dataset: str
     student: str
-    teacher: TrainRun
+    trained: TrainRun
+    """The teacher as it is trained here."""
+    teacher: TrainRun | Imported
+    """The one that teaches: trained here, or brought in."""
 
     @property
     def untrained(self) -> TrainRun:
         """The controls' teacher: the weights that the teacher's training began with."""
-        recipe = self.teacher.recipe.model_copy(update={"epochs": 1})
-        return self.teacher.model_copy(update={"method": plain("untrained"), "recipe": recipe})
+        recipe = self.trained.recipe.model_copy(update={"epochs": 1})
+        return self.trained.model_copy(update={"method": plain("untrained"), "recipe": recipe})
 
 
 @dataclass(frozen=True)
@@ -94,9 +100,10 @@ class Grid:
 
     def runs(self) -> dict[str, TrainRun]:
         """Return every run by id, teachers first."""
-        teachers = [column.teacher for column in self.columns if needs_teacher(self.file)]
+        columns = self.columns if needs_teacher(self.file) else ()
+        teachers = [c.trained for c in columns if c.teacher is c.trained]
         students = [cell.run for cell in self.cells if cell.run is not None]
-        needed = [need for run in students for need in run.needs]
+        needed = [need for run in students for need in run.trains_first]
         return {run.id: run for run in (*teachers, *needed, *students)}
 
     def manifest(self, code: str) -> dict[str, Any]:
@@ -114,7 +121,7 @@ class Grid:
             # A phase is one epoch long at least: of a single epoch, none is left for another phase.
             "init_epochs": recipe.init_epochs if recipe.epochs > 1 else "extra",
             "epochs": recipe.epochs,
-            "departures": list(departures(self.file, self.columns[0].teacher.recipe)),
+            "departures": list(departures(self.file, self.columns)),
             "methods": list(self.file.methods),
             "columns": [
                 {
@@ -149,12 +156,15 @@ def expand(document: Document, name: str) -> Grid:
     return Grid(name, file.title, digest(document.data), file, columns, cells)
 
 
-def departures(file: SuiteFile, teacher: Recipe) -> Iterator[str]:
+def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:
     """Yield what is not as a reader would take it to be: `at beta = 250`, `teacher epochs = 40`."""
     for entry in entries(file.methods):
         yield from entry.departures()
+    for brought in dict.fromkeys(c.teacher for c in columns if isinstance(c.teacher, Imported)):
+        yield f"{brought.student} imported ({brought.weights[:10]})"
+    trained = [column.trained for column in columns if column.teacher is column.trained]
     students = file.recipe.model_dump(mode="json")
-    for key, value in teacher.model_dump(mode="json").items():
+    for key, value in trained[0].recipe.model_dump(mode="json").items() if trained else ():
         if value != students[key] and key != "init_epochs":
             yield f"teacher {key} = {shown(value)}"
 
@@ -229,7 +239,9 @@ def make_columns(file: SuiteFile, teacher_recipe: Recipe) -> Iterator[Column]:
             seed=file.teacher.seed,
             numerics=file.numerics,
         )
-        yield Column(source.name, student, run)
+        weights = file.teacher.imported.get(teacher)
+        brought = weights and Imported(dataset=source.name, student=teacher, weights=weights)
+        yield Column(source.name, student, run, brought or run)
 
 
 def make_cells(file: SuiteFile, index: int, column: Column) -> Iterator[Cell]:
@@ -252,7 +264,7 @@ def student_run(file: SuiteFile, column: Column, entry: Entry, seed: int) -> Tra
     # A method without initialising epochs is the same run wherever such epochs are counted.
     recipe = file.recipe if taught else file.recipe.model_copy(update={"init_epochs": "inside"})
     return TrainRun(
-        dataset=column.teacher.dataset,
+        dataset=column.trained.dataset,
         student=column.student,
         method=entry.config,
         teacher=teacher if taught else None,

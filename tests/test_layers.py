@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "child", "files", "document", "config", "seeds", "claim", "store", "environment"},
     {"runs", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
-    {"suite", "entries", "trial", "catalogue", "assemble", "plan", "planned", "launch"}
+    {"suite", "entries", "trial", "catalogue", "assemble", "teachers", "plan", "planned", "launch"}
     | {"watch", "job"},
     {"cli"},
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.config import UserError, load
+from benchmark.runs import TrainRun
 from benchmark.suite import Grid, expand
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +62,7 @@ def test_what_the_command_line_changes_changes_the_ids(tmp_path):
 
 def test_a_teacher_may_be_trained_otherwise(tmp_path):
     made = grid(tmp_path, SUITE + "teacher: {seed: 7, recipe: {epochs: 9}}")
-    teacher = made.columns[0].teacher
+    teacher = made.columns[0].trained
     assert (teacher.seed, teacher.recipe.epochs, teacher.recipe.lr) == (7, 9, 0.1)
     scratch = next(c.run for c in made.cells if c.method == "scratch")
     assert scratch is not None
@@ -163,7 +164,8 @@ def test_a_control_is_taught_by_the_weights_that_the_teacher_started_from(tmp_pa
     assert kd is not None
     assert control is not None
     assert kd.teacher == made.columns[0].teacher
-    assert control.teacher is not None
+    assert isinstance(control.teacher, TrainRun)
+    assert isinstance(kd.teacher, TrainRun)
     assert control.teacher.method.name == "untrained"
     assert (control.teacher.student, control.teacher.seed) == ("resnet14", kd.teacher.seed)
     assert control.teacher.recipe.epochs == 1

@@ -48,6 +48,8 @@ class Record:
     result: Final
     history: tuple[Epoch, ...]
     cost: Cost
+    remark: str | None = None
+    """What a reader of the number must know, as of a teacher from elsewhere."""
 
     def best_on_test(self) -> Epoch:
         """The first epoch of highest test top-1: for papers that report it, not the default."""

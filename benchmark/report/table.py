@@ -161,6 +161,7 @@ def _says(cell: Cell) -> list[str]:
         for size in sizes
         if size.deployed_parameters not in (None, size.parameters)
     ]
+    notes += [o.record.remark for o in cell.outcomes if o.record and o.record.remark]
     reasons = dict.fromkeys(o.reason for o in cell.outcomes if o.reason is not None)
     notes += [f"not applicable: {reason}" for reason in reasons]
     return [textwrap.shorten(note, NOTE_WIDTH, placeholder=" ...") for note in notes]
