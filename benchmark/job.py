@@ -23,10 +23,16 @@ import methods
 from benchmark import assemble, environment, models
 from benchmark.cohort import Learner, train
 from benchmark.data import SOURCES
+from benchmark.data.stream import TestImages
 from benchmark.errors import UserError
+from benchmark.evaluate import evaluate
+from benchmark.models.network import Network
 from benchmark.plan import Job
-from benchmark.runs import TrainRun
+from benchmark.runs import Imported, TrainRun
 from benchmark.store import Claim, Damaged, RunFolder, Store, claim, explain
+
+TEACHER_TOLERANCE = 0.2
+"""Percent of test images, two at least: what another device's or version's arithmetic may move."""
 
 
 class Member:
@@ -90,6 +96,8 @@ def train_members(members: list[Member], job: Job, store: Store) -> None:
     data = source.load(Path(job.data))
     stream, test = assemble.streams(first, source, data, device)
     teacher = assemble.teacher([member.run for member in members], store, source, device)
+    if teacher is not None:
+        verify(teacher, first, store, test)
     by_name = {member.run.id: member for member in members}
     for member in members:
         member.learner = assemble.learner(member.run, source, stream.labels, teacher, device)
@@ -101,6 +109,22 @@ def train_members(members: list[Member], job: Job, store: Store) -> None:
         settle(by_name[learner.name], job, store)
 
     train([member.learner for member in members], teacher, stream, test, after_epoch)
+
+
+def verify(teacher: Network, run: TrainRun, store: Store, test: TestImages) -> None:
+    """Measure the teacher again before it teaches. Raises UserError where its record says another.
+
+    Weights can be sound and still be put into a network that computes something else.
+    """
+    assert run.teacher is not None
+    if isinstance(run.teacher, Imported) and run.dataset.limit is not None:
+        return  # it was measured on all images
+    said, found = store.run(run.teacher.id).read_record()["result"]["top1"], evaluate(teacher, test)
+    if abs(found.top1 - said) > max(TEACHER_TOLERANCE, 100 * 2 / len(test.labels)):
+        raise UserError(
+            f"the teacher {run.teacher.id} has a test top-1 of {found.top1:.2f} here, and its "
+            f"record says {said:.2f}: other code or other images than it was measured with"
+        )
 
 
 # ---------------------------------------------------------------- what is written

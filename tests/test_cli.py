@@ -292,6 +292,23 @@ def test_a_job_that_dies_without_a_word_leaves_its_runs_failed_not_done(tmp_path
     assert not records(tmp_path)
 
 
+def test_a_teacher_that_scores_otherwise_than_its_record_says_teaches_nobody(finished, tmp_path):
+    import shutil
+
+    shutil.copytree(finished / "results", tmp_path / "results")
+    made = records(tmp_path)
+    [kd] = [r for r in made.values() if r["config"]["method"]["name"] == "kd"]
+    teacher = made[kd["teacher"]["id"]]
+    teacher["result"]["top1"] += 5 if teacher["result"]["top1"] < 90 else -5
+    path = tmp_path / "results" / "runs" / teacher["id"] / "record.json"
+    path.write_text(json.dumps(teacher))
+    (tmp_path / "results" / "runs" / kd["id"] / "record.json").unlink()
+    done = call(tmp_path, "run", str(suite(tmp_path)))
+    assert done.returncode == 1
+    assert f"and its record says {teacher['result']['top1']:.2f}" in " ".join(done.stdout.split())
+    assert kd["id"] not in records(tmp_path)
+
+
 def test_a_damaged_teacher_is_told_and_trains_nobody(finished, tmp_path):
     import shutil
 

@@ -12,6 +12,8 @@ from rich.console import Console
 import methods
 from benchmark import cli
 from benchmark.catalogue import entry_of, facts_of, show
+from benchmark.config import load
+from benchmark.data import SOURCES
 from benchmark.machine import Machine
 from benchmark.planned import Planned, find
 from tests.test_cli import SUITE, call, records, suite
@@ -81,6 +83,9 @@ def test_every_command_can_be_given_as_it_stands(command: str, tmp_path: Path):
         return
     options = cli.parse(words)
     plugins = [example(tmp_path) for _ in options.plugins]
+    if options.verb == "data":
+        assert {name for name in options.names if not is_placeholder(name)} <= SOURCES.keys()
+        return
     if options.verb == "methods":
         show(options.names, options.pair, options.dataset, plugins, Console(quiet=True))
         return
@@ -167,3 +172,15 @@ def test_the_table_of_methods_says_what_the_code_does():
         read = dict.fromkeys(word for fact in facts for word in fact.reads)
         assert reads == (", ".join(read) or "nothing")
         assert presets == ", ".join(f"`@{preset}`" for preset in kind.presets)
+
+
+def test_the_page_of_every_method_has_the_suites_rows_and_every_method_is_in_it():
+    suite_file = load(ROOT / "configs" / "quickstart_all.yaml").data
+    page = (ROOT / "docs" / "every-method.md").read_text()
+    labels = [t.replace("\\", "") for t in re.findall(r"^\| ([\w@+\\ ]+?) +\|", page, re.MULTILINE)]
+    assert labels == ["method", *suite_file["methods"]]
+    trained = {
+        methods.parse((given or {}).get("method", label)).name.partition("@")[0]
+        for label, given in suite_file["methods"].items()
+    }
+    assert set(methods.names()) - {"untrained"} <= trained

@@ -22,6 +22,22 @@ PARAMETERS = {
     "wrn_16_2": 703_284,
     "wrn_40_1": 569_780,
     "wrn_40_2": 2_255_156,
+    "vgg8": 3_965_028,
+    "vgg11": 9_277_284,
+    "vgg13": 9_462_180,
+    "vgg16": 14_774_436,
+    "vgg19": 20_086_692,
+    "MobileNetV2": 812_836,
+    "ShuffleV1": 949_258,
+    "ShuffleV2": 1_355_528,
+    "ResNet50": 23_705_252,
+    # The overhaul paper's, and AB's wide ResNets.
+    "wrn_16_4": 2_772_020,
+    "wrn_22_4": 4_322_100,
+    "wrn_28_2": 1_479_220,
+    "wrn_28_4": 5_872_180,
+    "pyramidnet110_84": 3_913_536,
+    "pyramidnet200_240": 26_844_952,
 }
 SMALL = ["resnet8", "resnet8x4", "wrn_16_1", "wrn_16_2"]
 

@@ -9,13 +9,21 @@ import torch
 from torch import nn
 
 from benchmark import seeds
-from benchmark.models import resnet, wrn
+from benchmark.models import mobilenetv2, pyramidnet, resnet, resnet50, shufflenet, vgg, wrn
 from benchmark.models.network import Network
 from methods.interface import Shapes
 
 __all__ = ["NETWORKS", "Network", "build", "count_parameters", "names", "shapes"]
 
-NETWORKS: dict[str, Callable[[int], Network]] = {**resnet.NETWORKS, **wrn.NETWORKS}
+NETWORKS: dict[str, Callable[[int], Network]] = {
+    **resnet.NETWORKS,
+    **wrn.NETWORKS,
+    **vgg.NETWORKS,
+    **resnet50.NETWORKS,
+    **mobilenetv2.NETWORKS,
+    **shufflenet.NETWORKS,
+    **pyramidnet.NETWORKS,
+}
 
 
 def names() -> list[str]:

@@ -29,7 +29,7 @@ GROUPS = (
 )
 ENDS = (1, 2, 4, 6)  # the groups after which a stage is over: a stride follows, or nothing
 EMBEDDING = 1280
-LEAST = 16  # pixels: one for each position of the last map
+SMALLEST = 16  # the strides leave one pixel of it
 
 
 def pointwise(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
@@ -42,13 +42,13 @@ def depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, 3, stride, padding=1, groups=channels, bias=False)
 
 
-def refuse_below(least: int, images: Tensor) -> None:
-    """Raise ``ValueError`` for images (B, 3, H, W) of fewer pixels than the strides divide by."""
+def check_size(network: nn.Module, images: Tensor, smallest: int) -> None:
+    """Raise ``ValueError`` where images (B, 3, H, W) are too small for a network's strides."""
     height, width = images.shape[-2:]
-    if min(height, width) < least:
+    if min(height, width) < smallest:
+        name = type(network).__name__
         raise ValueError(
-            f"images of {height} x {width} pixels are too small for this network's strides: "
-            f"it needs at least {least} x {least}"
+            f"{name} needs images of {smallest}x{smallest} pixels or more, not {height}x{width}"
         )
 
 
@@ -91,7 +91,8 @@ class MobileNetV2(Network):
         self.conv2 = nn.Sequential(
             pointwise(width, EMBEDDING), nn.BatchNorm2d(EMBEDDING), nn.ReLU()
         )
-        # The checkpoints' key is classifier.0, a module that the property of that name hides.
+        # The published checkpoints' key is classifier.0, under the name of our property, which
+        # therefore reads the module's own list.
         self._modules["classifier"] = nn.Sequential(nn.Linear(EMBEDDING, classes))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -111,8 +112,8 @@ class MobileNetV2(Network):
         return tuple(cast(nn.BatchNorm2d, cast(InvertedResidual, u).conv[-1]) for u in last_units)
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 16."""
-        refuse_below(LEAST, x)
+        """Run normalised images (B, 3, H, W), H and W at least 16, else a ``ValueError``."""
+        check_size(self, x, SMALLEST)
         x = stem = self.conv1(x)
         stages = []
         for i, units in enumerate(self.blocks):

@@ -13,17 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.models.mobilenetv2 import depthwise, pointwise, refuse_below
+from benchmark.models.mobilenetv2 import check_size, depthwise, pointwise
 from benchmark.models.network import Network
 from methods.interface import Features
 
 STEM = 24
-LEAST = 8  # pixels: one for each position of the last map
+SMALLEST = 8  # the strides leave one pixel of it
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
     """Interleave the groups of channels: (B, C, ...) to the same shape."""
-    return x.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    return torch.unflatten(x, 1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class GroupedUnit(nn.Module):
@@ -37,7 +37,7 @@ class GroupedUnit(nn.Module):
         new = outputs if stride == 1 else outputs - inputs
         inner = new // 4
         self.stride = stride
-        # The stem's channels are too few to be divided (the paper's note to its table 1).
+        # The stem's channels are too few to be divided, says the paper.
         self.groups = 1 if inputs == STEM else 3
         self.conv1 = pointwise(inputs, inner, self.groups)
         self.bn1 = nn.BatchNorm2d(inner)
@@ -81,8 +81,8 @@ class ShuffleV1(Network):
         return tuple(cast(GroupedUnit, layer[-1]).bn3 for layer in layers)
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 8."""
-        refuse_below(LEAST, x)
+        """Run normalised images (B, 3, H, W), H and W at least 8, else a ``ValueError``."""
+        check_size(self, x, SMALLEST)
         x = stem = F.relu(self.bn1(self.conv1(x)))
         preacts, stages = [], []
         for layer in (self.layer1, self.layer2, self.layer3):
@@ -128,8 +128,8 @@ class HalvingUnit(nn.Module):
 class SplitUnit(nn.Module):
     """V2's unit, figure 3c: half of the channels pass, the others are made anew.
 
-    Takes and returns *pre-activations*. A channel may pass several units, and to apply its ReLU
-    where it is read, not where it is made, keeps it whole for whom looks at the stage's preact.
+    Takes and returns *pre-activations*: a channel meets its ReLU where it is read, not where it is
+    made, since until then it may pass several units and end up in the stage's preact.
     """
 
     def __init__(self, channels: int) -> None:
@@ -179,8 +179,8 @@ class ShuffleV2(Network):
         return tuple(gathered(layer) for layer in (self.layer1, self.layer2, self.layer3))
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 8."""
-        refuse_below(LEAST, x)
+        """Run normalised images (B, 3, H, W), H and W at least 8, else a ``ValueError``."""
+        check_size(self, x, SMALLEST)
         x = stem = F.relu(self.bn1(self.conv1(x)))
         preacts, stages = [], []
         for layer in (self.layer1, self.layer2, self.layer3):
