@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from benchmark import models
-from benchmark.config import Document, Problem, Strict, check, digest, suggest
+from benchmark.config import Document, Problem, Strict, check, digest
 from benchmark.data import SOURCES
 from benchmark.entries import Entry, entries, shown
 from benchmark.entries import problems as entry_problems
+from benchmark.naming import ARROW, problems_of_names
 from benchmark.runs import DatasetConfig, Imported, MethodConfig, Positive, Recipe, TrainRun
 from benchmark.trial import Scene, attempt, mismatch
 from methods.interface import Budget
@@ -21,7 +20,6 @@ from methods.interface import Budget
 Seed = Annotated[int, Field(ge=0)]
 Pair = tuple[str, str]
 Weights = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ARROW = re.compile(r"(\S+)\s*->\s*(\S+)")
 
 
 class DatasetPart(Strict):
@@ -53,8 +51,15 @@ class SuiteFile(Strict):
     """Rows by label, with the parameters that differ from the method's defaults; see ``entry``."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     recipe: Recipe
+    recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By student network: where its recipe differs, whatever teaches it."""
     teacher: TeacherPart = TeacherPart()
     numerics: Literal["strict"] = "strict"
+
+    def recipe_of(self, student: str) -> tuple[Recipe | None, list[Problem]]:
+        """Lay a network's own values over the common recipe."""
+        merged = {**self.recipe.model_dump(mode="json"), **self.recipes.get(student, {})}
+        return check(Recipe, merged, at=("recipes", student))
 
 
 @dataclass(frozen=True)
@@ -143,12 +148,12 @@ def expand(document: Document, name: str) -> Grid:
     file, problems = check(SuiteFile, document.data)
     raw = document.data if isinstance(document.data, dict) else {}
     # Names and parameters are checked even where the form is wrong: all problems at once.
-    problems += [*dataset_problems(raw), *pair_problems(raw), *entry_problems(raw.get("methods"))]
-    problems += list(duplicates(raw))
+    problems += [*problems_of_names(raw), *entry_problems(raw.get("methods"))]
     if file is not None:
         merged = {**file.recipe.model_dump(mode="json"), **file.teacher.recipe}
         teacher_recipe, more = check(Recipe, merged, at=("teacher", "recipe"))
         problems += more
+        problems += [p for network in file.recipes for p in file.recipe_of(network)[1]]
     if file is None or teacher_recipe is None or problems:
         document.fail(problems)
     columns = list(make_columns(file, teacher_recipe))
@@ -160,6 +165,9 @@ def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:
     """Yield what is not as a reader would take it to be: `at beta = 250`, `teacher epochs = 40`."""
     for entry in entries(file.methods):
         yield from entry.departures()
+    for network in dict.fromkeys(c.student for c in columns if c.student in file.recipes):
+        for key, value in file.recipes[network].items():
+            yield f"{network} {key} = {shown(value)}"
     for brought in dict.fromkeys(c.teacher for c in columns if isinstance(c.teacher, Imported)):
         yield f"{brought.student} imported ({brought.weights[:10]})"
     trained = [column.trained for column in columns if column.teacher is column.trained]
@@ -172,47 +180,6 @@ def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:
 def needs_teacher(file: SuiteFile) -> bool:
     """Whether any of a suite's methods has a trained teacher."""
     return any(e.spec.kind.needs_teacher and not e.control for e in entries(file.methods))
-
-
-# ---------------------------------------------------------------- what can be wrong
-
-
-def dataset_problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Find an unknown data set."""
-    part = raw.get("dataset")
-    place: tuple[str, ...] = ("dataset",)
-    if isinstance(part, dict):
-        part, place = part.get("name"), ("dataset", "name")
-    if isinstance(part, str) and part not in SOURCES:
-        yield Problem(place, suggest(part, SOURCES, "data set"))
-
-
-def pair_problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Find pairs that are malformed or name an unknown network."""
-    pairs = raw.get("pairs")
-    for i, text in enumerate(pairs if isinstance(pairs, list) else []):
-        if not isinstance(text, str):
-            continue
-        match = ARROW.fullmatch(text.strip())
-        if match is None:
-            yield Problem(("pairs", i), f"expected 'teacher -> student', got {text!r}")
-            continue
-        for network in match.groups():
-            if network not in models.NETWORKS:
-                yield Problem(
-                    ("pairs", i), f"'{network}': {suggest(network, models.names(), 'network')}"
-                )
-
-
-def duplicates(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Find seeds and pairs that are listed twice."""
-    for key in ("seeds", "pairs"):
-        items = raw.get(key)
-        seen: list[Any] = []
-        for i, item in enumerate(items if isinstance(items, list) else []):
-            if item in seen:
-                yield Problem((key, i), f"{item} is in the list already")
-            seen.append(item)
 
 
 # ---------------------------------------------------------------- the expansion
@@ -246,23 +213,26 @@ def make_columns(file: SuiteFile, teacher_recipe: Recipe) -> Iterator[Column]:
 
 def make_cells(file: SuiteFile, index: int, column: Column) -> Iterator[Cell]:
     """Make a column's cells: every row with every seed. Raises ``BadMethod``."""
-    source, recipe = SOURCES[column.dataset], file.recipe
+    source, (recipe, _) = SOURCES[column.dataset], file.recipe_of(column.student)
+    assert recipe is not None  # checked before
     scene = Scene(column.student, column.teacher.student, source.classes, source.size)
     for entry in entries(file.methods):
         reason = mismatch(entry, scene)
         if reason is None:
             attempt(entry, scene, recipe.batch_size, Budget(recipe.epochs, recipe.init_epochs))
         for seed in file.seeds:
-            run = None if reason else student_run(file, column, entry, seed)
+            run = None if reason else student_run(file, column, entry, recipe, seed)
             yield Cell(index, entry.label, seed, run, reason)
 
 
-def student_run(file: SuiteFile, column: Column, entry: Entry, seed: int) -> TrainRun:
+def student_run(
+    file: SuiteFile, column: Column, entry: Entry, recipe: Recipe, seed: int
+) -> TrainRun:
     """Make the run of one cell."""
     taught = entry.spec.kind.needs_teacher
     teacher = column.untrained if entry.control else column.teacher
     # A method without initialising epochs is the same run wherever such epochs are counted.
-    recipe = file.recipe if taught else file.recipe.model_copy(update={"init_epochs": "inside"})
+    recipe = recipe if taught else recipe.model_copy(update={"init_epochs": "inside"})
     return TrainRun(
         dataset=column.trained.dataset,
         student=column.student,

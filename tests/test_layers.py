@@ -14,8 +14,8 @@ LAYERS = [
     {"errors", "child", "files", "document", "config", "seeds", "claim", "store", "environment"},
     {"runs", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
-    {"suite", "entries", "trial", "catalogue", "assemble", "teachers", "plan", "planned", "launch"}
-    | {"watch", "job"},
+    {"suite", "naming", "entries", "trial", "catalogue", "assemble", "teachers", "plan", "planned"}
+    | {"launch", "watch", "job"},
     {"cli"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "report", "plan", "watch"})

@@ -56,6 +56,14 @@ def test_a_checkpoint_is_the_same_network_whatever_it_comes_in(
     assert fingerprint(network) == fingerprint(training.teacher())
 
 
+def test_safetensors_are_read_too(tmp_path: Path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    file = tmp_path / "teacher.safetensors"
+    safetensors.save_file({key: value.contiguous() for key, value in state().items()}, file)
+    network = fitted("resnet14", 10, weights_of(read(file), file), file)
+    assert fingerprint(network) == fingerprint(training.teacher())
+
+
 def test_counters_that_old_files_lack_are_not_missed(tmp_path: Path):
     file = save(tmp_path / "teacher.pth", wrapped("without counters"))
     network = fitted("resnet14", 10, weights_of(read(file), file), file)

@@ -1,0 +1,67 @@
+"""What a suite names (data sets, pairs, networks), and what is wrong with that, in any form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from benchmark import models
+from benchmark.data import SOURCES
+from benchmark.errors import Problem, suggest
+
+ARROW = re.compile(r"(\S+)\s*->\s*(\S+)")
+
+
+def problems_of_names(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find every name that means nothing, and what is listed twice."""
+    yield from dataset_problems(raw)
+    yield from pair_problems(raw)
+    yield from network_problems(raw)
+    yield from duplicates(raw)
+
+
+def dataset_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find an unknown data set."""
+    part = raw.get("dataset")
+    place: tuple[str, ...] = ("dataset",)
+    if isinstance(part, dict):
+        part, place = part.get("name"), ("dataset", "name")
+    if isinstance(part, str) and part not in SOURCES:
+        yield Problem(place, suggest(part, SOURCES, "data set"))
+
+
+def pair_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find pairs that are malformed or name an unknown network."""
+    pairs = raw.get("pairs")
+    for i, text in enumerate(pairs if isinstance(pairs, list) else []):
+        if not isinstance(text, str):
+            continue
+        match = ARROW.fullmatch(text.strip())
+        if match is None:
+            yield Problem(("pairs", i), f"expected 'teacher -> student', got {text!r}")
+            continue
+        for network in match.groups():
+            if network not in models.NETWORKS:
+                yield Problem(
+                    ("pairs", i), f"'{network}': {suggest(network, models.names(), 'network')}"
+                )
+
+
+def network_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find recipes of networks that are no pair's student."""
+    block = raw.get("recipes")
+    for name in block if isinstance(block, dict) else {}:
+        if name not in models.NETWORKS:
+            yield Problem(("recipes", name), suggest(name, models.names(), "network"))
+
+
+def duplicates(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find seeds and pairs that are listed twice."""
+    for key in ("seeds", "pairs"):
+        items = raw.get(key)
+        seen: list[Any] = []
+        for i, item in enumerate(items if isinstance(items, list) else []):
+            if item in seen:
+                yield Problem((key, i), f"{item} is in the list already")
+            seen.append(item)
