@@ -15,6 +15,7 @@ from benchmark.cohort import Learner
 from benchmark.config import check
 from benchmark.data import Source, Split
 from benchmark.data.stream import Stream, TestImages
+from benchmark.data.validation import held_out
 from benchmark.runs import TrainRun
 from benchmark.store import Store
 from methods.interface import Given
@@ -35,10 +36,12 @@ def be_strict() -> None:
 def streams(
     run: TrainRun, source: Source, data: Split, device: torch.device
 ) -> tuple[Stream, TestImages]:
-    """Put the images on the device."""
-    config = run.dataset
+    """Put the images on the device: those to train on, and those to measure on."""
+    config, (train, test) = run.dataset, data
+    if config.validation is not None:
+        train, test = held_out(data.train, config.validation, source.classes)
     stream = Stream(
-        data.train.first(config.limit),
+        train.first(config.limit),
         source,
         seed=seeds.derive("stream", run.seed),
         batch_size=run.recipe.batch_size,
@@ -46,7 +49,7 @@ def streams(
         flip=config.flip,
         device=device,
     )
-    return stream, TestImages(data.test.first(config.limit), source, device, TEST_BATCH)
+    return stream, TestImages(test.first(config.limit), source, device, TEST_BATCH)
 
 
 def learner(

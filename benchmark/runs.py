@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from benchmark.config import Strict, canonical, digest
 
@@ -27,8 +27,16 @@ class DatasetConfig(Strict):
     version: int
     limit: Positive | None
     """Only the first so many train and so many test images."""
+    validation: Positive | None = None
+    """So many train images are held out and stand in for the test images, which nobody sees."""
     padding: Annotated[int, Field(ge=0)]
     flip: bool
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what was not asked for and came later: older runs keep their ids."""
+        data: dict[str, Any] = serialise(self)
+        return {k: v for k, v in data.items() if k != "validation" or v is not None}
 
 
 class MethodConfig(Strict):

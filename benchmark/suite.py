@@ -27,6 +27,7 @@ class DatasetPart(Strict):
 
     name: str
     limit: Positive | None = None
+    validation: Positive | None = None
     padding: Annotated[int, Field(ge=0)] | None = None
     flip: bool | None = None
 
@@ -114,7 +115,7 @@ class Grid:
     def manifest(self, code: str) -> dict[str, Any]:
         """Return the grid as plain data: what reports and `status` read, without torch."""
         recipe = self.file.recipe
-        limit = self.file.dataset.limit if isinstance(self.file.dataset, DatasetPart) else None
+        dataset = self.columns[0].trained.dataset
         return {
             "schema": 1,
             "suite": self.name,
@@ -122,7 +123,8 @@ class Grid:
             "digest": self.digest,
             "code": code,
             "dataset": self.columns[0].dataset,
-            "dataset_limit": limit,
+            "dataset_limit": dataset.limit,
+            "validation": dataset.validation,
             # A phase is one epoch long at least: of a single epoch, none is left for another phase.
             "init_epochs": recipe.init_epochs if recipe.epochs > 1 else "extra",
             "epochs": recipe.epochs,
@@ -193,6 +195,7 @@ def make_columns(file: SuiteFile, teacher_recipe: Recipe) -> Iterator[Column]:
         name=source.name,
         version=source.version,
         limit=part.limit,
+        validation=part.validation,
         padding=source.padding if part.padding is None else part.padding,
         flip=source.flip if part.flip is None else part.flip,
     )

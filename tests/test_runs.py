@@ -46,6 +46,14 @@ def changed(data: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
     return copy
 
 
+def test_images_that_are_held_out_make_another_run():
+    held = RUN.model_copy(update={"dataset": DATA.model_copy(update={"validation": 100})})
+    assert held.id != RUN.id
+    assert held.stream_key != RUN.stream_key
+    assert TrainRun.parse(held.as_json()) == held
+    assert "validation" not in RUN.as_json()["dataset"]
+
+
 def test_an_id_is_a_readable_stem_and_ten_hex_digits():
     stem, _, digest = RUN.id.rpartition("-")
     assert stem == "digits-resnet8-kd-s1"

@@ -60,6 +60,13 @@ def test_what_the_command_line_changes_changes_the_ids(tmp_path):
     assert short.manifest("code")["dataset_limit"] == 99
 
 
+def test_what_is_held_out_of_train_is_in_every_runs_identity(tmp_path):
+    plain, held = grid(tmp_path), grid(tmp_path, SUITE, "dataset={name: digits, validation: 100}")
+    assert not plain.runs().keys() & held.runs().keys()
+    assert {run.dataset.validation for run in held.runs().values()} == {100}
+    assert held.manifest("code")["validation"] == 100
+
+
 def test_a_teacher_may_be_trained_otherwise(tmp_path):
     made = grid(tmp_path, SUITE + "teacher: {seed: 7, recipe: {epochs: 9}}")
     teacher = made.columns[0].trained

@@ -93,7 +93,7 @@ def draw(results: Results) -> Figure:
                 _below(end, shown, look.colour)
     _name(figure, sheet, names)
     _head(figure, sheet, headings)
-    _measure(figure, sheet, on(results))
+    _measure(figure, sheet, f"{grid.measure}{on(results)}")
     _explain(figure, [name for name in REFERENCES if name in grid.methods])
     return figure
 
@@ -226,13 +226,13 @@ def _head(figure: Figure, sheet: Sheet, headings: Sequence[str]) -> None:
             figure.text(x + sheet.panel / 2, y - 0.08, text, ha="center", va="bottom", **at)
 
 
-def _measure(figure: Figure, sheet: Sheet, where: str) -> None:
-    """What the axes measure."""
+def _measure(figure: Figure, sheet: Sheet, measure: str) -> None:
+    """Say what the axes measure."""
     width, _ = sheet.size
     middle = (sheet.head + sheet.floor) / 2
     at: dict[str, Any] = {"transform": _inches(figure), "fontsize": mpl.rcParams["axes.labelsize"]}
     up: dict[str, Any] = {"rotation": 90, "va": "center", **at}
-    figure.text(0.1, middle, f"test top-1{where} (%)", ha="left", **up)
+    figure.text(0.1, middle, f"{measure} (%)", ha="left", **up)
     figure.text(width - 0.1, middle, "last quarter, magnified (%)", ha="right", **up)
     figure.text(width / 2, sheet.floor + 0.24, "epoch", ha="center", va="top", **at)
 

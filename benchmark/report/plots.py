@@ -67,7 +67,7 @@ def accuracy(results: Results) -> Figure:
     """
     methods = results.manifest.methods
     space = _DENSE if len(methods) > MANY else _ROOMY
-    label = f"test top-1{on(results)}, last epoch (%)"
+    label = f"{results.manifest.measure}{on(results)}, last epoch (%)"
     figure, stacks = _panels(results, [0.7 + space.row * len(methods)], label, [""], space)
     for index, (axes,) in enumerate(stacks):
         axes.set_yticks(range(len(methods)), [short(name) for name in methods])
@@ -99,7 +99,7 @@ def curves(results: Results) -> Figure:
     shown = looks(results.manifest.methods)
     if len(shown) > MANY:
         return multiples.draw(results)
-    labels = [f"test top-1{on(results)} (%)", "last quarter (%)"]
+    labels = [f"{results.manifest.measure}{on(results)} (%)", "last quarter (%)"]
     figure, stacks = _panels(results, [2.3, 1.6], "epoch", labels, _ROOMY)
     for index, (whole, end) in enumerate(stacks):
         for place, (name, look) in enumerate(shown.items()):

@@ -106,6 +106,12 @@ class Manifest:
     seeds: tuple[int, ...]
     cells: tuple[Place, ...]
     departures: tuple[str, ...] = ()
+    validation: int | None = None
+
+    @property
+    def measure(self) -> str:
+        """What the numbers are: of the test images, or of train images that were held out."""
+        return "test top-1" if self.validation is None else "validation top-1"
 
 
 @dataclass(frozen=True)

@@ -175,13 +175,16 @@ def _caption(grid: Manifest, references: tuple[str, ...], complete: bool) -> str
     """All that a reader must know to read a number: data, epoch, seeds, spread, budget, marks."""
     n = len(grid.seeds)
     limit = "" if grid.dataset_limit is None else f" (limited to {grid.dataset_limit} images)"
+    if grid.validation is not None:
+        limit = f", {grid.validation:,} held-out train images{limit}"
     pair = ""
     if len(grid.columns) == 1:
         pair = f", teacher {grid.columns[0].teacher}, student {grid.columns[0].student}"
     initialising = {"inside": "included", "extra": "on top"}[grid.init_epochs]
     epochs = f"{grid.epochs} epoch{'s' * (grid.epochs != 1)}"
     sentences = [
-        f"Test top-1 (%) on {grid.dataset}{limit}{pair}, after the last of {epochs}",
+        f"{grid.measure.capitalize()} (%) on {grid.dataset}{limit}{pair},",
+        f"after the last of {epochs}",
         f"(epochs of initialising phases {initialising}).",
         f"Mean ± sample standard deviation over {n} seed{'s' * (n != 1)};",
         "bold: the best mean among the complete student rows.",

@@ -109,6 +109,7 @@ def test_failures_and_reasons_are_footnotes_said_once(tmp_path):
     [
         ({}, "on digits, teacher resnet56, student resnet20,"),
         ({"dataset_limit": 500}, "on digits (limited to 500 images)"),
+        ({"validation": 5000}, "Validation top-1 (%) on digits, 5,000 held-out train images"),
         ({}, "after the last of 20 epochs (epochs of initialising phases included)"),
         ({"init_epochs": "extra"}, "(epochs of initialising phases on top)"),
         ({}, "sample standard deviation over 3 seeds"),

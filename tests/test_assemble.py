@@ -1,0 +1,39 @@
+"""From what a run says to what it trains and measures on."""
+
+from typing import Any
+
+import torch
+
+from benchmark import assemble
+from benchmark.data.digits import DIGITS
+from benchmark.data.source import Split
+from tests import training
+from tests.test_runs import RUN
+
+
+def put(data: Split, **dataset: Any) -> tuple[Any, Any]:
+    made = RUN.model_copy(update={"dataset": RUN.dataset.model_copy(update=dataset)})
+    return assemble.streams(made, DIGITS, data, training.CPU)
+
+
+def test_by_default_train_trains_and_test_measures():
+    data = training.digits()
+    stream, test = put(data)
+    assert (stream.count, len(test.labels)) == (599, 1198)
+    assert torch.equal(test.pixels, data.test.pixels)
+
+
+def test_with_a_validation_part_nobody_sees_a_test_image():
+    data = training.digits()
+    # Test images that would be told at once: there are none of their kind in train.
+    blank = data.test._replace(pixels=torch.full_like(data.test.pixels, 255))
+    stream, test = put(data._replace(test=blank), validation=100)
+    assert (stream.count, len(test.labels)) == (499, 100)
+    seen = torch.cat([stream.labels, test.labels]).bincount()
+    assert torch.equal(seen, data.train.labels.bincount())
+    assert not (test.pixels == 255).all(dim=(1, 2, 3)).any()
+
+
+def test_a_limit_counts_what_is_left_of_train():
+    stream, test = put(training.digits(), validation=100, limit=30)
+    assert (stream.count, len(test.labels)) == (30, 30)
