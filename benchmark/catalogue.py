@@ -72,8 +72,7 @@ def scene_of(pair: str, dataset: str) -> Scene:
     if not colon:
         raise UserError(f"--pair {pair}: expected TEACHER:STUDENT")
     for name in (teacher, student):
-        if name not in models.NETWORKS:
-            raise UserError(f"--pair {pair}: '{name}': {suggest(name, models.names(), 'network')}")
+        models.maker(name)  # a UserError of its own where there is none
     source: Source = SOURCES[dataset]
     return Scene(student, teacher, source.classes, source.size)
 

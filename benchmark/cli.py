@@ -70,6 +70,12 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     if verb == "teachers":
         add_teacher_options(parser)
         return
+    if verb == "data":
+        add_data_set_options(parser)
+        return
+    if verb == "models":
+        add_zoo_options(parser)
+        return
     parser.add_argument(
         "suite",
         nargs="?",
@@ -135,6 +141,30 @@ def add_teacher_options(parser: argparse.ArgumentParser) -> None:
     )
     add_results_option(parser)
     add_data_option(parser)
+
+
+def add_data_set_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the data sets."""
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=["status", "prepare"],
+        default="status",
+        help="status (the default): say what there is; prepare: download, check, decode",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; status: all by default")
+    add_data_option(parser)
+
+
+def add_zoo_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the list of networks."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these networks")
+    parser.add_argument(
+        "--shapes", metavar="NAME", help="say all about one: stem, stages, embedding, FLOPs"
+    )
+    parser.add_argument(
+        "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
+    )
 
 
 def add_plugin_option(parser: argparse.ArgumentParser) -> None:
@@ -279,6 +309,22 @@ def teachers(options: argparse.Namespace) -> int:
     return DONE
 
 
+def data(options: argparse.Namespace) -> int:
+    """Say which data sets there are and what they lack, or prepare some."""
+    from benchmark.data.admin import administer
+
+    administer(options.action, options.names, options.data_root, make_console())
+    return DONE
+
+
+def models(options: argparse.Namespace) -> int:
+    """List the networks and their parameters, or show the shapes of one."""
+    from benchmark.zoo import show
+
+    show(options.names, options.shapes, options.dataset, make_console())
+    return DONE
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "plan": plan,
@@ -286,6 +332,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "methods": methods,
     "teachers": teachers,
+    "data": data,
+    "models": models,
 }
 DESCRIPTIONS = {verb: (function.__doc__ or "").splitlines()[0] for verb, function in VERBS.items()}
 STATUS_WORDS = {

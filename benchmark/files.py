@@ -12,7 +12,7 @@ from pathlib import Path
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
-def write_atomic(path: Path, *parts: bytes, keep: Path | None = None) -> None:
+def write_atomic(path: Path, *parts: bytes | memoryview, keep: Path | None = None) -> None:
     """Put the parts, joined, at ``path``: a reader sees the old file or the new, never a torn one.
 
     ``keep`` is where the old file goes. The folder must exist. When this fails, it is with an
@@ -44,7 +44,7 @@ def place_once(path: Path, data: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _temporary(path: Path, parts: Iterable[bytes]) -> Iterator[Path]:
+def _temporary(path: Path, parts: Iterable[bytes | memoryview]) -> Iterator[Path]:
     temp = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temp.open("xb") as file:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark import models
 from benchmark.data import SOURCES
-from benchmark.errors import Problem, suggest
+from benchmark.errors import Place, Problem, UserError, suggest
 
 ARROW = re.compile(r"(\S+)\s*->\s*(\S+)")
 
@@ -42,18 +42,22 @@ def pair_problems(raw: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(("pairs", i), f"expected 'teacher -> student', got {text!r}")
             continue
         for network in match.groups():
-            if network not in models.NETWORKS:
-                yield Problem(
-                    ("pairs", i), f"'{network}': {suggest(network, models.names(), 'network')}"
-                )
+            yield from unknown_network(("pairs", i), network)
 
 
 def network_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     """Find recipes of networks that are no pair's student."""
     block = raw.get("recipes")
     for name in block if isinstance(block, dict) else {}:
-        if name not in models.NETWORKS:
-            yield Problem(("recipes", name), suggest(name, models.names(), "network"))
+        yield from unknown_network(("recipes", name), name)
+
+
+def unknown_network(place: Place, name: str) -> Iterator[Problem]:
+    """Find that there is no such network."""
+    try:
+        models.maker(name)
+    except UserError as error:
+        yield Problem(place, str(error))
 
 
 def duplicates(raw: dict[str, Any]) -> Iterator[Problem]:

@@ -20,6 +20,11 @@ Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
+def filed(name: str) -> str:
+    """Return a network's name as it can stand in a folder's: `torchvision-resnet18`."""
+    return name.replace("/", "-")
+
+
 class DatasetConfig(Strict):
     """Which images, and how they are augmented."""
 
@@ -86,7 +91,7 @@ class Imported(Strict):
     @property
     def id(self) -> str:
         """Readable stem and the first digits of the weights' hash; a folder's name."""
-        return f"{self.dataset}-{self.student}-imported-{self.weights[:10]}"
+        return f"{self.dataset}-{filed(self.student)}-imported-{self.weights[:10]}"
 
     @property
     def seed(self) -> int:
@@ -114,7 +119,8 @@ class TrainRun(Strict):
     @cached_property
     def id(self) -> str:
         """Readable stem and ten digits of the canonical form's hash; a folder's name."""
-        stem = f"{self.dataset.name}-{self.student}-{self.method.name}-s{self.seed}"
+        name = f"{filed(self.student)}-{self.method.name}"
+        stem = f"{self.dataset.name}-{name}-s{self.seed}"
         return f"{stem}-{digest(self.as_json())}"
 
     @property

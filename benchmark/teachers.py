@@ -65,8 +65,7 @@ def bring_in(
     """Read a checkpoint, measure it, keep it; doing so again changes nothing. Raises UserError."""
     if dataset not in SOURCES:
         raise UserError(f"--dataset {dataset}: {suggest(dataset, SOURCES, 'data set')}")
-    if network not in models.NETWORKS:
-        raise UserError(f"--as {network}: {suggest(network, models.names(), 'network')}")
+    models.maker(network)  # a UserError of its own where there is none
     source = SOURCES[dataset]
     weights = weights_of(read(file), file)
     built = fitted(network, source.classes, weights, file)

@@ -39,6 +39,8 @@ class Shapes(NamedTuple):
     stages: tuple[tuple[int, int, int], ...]
     embedding: int
     classes: int
+    norms: int | None = None
+    """For how many of its preacts the network knows a batch norm; None: nobody has asked."""
 
     @classmethod
     def of(cls, features: Features) -> Shapes:

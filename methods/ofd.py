@@ -41,6 +41,8 @@ class OFD(Method):
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
         """Stage pairs with stage."""
+        if teacher.norms is not None and teacher.norms != len(teacher.stages):
+            return "not every pre-activation of the teacher has a batch norm to take a margin from"
         return unequal_stages(student, teacher)
 
     def __init__(

@@ -12,7 +12,7 @@ import torch
 from torchvision.datasets import CIFAR100 as OFFICIAL
 
 from benchmark.config import UserError
-from benchmark.data import SOURCES, cifar
+from benchmark.data import SOURCES
 from benchmark.data.source import Images, Split
 from tests.training import digits
 
@@ -87,7 +87,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def test_cifar_is_read_in_the_official_order_channels_first(tiny_cifar):
-    split = cifar.load(tiny_cifar)
+    split = SOURCES["cifar100"].load(tiny_cifar)
     assert isinstance(split, Split)
     assert split.train.labels.tolist() == [0, 1, 2]
     assert split.test.pixels.shape == (2, 3, 32, 32)
@@ -101,7 +101,7 @@ def test_a_damaged_cifar_file_is_named_with_both_checksums(tiny_cifar):
     with pytest.raises(
         UserError, match=r"cifar-100-python/test is damaged: its md5 is \w{32}, the"
     ):
-        cifar.load(tiny_cifar)
+        SOURCES["cifar100"].load(tiny_cifar)
 
 
 def test_without_files_and_without_a_network_the_message_says_where_to_put_them(
@@ -112,6 +112,6 @@ def test_without_files_and_without_a_network_the_message_says_where_to_put_them(
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", unreachable)
     with pytest.raises(UserError, match=r"neither at .*cifar-100-python nor could it be") as error:
-        cifar.load(tmp_path)
+        SOURCES["cifar100"].load(tmp_path)
     assert "--data-root or the environment variable KD_DATA" in str(error.value)
     assert "Name or service not known" in str(error.value)

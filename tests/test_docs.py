@@ -10,13 +10,16 @@ import pytest
 from rich.console import Console
 
 import methods
-from benchmark import cli
+from benchmark import cli, planned, zoo
 from benchmark.catalogue import entry_of, facts_of, show
 from benchmark.config import load
 from benchmark.data import SOURCES
 from benchmark.machine import Machine
 from benchmark.planned import Planned, find
+from tests.methods.test_registry import clean
 from tests.test_cli import SUITE, call, records, suite
+
+__all__ = ["clean"]  # the fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted({p for where in ("*", "docs/**/*", "results/*") for p in ROOT.glob(f"{where}.md")})
@@ -74,18 +77,31 @@ def test_every_reference_to_code_names_code_that_there_is(page: Path):
             scope = named[0].body
 
 
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder for all commands: a suite that several speak of is planned once."""
+    return tmp_path_factory.mktemp("plans")
+
+
 @pytest.mark.parametrize("command", sorted({c for page in PAGES for c in commands(page)}))
-def test_every_command_can_be_given_as_it_stands(command: str, tmp_path: Path):
+def test_every_command_can_be_given_as_it_stands(
+    command: str, tmp_path: Path, plans: Path, clean: None, monkeypatch: pytest.MonkeyPatch
+):
+    # Here torch is loaded already, so that planning needs no process of its own.
+    monkeypatch.setattr(planned, "in_a_child", lambda function, *arguments: function(*arguments))
     words = shlex.split(command)[2:]
     if "--help" in words:
         with pytest.raises(SystemExit, match="0"):
             cli.parse(words)
         return
     options = cli.parse(words)
-    plugins = [example(tmp_path) for _ in options.plugins]
+    if options.verb == "models":
+        zoo.show(options.names, options.shapes, options.dataset, Console(quiet=True))
+        return
     if options.verb == "data":
         assert {name for name in options.names if not is_placeholder(name)} <= SOURCES.keys()
         return
+    plugins = [example(tmp_path) for _ in options.plugins]
     if options.verb == "methods":
         show(options.names, options.pair, options.dataset, plugins, Console(quiet=True))
         return
@@ -94,7 +110,7 @@ def test_every_command_can_be_given_as_it_stands(command: str, tmp_path: Path):
         assert Machine.read(ROOT / find(machine, ROOT / "configs" / "machines"))
     if not is_placeholder(options.suite):
         path = ROOT / find(options.suite, ROOT / "configs")
-        suite = Planned.open(path, options.changes, tmp_path, needs_code=True, plugins=plugins)
+        suite = Planned.open(path, options.changes, plans, needs_code=True, plugins=plugins)
         assert suite.select(getattr(options, "only", ""))
 
 

@@ -11,11 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
-    {"errors", "child", "files", "document", "config", "seeds", "claim", "store", "environment"},
+    {"errors", "child", "files", "decode", "document", "config", "seeds", "claim", "store"}
+    | {"environment"},
     {"runs", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
-    {"suite", "naming", "entries", "trial", "catalogue", "assemble", "teachers", "plan", "planned"}
-    | {"launch", "watch", "job"},
+    {"suite", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers", "plan"}
+    | {"planned", "launch", "watch", "job"},
     {"cli"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "report", "plan", "watch"})

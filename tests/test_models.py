@@ -1,10 +1,13 @@
 """The networks are the field's, and looking at their features changes nothing."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from benchmark import models
+from benchmark.errors import UserError
 from methods.interface import Shapes
 
 # The CRD benchmark's, with 100 classes.
@@ -31,6 +34,7 @@ PARAMETERS = {
     "ShuffleV1": 949_258,
     "ShuffleV2": 1_355_528,
     "ResNet50": 23_705_252,
+    "MobileNetV1": 3_309_476,
     # The overhaul paper's, and AB's wide ResNets.
     "wrn_16_4": 2_772_020,
     "wrn_22_4": 4_322_100,
@@ -62,7 +66,7 @@ def test_parameter_counts_are_the_published_ones(name):
 )
 def test_shapes_are_the_published_ones(name, widths):
     stem, *stages = [(w, s, s) for w, s in zip(widths, (32, 32, 16, 8), strict=True)]
-    assert models.shapes(name, 100, 3, 32) == Shapes(stem, tuple(stages), widths[-1], 100)
+    assert models.shapes(name, 100, 3, 32) == Shapes(stem, tuple(stages), widths[-1], 100, norms=3)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -114,3 +118,29 @@ def test_initial_weights_depend_on_name_and_seed_alone():
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one[key], again[key]) for key in one)
     assert not torch.equal(one["conv1.weight"], other_seed["conv1.weight"])
+
+
+def test_networks_of_other_libraries_are_known_by_their_names():
+    shapes = models.shapes("torchvision/resnet18", 10, 3, 64)
+    assert [width for width, _, _ in shapes.stages] == [64, 128, 256, 512]
+    assert (shapes.embedding, shapes.classes, shapes.norms) == (512, 10, 4)
+    one, two = (models.build("torchvision/resnet18", 10, seed) for seed in (0, 0))
+    assert torch.equal(one.classifier.weight, two.classifier.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet9", "'resnet9': no such network. Did you mean 'resnet8'?"),
+        ("torchvision/resnet19", "no such network in torchvision. Did you mean 'resnet18'"),
+        ("elsewhere/resnet18", "expected torchvision/NAME or timm/NAME"),
+    ],
+)
+def test_an_unknown_network_is_told(name: str, said: str):
+    with pytest.raises(UserError, match=re.escape(said)):
+        models.maker(name)
+
+
+def test_an_image_that_is_too_small_is_the_users_to_mend():
+    with pytest.raises(UserError, match="MobileNetV2 needs images of 16x16 pixels or more"):
+        models.shapes("MobileNetV2", 10, 3, 8)

@@ -46,6 +46,11 @@ def changed(data: dict[str, Any], place: tuple[str, ...]) -> dict[str, Any]:
     return copy
 
 
+def test_an_id_is_a_folders_name_whatever_the_network_is_called():
+    found = RUN.model_copy(update={"student": "torchvision/resnet18"})
+    assert found.id.startswith("digits-torchvision-resnet18-kd-s1-")
+
+
 def test_images_that_are_held_out_make_another_run():
     held = RUN.model_copy(update={"dataset": DATA.model_copy(update={"validation": 100})})
     assert held.id != RUN.id

@@ -182,7 +182,7 @@ def test_a_recipe_of_a_network_is_checked_like_the_common_one(tmp_path):
         grid(tmp_path, text)
     said = re.sub(" +", " ", str(error.value))
     assert "recipes.resnet8.warmup no such field." in said
-    assert "recipes.resnet9 no such network. Did you mean 'resnet8'?" in said
+    assert "recipes.resnet9 'resnet9': no such network. Did you mean 'resnet8'?" in said
     made = grid(tmp_path, SUITE + "recipes: {resnet8: {lr: 0.01}}")
     rates = {(run.student, run.recipe.lr) for run in made.runs().values()}
     assert rates == {("resnet8", 0.01), ("resnet14", 0.1)}

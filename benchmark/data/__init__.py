@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from benchmark.data import cifar, digits
+from benchmark.data import cifar, digits, fashionmnist, stl10, tinyimagenet
 from benchmark.data.source import Images, Source, Split
 
 __all__ = ["SOURCES", "Images", "Source", "Split"]
 
-SOURCES = {source.name: source for source in (digits.DIGITS, cifar.CIFAR100)}
+SOURCES = {
+    source.name: source
+    for source in (
+        digits.DIGITS,
+        cifar.CIFAR10,
+        cifar.CIFAR100,
+        fashionmnist.FASHION_MNIST,
+        stl10.STL10,
+        tinyimagenet.TINY_IMAGENET,
+    )
+}

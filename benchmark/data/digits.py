@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.data.source import Images, Source, Split
+from benchmark.data.source import Images, Presence, Source, Split
 from benchmark.data.stream import draw
 
 SCALE = 2
@@ -37,6 +37,11 @@ def load(root: Path) -> Split:
     return Split(train, test)
 
 
+def look(root: Path) -> Presence:
+    """It is always there."""
+    return Presence("ships with scikit-learn")
+
+
 DIGITS = Source(
     name="digits",
     version=1,
@@ -48,4 +53,5 @@ DIGITS = Source(
     padding=2,
     flip=False,  # a mirrored 2 is no 2
     load=load,
+    look=look,
 )

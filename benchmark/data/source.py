@@ -30,6 +30,20 @@ class Split(NamedTuple):
     test: Images
 
 
+class Presence(NamedTuple):
+    """What of a data set lies under a data root, at a glance: no file is read."""
+
+    place: str
+    """Where it lies or has to, seen from the data root."""
+    missing: tuple[str, ...] = ()
+    todo: str = ""
+    """What is left to do before it can be trained on, and who does it; empty: nothing is."""
+
+
+def nothing_to_verify(root: Path) -> None:
+    """For sets whose ``load`` compares every checksum itself."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set. The order of its images is part of what it is: draws are by index."""
@@ -50,3 +64,7 @@ class Source:
     """Random horizontal flip (likewise)."""
     load: Callable[[Path], Split]
     """Read it from (or download it to) a data root; ``UserError`` where that cannot be done."""
+    look: Callable[[Path], Presence]
+    """Say what of it there is, without downloading or decoding."""
+    verify: Callable[[Path], None] = nothing_to_verify
+    """Compare what ``load`` takes on trust with its checksums; ``UserError`` where one differs."""

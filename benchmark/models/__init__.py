@@ -9,17 +9,28 @@ import torch
 from torch import nn
 
 from benchmark import seeds
-from benchmark.models import mobilenetv2, pyramidnet, resnet, resnet50, shufflenet, vgg, wrn
+from benchmark.errors import UserError, suggest
+from benchmark.models import (
+    mobilenetv1,
+    mobilenetv2,
+    pyramidnet,
+    resnet,
+    resnet50,
+    shufflenet,
+    vgg,
+    wrn,
+)
 from benchmark.models.network import Network
 from methods.interface import Shapes
 
-__all__ = ["NETWORKS", "Network", "build", "count_parameters", "names", "shapes"]
+__all__ = ["NETWORKS", "Network", "build", "count_parameters", "maker", "names", "shapes"]
 
 NETWORKS: dict[str, Callable[[int], Network]] = {
     **resnet.NETWORKS,
     **wrn.NETWORKS,
     **vgg.NETWORKS,
     **resnet50.NETWORKS,
+    **mobilenetv1.NETWORKS,
     **mobilenetv2.NETWORKS,
     **shufflenet.NETWORKS,
     **pyramidnet.NETWORKS,
@@ -27,8 +38,22 @@ NETWORKS: dict[str, Callable[[int], Network]] = {
 
 
 def names() -> list[str]:
-    """All networks that ``build`` knows."""
+    """All networks of our own; ``maker`` knows those of other libraries too."""
     return list(NETWORKS)
+
+
+def maker(name: str) -> Callable[[int], Network]:
+    """Return what makes a network of that name for a number of classes.
+
+    `torchvision/NAME` and `timm/NAME` are those libraries'. Raises ``UserError`` for others.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if "/" not in name:
+        raise UserError(f"'{name}': {suggest(name, names(), 'network')}")
+    from benchmark.models import found  # and with it torchvision, which takes its time
+
+    return found.factory(name)
 
 
 def build(name: str, classes: int, seed: int) -> Network:
@@ -39,7 +64,7 @@ def build(name: str, classes: int, seed: int) -> Network:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("network", name, seed))
-        return NETWORKS[name](classes)
+        return maker(name)(classes)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -51,5 +76,9 @@ def count_parameters(module: nn.Module) -> int:
 def shapes(name: str, classes: int, channels: int, size: int) -> Shapes:
     """Find a network's feature shapes by running it on a blank (channels, size, size) image."""
     network = build(name, classes, seed=0).eval()
-    with torch.no_grad():
-        return Shapes.of(network(torch.zeros(1, channels, size, size)))
+    try:
+        with torch.no_grad():
+            seen = Shapes.of(network(torch.zeros(1, channels, size, size)))
+    except ValueError as error:  # too small an image
+        raise UserError(str(error)) from error
+    return seen._replace(norms=len(network.norms))

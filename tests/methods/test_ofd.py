@@ -124,3 +124,12 @@ def test_the_last_stage_is_the_heaviest_and_pre_activations_are_read():
 def test_a_weight_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="weight"):
         OFD.Config(weight=0.0)
+
+
+def test_a_teacher_without_batch_norms_has_no_margins():
+    shapes = Shapes((1, 1, 1), ((1, 1, 1),) * 2, 1, 1)
+    assert OFD.mismatch(OFD.Config(), shapes, shapes) is None
+    assert OFD.mismatch(OFD.Config(), shapes, shapes._replace(norms=2)) is None
+    reason = OFD.mismatch(OFD.Config(), shapes, shapes._replace(norms=0))
+    assert reason is not None
+    assert "batch norm to take a margin from" in reason
