@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import methods
-from benchmark import cli, planned, zoo
+from benchmark import cli, models, planned, zoo
 from benchmark.catalogue import entry_of, facts_of, show
 from benchmark.config import load
 from benchmark.data import SOURCES
@@ -100,6 +100,11 @@ def test_every_command_can_be_given_as_it_stands(
         return
     if options.verb == "data":
         assert {name for name in options.names if not is_placeholder(name)} <= SOURCES.keys()
+        return
+    if options.verb == "teachers":
+        assert is_placeholder(str(options.file)) or options.file.exists()
+        assert options.network in models.NETWORKS
+        assert options.dataset in SOURCES
         return
     plugins = [example(tmp_path) for _ in options.plugins]
     if options.verb == "methods":

@@ -17,7 +17,7 @@ LAYERS = [
     {"cohort", "evaluate", "report"},
     {"suite", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers", "plan"}
     | {"planned", "launch", "watch", "job"},
-    {"cli"},
+    {"cli", "options"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "report", "plan", "watch"})
 JUNK_DRAWERS = {"utils", "util", "helpers", "helper", "misc", "common", "base"}

@@ -1,0 +1,159 @@
+"""The flags of every verb: which suite, where, and what to do with it; never what a method is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def options_of(arguments: Sequence[str], verbs: Mapping[str, str]) -> argparse.Namespace:
+    """Read the command line by the verbs and what each does. Without a verb, the verb is run."""
+    words = list(arguments)
+    if not words or words[0] not in {*verbs, "-h", "--help"}:
+        words.insert(0, "run")
+    parser = argparse.ArgumentParser(
+        prog="run_all.py",
+        description="Train and compare knowledge-distillation methods over a suite's grid.",
+        epilog="Without a verb: run. Exit codes: 0 all done, 1 some runs failed, 2 a mistake in "
+        "what was asked for, 130 interrupted.",
+    )
+    parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, text in verbs.items():
+        add_options(parsers.add_parser(verb, help=text, description=text), verb)
+    return parser.parse_args(words)
+
+
+def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the flags: where and which."""
+    if verb == "methods":
+        add_catalogue_options(parser)
+        return
+    if verb == "teachers":
+        add_teacher_options(parser)
+        return
+    if verb == "data":
+        add_data_set_options(parser)
+        return
+    if verb == "models":
+        add_zoo_options(parser)
+        return
+    parser.add_argument(
+        "suite",
+        nargs="?",
+        default="quickstart",
+        help="a name in configs/ or a path (default: quickstart)",
+    )
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the suite, as in recipe.epochs=2 or dataset.limit=2000; may be given again",
+    )
+    add_plugin_option(parser)
+    add_results_option(parser)
+    if verb in ("run", "plan"):
+        parser.add_argument(
+            "--only",
+            default="",
+            metavar="KEY=VALUE,...",
+            help="only these cells, as in method=ab,seed=0; keys: method, seed, student, teacher",
+        )
+    if verb == "run":
+        parser.add_argument(
+            "--machine",
+            default="local",
+            help="a name in configs/machines/ or a path (default: local)",
+        )
+        add_data_option(parser)
+
+
+def add_results_option(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the results folder."""
+    parser.add_argument(
+        "--results", type=Path, default=ROOT / "results", help="where records and tables go"
+    )
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the data."""
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        default=Path(os.environ.get("KD_DATA", ROOT / "data")),
+        help="where data sets lie (default: $KD_DATA, else data/ beside run_all.py)",
+    )
+
+
+def add_teacher_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of teachers from elsewhere."""
+    parser.add_argument("action", choices=["import"], help="import: take a checkpoint in")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the checkpoint")
+    parser.add_argument(
+        "--as", dest="network", required=True, metavar="NETWORK", help="whose weights these are"
+    )
+    parser.add_argument("--dataset", default="cifar100", help="(default: cifar100)")
+    parser.add_argument(
+        "--published",
+        type=float,
+        metavar="PERCENT",
+        help="the test top-1 that it is said to have; for the CRD benchmark's it is known",
+    )
+    add_results_option(parser)
+    add_data_option(parser)
+
+
+def add_data_set_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the data sets."""
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=["status", "prepare"],
+        default="status",
+        help="status (the default): say what there is; prepare: download, check, decode",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which; status: all by default")
+    add_data_option(parser)
+
+
+def add_zoo_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the list of networks."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only these networks")
+    parser.add_argument(
+        "--shapes", metavar="NAME", help="say all about one: stem, stages, embedding, FLOPs"
+    )
+    parser.add_argument(
+        "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
+    )
+
+
+def add_plugin_option(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that brings in somebody's own method."""
+    parser.add_argument(
+        "--plugin",
+        dest="plugins",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file with a method of your own; may be given again",
+    )
+
+
+def add_catalogue_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the list of methods."""
+    parser.add_argument(
+        "names", nargs="*", metavar="METHOD", help="only these, as in ab@crd or at+kd"
+    )
+    parser.add_argument(
+        "--pair", metavar="TEACHER:STUDENT", help="say whether each applies to these networks"
+    )
+    parser.add_argument(
+        "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
+    )
+    add_plugin_option(parser)
