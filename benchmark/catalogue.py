@@ -84,11 +84,9 @@ def card(entry: Entry) -> Table:
     """Describe a method: a heading, and beside each word what is to be said of it."""
     kind, defaults = entry.spec.kind, asdict(entry.parameters)
     table = Table.grid(padding=(0, 2), expand=False)
-    published = f"{kind.paper.venue} {kind.paper.year}" if kind.paper else ""
     table.add_row(Text(entry.label, style="bold"), Text(first_line(kind.__doc__), style="bold"))
     if kind.paper:
-        said = f"{kind.paper.authors}: {kind.paper.title}. {published}"
-        table.add_row("  paper", Text(said))
+        table.add_row("  paper", Text(str(kind.paper)))
     table.add_row("  phases", Text(", then ".join(map(phase_told, facts_of(entry)))))
     table.add_row("  parameters", Text(parameters_told(defaults) or "none"))
     for preset, values in kind.presets.items():

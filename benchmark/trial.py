@@ -11,9 +11,10 @@ from torch import Tensor
 
 from benchmark import models
 from benchmark.assemble import handed_over
+from benchmark.cohort import laid_out
 from benchmark.entries import Entry
 from benchmark.models.network import Network
-from methods.check import BadMethod, blame, loss_faults, phase_faults, place
+from methods.check import BadMethod, blame, loss_faults, place
 from methods.interface import Batch, Budget, Features, Phase, Shapes
 
 BATCH = 2
@@ -82,9 +83,7 @@ def attempt(entry: Entry, scene: Scene, batch_size: int, budget: Budget) -> list
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             method = kind.build(entry.parameters, *scene.shapes(), given)
-        phases = method.phases(budget)
-        if wrong := phase_faults(method, phases):
-            raise BadMethod(wrong)
+        phases = laid_out(method, budget)
         trained = models.count_parameters(method)
         return [run_phase(phase, scene, trained) for phase in phases]
     except BadMethod:

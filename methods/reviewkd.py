@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.dkd import warm_up
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.normalise import Norm
 from methods.pairing import unequal_stages
@@ -67,7 +68,7 @@ class ReviewKD(Method):
             [(target.shape[2], target.shape[3]) for target in targets],
         )
         losses = [context_loss(s, t) for s, t in zip(reviewed, targets, strict=True)]
-        weight = self.config.weight * warmed_up(batch.progress, self.config.warmup_share)
+        weight = self.config.weight * warm_up(batch.progress, self.config.warmup_share)
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
             "reviewkd": weight * torch.stack(losses).sum(),
@@ -136,11 +137,6 @@ def averaged(x: Tensor, side: int) -> Tensor:
 def nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring (B, C, h, w) to (B, C, *size) by the nearest neighbour, up or down."""
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="nearest")
-
-
-def warmed_up(progress: Tensor, share: float) -> Tensor:
-    """From 0 to 1, linearly, over the first ``share`` of the phase; scalar -> scalar."""
-    return (progress / share).clamp(max=1) if share else torch.ones_like(progress)
 
 
 def as_map(embedding: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from benchmark.models.network import Network
 from methods.interface import Features
 
+Maps = tuple[Tensor, ...]
 NARROW = (16, 16, 32, 64)
 WIDE = (32, 64, 128, 256)  # the "x4" networks: note the stem of 32, not 64
 
@@ -73,15 +75,21 @@ class ResNet(Network):
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W)."""
         x = stem = F.relu(self.bn1(self.conv1(x)))
-        preacts, stages = [], []
-        for blocks in (self.layer1, self.layer2, self.layer3):
-            for block in blocks:
-                preact = block(x)
-                x = F.relu(preact)
-            preacts.append(preact)
-            stages.append(x)
-        embedding = F.adaptive_avg_pool2d(x, 1).flatten(1)
-        return Features(stem, tuple(stages), tuple(preacts), embedding, self.fc(embedding))
+        preacts, stages = walk(x, (self.layer1, self.layer2, self.layer3))
+        embedding = F.adaptive_avg_pool2d(stages[-1], 1).flatten(1)
+        return Features(stem, stages, preacts, embedding, self.fc(embedding))
+
+
+def walk(x: Tensor, stages: Sequence[nn.Sequential]) -> tuple[Maps, Maps]:
+    """Pass through blocks that return their sum; return the stages' preacts, then their outputs."""
+    preacts, outputs = [], []
+    for blocks in stages:
+        for block in blocks:
+            preact = block(x)
+            x = F.relu(preact)
+        preacts.append(preact)
+        outputs.append(x)
+    return tuple(preacts), tuple(outputs)
 
 
 def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.models.network import Network
-from benchmark.models.resnet import conv3x3
+from benchmark.models.resnet import conv3x3, walk
 from methods.interface import Features
 
 EXPANSION = 4
@@ -79,15 +79,9 @@ class BottleneckResNet(Network):
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W), of any size."""
         x = stem = F.relu(self.bn1(self.conv1(x)))
-        preacts, stages = [], []
-        for blocks in (self.layer1, self.layer2, self.layer3, self.layer4):
-            for block in blocks:
-                preact = block(x)
-                x = F.relu(preact)
-            preacts.append(preact)
-            stages.append(x)
-        embedding = F.adaptive_avg_pool2d(x, 1).flatten(1)
-        return Features(stem, tuple(stages), tuple(preacts), embedding, self.linear(embedding))
+        preacts, stages = walk(x, (self.layer1, self.layer2, self.layer3, self.layer4))
+        embedding = F.adaptive_avg_pool2d(stages[-1], 1).flatten(1)
+        return Features(stem, stages, preacts, embedding, self.linear(embedding))
 
 
 def stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn, tensor
 from torch.nn import functional as F
 
+from methods.dkd import warm_up
 from methods.interface import Budget, Features, Shapes
 from methods.reviewkd import (
     Fusion,
@@ -14,7 +15,6 @@ from methods.reviewkd import (
     averaged,
     context_loss,
     nearest,
-    warmed_up,
 )
 from tests.methods.networks import TinyNet, batch, images, noise
 
@@ -118,8 +118,8 @@ def test_the_weight_rises_over_the_first_twelfth():
             "reviewkd": full / 2,
         },
     )
-    assert warmed_up(tensor(1 / 12), 1 / 12) == 1
-    assert warmed_up(tensor(0.0), 0.0) == 1
+    assert warm_up(tensor(1 / 12), 1 / 12) == 1
+    assert warm_up(tensor(0.0), 0.0) == 1
 
 
 def test_zeros_give_a_finite_loss_and_gradient():
