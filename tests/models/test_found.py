@@ -205,18 +205,31 @@ def test_an_activation_that_would_overwrite_its_preact_does_not(functional: bool
 
 
 def test_what_is_added_to_after_its_activation_is_its_own_preact():
+    class Lifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = F.relu(self.conv(x), inplace=True)
+            x += 1
+            return x
+
     class Added(Small):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lifted = nn.ModuleList(Lifted() for _ in self.down)
+
         def forward(self, x: Tensor) -> Tensor:
             x = F.relu(self.stem(x), inplace=True)
-            for down, same in zip(self.down, self.same, strict=True):
-                x = F.relu(same(down(x)), inplace=True)
-                x += 1
-                x = self.turn(x)
+            for down, lifted in zip(self.down, self.lifted, strict=True):
+                x = lifted(down(x))
             return cast(Tensor, self.fc(x.mean((2, 3))))
 
     network = Found(Added(), "added")
-    assert [(tap.path, tap.call) for tap in network.layout.stages] == [("turn", 0), ("turn", 1)]
+    assert [tap.path for tap in network.layout.stages] == ["lifted.0", "lifted.1"]
     features = seen(network)
+    # What entered the ReLU does not return the stage: nothing does but the stage itself.
     assert features.preacts[0] is features.stages[0]
     assert features.stages[0].min() == 1
 
