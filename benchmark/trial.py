@@ -15,7 +15,7 @@ from benchmark.cohort import laid_out
 from benchmark.entries import Entry
 from benchmark.models.network import Network
 from methods.check import BadMethod, blame, loss_faults, place
-from methods.interface import Batch, Budget, Features, Phase, Shapes
+from methods.interface import Batch, Budget, Features, Phase, Shapes, View
 
 BATCH = 2
 
@@ -52,15 +52,21 @@ class Scene:
 class Watched:
     """Features that remember which of them were looked at."""
 
-    def __init__(self, features: Features) -> None:
+    def __init__(self, features: Features, read: dict[str, None] | None = None) -> None:
         self._features = features
-        self._read: dict[str, None] = {}
+        self._read = {} if read is None else read
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         value = getattr(self._features, name)
         if name in Features._fields:
             self._read[name] = None
         return value
+
+    def viewed(self, view: View) -> Watched:
+        """Look on through a view."""
+        if view != "stages":
+            self._read[view] = None
+        return Watched(self._features.viewed(view), self._read)
 
 
 def mismatch(entry: Entry, scene: Scene) -> str | None:
@@ -137,4 +143,5 @@ def with_gradient(features: Features) -> Features:
         tuple(map(leaf, features.preacts)),
         leaf(features.embedding),
         leaf(features.logits),
+        tuple(map(leaf, features.crd)),
     )

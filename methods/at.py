@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 from methods.pairing import pooled_alike, unequal_stages
 
 
@@ -34,15 +34,19 @@ class AT(Method):
         """The distance of two maps: its mean square, or half its norm, as sec. 3.1 has it.
 
         To the norm belongs a much smaller beta: the paper divides 1000 by a map's positions."""
+        view: View = "stages"
+        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
 
         def __post_init__(self) -> None:
             if self.form not in ("code", "paper"):
                 raise ValueError(f"form must be code or paper, not {self.form}")
             if not self.beta >= 0:
                 raise ValueError(f"beta must not be negative, not {self.beta}")
+            if self.view not in get_args(View):
+                raise ValueError(f"view must be stages or crd, not {self.view}")
 
     config: Config
-    presets: ClassVar[Mapping[str, Any]] = {"crd": Config()}
+    presets: ClassVar[Mapping[str, Any]] = {"crd": Config(view="crd")}
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
@@ -54,7 +58,8 @@ class AT(Method):
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        pairs = zip(student.stages, teacher.stages, strict=True)
+        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
+        pairs = zip(seen.stages, shown.stages, strict=True)
         loss = attention_loss if self.config.form == "code" else half_distance
         distance = torch.stack([loss(s, t) for s, t in pairs]).sum()
         return {

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 from methods.normalise import Norm
 from methods.pairing import MapShape, beyond_regression, regression
 
@@ -40,6 +40,8 @@ class FitNets(Method):
         distance: Literal["half_sum", "mean"] = "half_sum"
         """Half the square summed over channels, or its mean over channels; mean over the rest."""
         hint_weight: float = 1.0
+        view: View = "stages"
+        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
         order: Literal["hint_first", "joint"] = "hint_first"
         """The hint in a phase of its own, or beside the other losses all the time."""
         temperature: float = 3.0
@@ -66,6 +68,8 @@ class FitNets(Method):
                 raise ValueError(f"distance must be half_sum or mean, not {self.distance}")
             if self.order not in ("hint_first", "joint"):
                 raise ValueError(f"order must be hint_first or joint, not {self.order}")
+            if self.view not in get_args(View):
+                raise ValueError(f"view must be stages or crd, not {self.view}")
             if self.order == "joint" and self.init_share != type(self).init_share:
                 raise ValueError("init_share has no effect where order is joint")
             if not self.soft and self.temperature != type(self).temperature:
@@ -84,6 +88,7 @@ class FitNets(Method):
             regressor="regression",
             distance="mean",
             hint_weight=100.0,
+            view="crd",
             order="joint",
             lambda_start=0.0,
             lambda_end=0.0,
@@ -124,9 +129,10 @@ class FitNets(Method):
         return {**self._distill(student, teacher, batch), **self._hint(student, teacher, batch)}
 
     def _hint(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        predicted = self.regressor(student.stages[self.guided])
+        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
+        predicted = self.regressor(seen.stages[self.guided])
         distance = hint_loss if self.config.distance == "half_sum" else F.mse_loss
-        return {"hint": self.config.hint_weight * distance(predicted, teacher.stages[self.hint])}
+        return {"hint": self.config.hint_weight * distance(predicted, shown.stages[self.hint])}
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
         losses = {"ce": F.cross_entropy(student.logits, batch.labels)}

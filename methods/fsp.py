@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 from methods.pairing import pooled_alike, unequal_stages
 from methods.scratch import task_loss
 
@@ -39,6 +39,8 @@ class FSP(Method):
         """What makes the maps of a pair equal in size."""
         reduction: Reduction = "sum"
         """Over the entries of a matrix: the squared Frobenius norm of eq. 2, or their mean."""
+        view: View = "stages"
+        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
         init_share: float = 0.125
         """How much of the budget the initialising phase gets: 30 of 240 epochs."""
 
@@ -49,12 +51,14 @@ class FSP(Method):
                 raise ValueError(f"pooling must be max or avg, not {self.pooling}")
             if self.reduction not in ("sum", "mean"):
                 raise ValueError(f"reduction must be sum or mean, not {self.reduction}")
+            if self.view not in get_args(View):
+                raise ValueError(f"view must be stages or crd, not {self.view}")
             if not 0 < self.init_share < 1:
                 raise ValueError(f"init_share must lie between 0 and 1, not {self.init_share}")
 
     config: Config
     presets: ClassVar[Mapping[str, Any]] = {
-        "crd": Config(weight=1.0, pooling="avg", reduction="mean")
+        "crd": Config(weight=1.0, pooling="avg", reduction="mean", view="crd")
     }
 
     @classmethod
@@ -76,7 +80,8 @@ class FSP(Method):
 
     def _init(self, student: Features, teacher: Features, batch: Batch) -> Losses:
         pooling, reduction = self.config.pooling, self.config.reduction
-        matrices = flow_matrices(student, pooling), flow_matrices(teacher, pooling)
+        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
+        matrices = flow_matrices(seen, pooling), flow_matrices(shown, pooling)
         return {"fsp": self.config.weight * flow_loss(*matrices, reduction)}
 
 

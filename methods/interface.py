@@ -16,6 +16,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
+View = Literal["stages", "crd"]
+"""Whose maps a loss reads: this suite's, or those that the CRD benchmark's code hands over."""
+
 
 class Features(NamedTuple):
     """What one forward pass shows. B is the batch size, K the number of classes."""
@@ -30,6 +33,15 @@ class Features(NamedTuple):
     """(B, D), pooled; what the classifier reads."""
     logits: Tensor
     """(B, K)."""
+    crd: tuple[Tensor, ...] = ()
+    """The CRD benchmark's maps where they are others: one for ``stem``, then one for each of
+    ``stages``, in the same shapes; else empty."""
+
+    def viewed(self, view: View) -> Features:
+        """Return the same features with that view's maps for ``stem`` and ``stages``."""
+        if view == "stages" or not self.crd:
+            return self
+        return self._replace(stem=self.crd[0], stages=self.crd[1:])
 
 
 class Shapes(NamedTuple):

@@ -1,13 +1,14 @@
 """NST: the student's channels light up where the teacher's do, as distributions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 from methods.pairing import pooled_alike, unequal_stages
 
 
@@ -28,12 +29,17 @@ class NST(Method):
         """The weight of the field's main CIFAR-100 table."""
 
         weight: float = 50.0
+        view: View = "stages"
+        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
 
         def __post_init__(self) -> None:
             if not self.weight > 0:
                 raise ValueError(f"weight must be positive, not {self.weight}")
+            if self.view not in get_args(View):
+                raise ValueError(f"view must be stages or crd, not {self.view}")
 
     config: Config
+    presets: ClassVar[Mapping[str, Any]] = {"crd": Config(view="crd")}
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
@@ -45,7 +51,8 @@ class NST(Method):
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        pairs = zip(student.stages, teacher.stages, strict=True)
+        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
+        pairs = zip(seen.stages, shown.stages, strict=True)
         losses = [discrepancy(*pooled_alike(s, t)) for s, t in pairs]
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),

@@ -1,12 +1,13 @@
 """SP: samples that look alike to the teacher shall look alike to the student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, View
 from methods.normalise import unit_rows
 
 
@@ -22,19 +23,25 @@ class SP(Method):
         """The value of the field's main CIFAR-100 table."""
 
         gamma: float = 3000.0
+        view: View = "stages"
+        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
 
         def __post_init__(self) -> None:
             if not self.gamma >= 0:
                 raise ValueError(f"gamma must not be negative, not {self.gamma}")
+            if self.view not in get_args(View):
+                raise ValueError(f"view must be stages or crd, not {self.view}")
 
     config: Config
+    presets: ClassVar[Mapping[str, Any]] = {"crd": Config(view="crd")}
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
         """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        distance = similarity_loss(student.stages[-1], teacher.stages[-1])
+        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
+        distance = similarity_loss(seen.stages[-1], shown.stages[-1])
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
             "sp": self.config.gamma * distance,

@@ -1,14 +1,15 @@
 """VID: maximise a lower bound of the mutual information between the networks' stages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import expm1, log
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 from methods.pairing import pooled_alike, unequal_stages
 
 
@@ -33,6 +34,8 @@ class VID(Method):
         """Of every channel at the start; from there it is trained."""
         least_variance: float = 1e-5
         """The epsilon that no variance falls below."""
+        view: View = "stages"
+        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
 
         def __post_init__(self) -> None:
             for field in ("weight", "least_variance"):
@@ -40,8 +43,11 @@ class VID(Method):
                     raise ValueError(f"{field} must be positive, not {getattr(self, field)}")
             if not self.variance > self.least_variance:
                 raise ValueError(f"variance must exceed least_variance, not {self.variance}")
+            if self.view not in get_args(View):
+                raise ValueError(f"view must be stages or crd, not {self.view}")
 
     config: Config
+    presets: ClassVar[Mapping[str, Any]] = {"crd": Config(view="crd")}
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
@@ -60,7 +66,8 @@ class VID(Method):
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        pairs = zip(student.stages, teacher.stages, strict=True)
+        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
+        pairs = zip(seen.stages, shown.stages, strict=True)
         losses = []
         for observe, pair in zip(self.observations, pairs, strict=True):
             s, t = pooled_alike(*pair)

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from benchmark import models
 from benchmark.errors import UserError
@@ -44,6 +45,8 @@ PARAMETERS = {
     "pyramidnet200_240": 26_844_952,
 }
 SMALL = ["resnet8", "resnet8x4", "wrn_16_1", "wrn_16_2"]
+BY_ANOTHER_NAME = ["MobileNetV2", "vgg8", "vgg11", "vgg13", "vgg16", "vgg19"]
+"""Their checkpoints keep what ``head`` returns under the key ``classifier``."""
 
 
 def test_every_network_is_in_the_list():
@@ -109,6 +112,33 @@ def test_state_dict_keys_are_those_of_the_published_checkpoints():
     assert {"fc.weight", "fc.bias"} <= set(resnet) & set(wrn)
 
 
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_only_wide_resnets_have_maps_of_their_own_for_the_benchmarks_view(name):
+    with torch.device("meta"):
+        features = models.NETWORKS[name](10).eval()(torch.zeros(1, 3, 32, 32))
+    assert bool(features.crd) == name.startswith("wrn_")
+    assert Shapes.of(features.viewed("crd")) == Shapes.of(features)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_head_reads_the_embedding_and_hides_no_submodule(name):
+    with torch.device("meta"):
+        network = models.NETWORKS[name](10).eval()
+        assert network.head(network(torch.zeros(1, 3, 32, 32)).embedding).shape == (1, 10)
+    assert all(getattr(network, child) is module for child, module in network.named_children())
+    assert ("classifier" in dict(network.named_children())) == (name in BY_ANOTHER_NAME)
+
+
+@pytest.mark.parametrize("name", BY_ANOTHER_NAME)
+def test_a_network_whose_keys_say_classifier_can_be_called_with_other_weights(name):
+    one, two = (models.build(name, 10, seed).eval() for seed in (0, 1))
+    images = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = two(images).logits
+        assert not torch.equal(one(images).logits, expected)
+        assert torch.equal(functional_call(one, two.state_dict(), (images,)).logits, expected)
+
+
 def test_initial_weights_depend_on_name_and_seed_alone():
     torch.manual_seed(1)
     one, other_seed = (models.build("resnet8", 10, seed).state_dict() for seed in (0, 1))
@@ -125,7 +155,7 @@ def test_networks_of_other_libraries_are_known_by_their_names():
     assert [width for width, _, _ in shapes.stages] == [64, 128, 256, 512]
     assert (shapes.embedding, shapes.classes, shapes.norms) == (512, 10, 4)
     one, two = (models.build("torchvision/resnet18", 10, seed) for seed in (0, 0))
-    assert torch.equal(one.classifier.weight, two.classifier.weight)
+    assert torch.equal(one.head.weight, two.head.weight)
 
 
 @pytest.mark.parametrize(

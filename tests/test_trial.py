@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import methods
 from benchmark.entries import Entry, read
-from benchmark.trial import Scene, attempt, mismatch
+from benchmark.trial import Scene, attempt, mismatch, networks_output, with_gradient
 from methods.interface import Budget
+from tests.methods.test_contract import tensors
 from tests.methods.test_registry import METHOD, clean
 
 __all__ = ["clean"]  # the fixture
@@ -48,6 +50,8 @@ def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
         ("ab", [("preacts",), ("logits",)]),
         ("ab@crd", [("preacts",), ()]),
         ("scratch", [()]),
+        ("at@crd", [("crd", "stages")]),
+        ("fsp@crd", [("crd", "stem", "stages"), ()]),
     ],
 )
 def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
@@ -55,6 +59,14 @@ def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
 ):
     facts = attempt(entry(name), SCENE, 4, Budget(8, "inside"))
     assert [phase.reads for phase in facts] == reads
+
+
+def test_every_feature_of_a_student_is_shown_and_takes_a_gradient():
+    _, features = networks_output("wrn_16_1", SCENE)
+    shown = with_gradient(features)
+    for plain, leaf in zip(tensors(features), tensors(shown), strict=True):
+        assert torch.equal(plain, leaf)
+        assert leaf.requires_grad
 
 
 def test_connectors_are_counted():

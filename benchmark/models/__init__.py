@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -23,7 +24,8 @@ from benchmark.models import (
 from benchmark.models.network import Network
 from methods.interface import Shapes
 
-__all__ = ["NETWORKS", "Network", "build", "count_parameters", "maker", "names", "shapes"]
+__all__ = ["NETWORKS", "Network", "build", "count_parameters", "fingerprint", "maker"]
+__all__ += ["names", "shapes"]
 
 NETWORKS: dict[str, Callable[[int], Network]] = {
     **resnet.NETWORKS,
@@ -65,6 +67,15 @@ def build(name: str, classes: int, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("network", name, seed))
         return maker(name)(classes)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """The sha256, in hex, of all weights and buffers: whatever file or device they are in."""
+    total = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        total.update(value.contiguous().cpu().numpy().tobytes())
+    return total.hexdigest()
 
 
 def count_parameters(module: nn.Module) -> int:

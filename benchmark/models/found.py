@@ -127,7 +127,7 @@ class Found(Network):
         self._fitting: set[tuple[int, ...]] = set()
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
         return cast(nn.Linear, self._inner[0].get_submodule(self.layout.classifier))
 

@@ -41,7 +41,7 @@ class MobileNetV1(Network):
         self.fc = nn.Linear(width, classes)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
         return self.fc
 

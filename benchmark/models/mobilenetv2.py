@@ -91,19 +91,17 @@ class MobileNetV2(Network):
         self.conv2 = nn.Sequential(
             pointwise(width, EMBEDDING), nn.BatchNorm2d(EMBEDDING), nn.ReLU()
         )
-        # The published checkpoints' key is classifier.0, under the name of our property, which
-        # therefore reads the module's own list.
-        self._modules["classifier"] = nn.Sequential(nn.Linear(EMBEDDING, classes))
+        self.classifier = nn.Sequential(nn.Linear(EMBEDDING, classes))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
-        nn.init.zeros_(self.classifier.bias)
+        nn.init.normal_(self.head.weight, 0.0, 0.01)
+        nn.init.zeros_(self.head.bias)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
-        return cast(nn.Linear, cast(nn.Sequential, self._modules["classifier"])[0])
+        return cast(nn.Linear, self.classifier[0])
 
     @property
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
@@ -121,7 +119,7 @@ class MobileNetV2(Network):
             if i in ENDS:
                 stages.append(x)
         embedding = F.adaptive_avg_pool2d(self.conv2(x), 1).flatten(1)
-        logits = self.classifier(embedding)
+        logits = self.head(embedding)
         return Features(stem, tuple(stages), tuple(stages), embedding, logits)
 
 

@@ -10,7 +10,7 @@ class Network(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
 
     @property

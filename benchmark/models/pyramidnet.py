@@ -151,7 +151,7 @@ class PyramidNet(Network):
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
         return self.fc
 

@@ -70,7 +70,7 @@ class ShuffleV1(Network):
         self.linear = nn.Linear(960, classes)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
         return self.linear
 
@@ -169,7 +169,7 @@ class ShuffleV2(Network):
         self.linear = nn.Linear(1024, classes)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
         return self.linear
 

@@ -33,9 +33,7 @@ class VGG(Network):
         self.block0, self.block1, self.block2, self.block3, self.block4 = map(
             block, inputs, WIDTHS, depths
         )
-        # The published checkpoints call it by the name of our property, which therefore reads the
-        # module's own list; an assignment to a property would not type-check.
-        self._modules["classifier"] = nn.Linear(WIDTHS[-1], classes)
+        self.classifier = nn.Linear(WIDTHS[-1], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
@@ -45,9 +43,9 @@ class VGG(Network):
         nn.init.zeros_(self.classifier.bias)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
-        return cast(nn.Linear, self._modules["classifier"])
+        return self.classifier
 
     @property
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:

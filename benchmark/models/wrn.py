@@ -4,6 +4,9 @@ These are pre-activation networks: what a stage returns has not yet met a batch 
 that follows it belongs to the next stage (or is the final ``bn1``). A stage's preact is that batch
 norm's output. It is computed once and fed on: applying the batch norm a second time just to look at
 it would move its running statistics twice a step, as the public code of several papers does.
+
+The CRD benchmark's code hands over the maps before that batch norm, of either sign; they are kept
+for the methods that are to be trained as there.
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ class WideResNet(Network):
         nn.init.zeros_(self.fc.bias)
 
     @property
-    def classifier(self) -> nn.Linear:
+    def head(self) -> nn.Linear:
         """What reads the embedding."""
         return self.fc
 
@@ -94,18 +97,21 @@ class WideResNet(Network):
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W)."""
         raw = self.conv1(x)
-        preacts, activations = [], []
+        raws, preacts, activations = [raw], [], []
         for block in (self.block1, self.block2, self.block3):
             preact, entered, raw = block(raw)
             preacts.append(preact)
             activations.append(entered)
+            raws.append(raw)
         preacts.append(self.bn1(raw))
         activations.append(F.relu(preacts[-1]))
         embedding = F.adaptive_avg_pool2d(activations[-1], 1).flatten(1)
         # What enters a stage is what the stage before it returns; what enters the first is the
         # stem.
         stem, *stages = activations
-        return Features(stem, tuple(stages), tuple(preacts[1:]), embedding, self.fc(embedding))
+        return Features(
+            stem, tuple(stages), tuple(preacts[1:]), embedding, self.fc(embedding), tuple(raws)
+        )
 
 
 NETWORKS = {

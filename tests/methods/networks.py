@@ -1,5 +1,6 @@
 """A small convolutional network and batches for the tests of methods."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
 
@@ -32,7 +33,8 @@ class TinyNet(nn.Module):
         return tuple(cast(nn.BatchNorm2d, cast(nn.Sequential, stage)[1]) for stage in self.stages)
 
     def forward(self, images: Tensor) -> Features:
-        x = stem = F.relu(self.stem(images))
+        raw = self.stem(images)
+        x = stem = F.relu(raw)
         stages, preacts = [], []
         for stage in self.stages:
             preacts.append(stage(x))
@@ -40,7 +42,14 @@ class TinyNet(nn.Module):
             stages.append(x)
         embedding = x.mean(dim=(2, 3))
         logits = self.classifier(embedding)
-        return Features(stem, tuple(stages), tuple(preacts), embedding, logits)
+        return Features(stem, tuple(stages), tuple(preacts), embedding, logits, (raw, *preacts))
+
+
+def changed(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
+    """All that is shown, each of it changed alike."""
+    return Features._make(
+        change(x) if isinstance(x, Tensor) else tuple(map(change, x)) for x in features
+    )
 
 
 def images(size: int = 4, side: int = 8) -> Tensor:

@@ -108,11 +108,12 @@ def test_beta_weighs_the_sum_over_all_stages(form: Any, loss: Loss):
     torch.testing.assert_close(losses["ce"], ce)
 
 
-def test_the_crd_preset_is_the_authors_code_with_a_thousand():
-    assert AT.presets["crd"] == AT.Config(beta=1000.0, form="code") == AT.Config()
+def test_the_crd_preset_is_the_authors_code_with_a_thousand_on_the_benchmarks_maps():
+    assert AT.presets["crd"] == AT.Config(beta=1000.0, form="code", view="crd")
+    assert AT.Config() == AT.Config(beta=1000.0, form="code", view="stages")
 
 
-@pytest.mark.parametrize(("field", "value"), [("beta", -1.0), ("form", "squared")])
+@pytest.mark.parametrize(("field", "value"), [("beta", -1.0), ("form", "squared"), ("view", "raw")])
 def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
     with pytest.raises(ValueError, match=field):
         AT.Config(**{field: value})

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import methods
 from methods.interface import Budget, Features, Method, Paper, Phase, Shapes
-from tests.methods.networks import TinyNet, batch, given, images
+from tests.methods.networks import TinyNet, batch, changed, given, images
 
 PAIRS = {  # (student widths, student image side), (teacher widths, teacher image side)
     "equal": (((4, 4, 6, 8), 8), ((4, 4, 6, 8), 8)),
@@ -99,6 +99,11 @@ def scene(request: pytest.FixtureRequest, spec: methods.Spec) -> Scene:
     return Scene(kind.build(config, *shapes, given(teacher)), student, side, shown, teacher)
 
 
+def viewing(text: str) -> str | None:
+    """Through which view a specification's losses look; None where they cannot choose."""
+    return methods.parse(text).defaults.get("view")
+
+
 class Untouchable:
     """Fails on any access: the network that a phase says it does not read."""
 
@@ -122,19 +127,16 @@ def tensors(features: Features) -> list[Tensor]:
         *features.preacts,
         features.embedding,
         features.logits,
+        *features.crd,
     ]
 
 
 def test_a_batch_of_one_has_finite_losses(scene: Scene):
-    alone = Features(*(_first(x) for x in scene.teacher))
+    alone = changed(scene.teacher, lambda x: x[:1])
     for phase in scene.phases():
         seen: Any = scene.student(images(1, scene.side)) if phase.reads_student else None
         losses = phase.loss(seen, alone if phase.reads_teacher else cast(Any, None), batch(1))
         assert all(loss.isfinite() for loss in losses.values())
-
-
-def _first(x: Any) -> Any:
-    return x[:1] if isinstance(x, Tensor) else tuple(y[:1] for y in x)
 
 
 def test_every_phases_losses_are_named_finite_scalars(scene: Scene):
@@ -163,18 +165,14 @@ def test_connectors_that_train_at_all_have_a_phase_that_trains_them(scene: Scene
 
 
 def test_the_teacher_is_neither_changed_nor_given_a_gradient(scene: Scene):
-    leaves = [x.clone().requires_grad_() for x in tensors(scene.teacher)]
-    before = [x.detach().clone() for x in leaves]
+    leaves = changed(scene.teacher, lambda x: x.clone().requires_grad_())
+    before = [x.detach().clone() for x in tensors(leaves)]
     weights = {key: value.clone() for key, value in scene.network.state_dict().items()}
-    count = len(scene.teacher.stages)
-    maps = tuple(x.detach() for x in leaves)
-    shown = Features(
-        maps[0], maps[1 : 1 + count], maps[1 + count : -2], embedding=maps[-2], logits=maps[-1]
-    )
+    shown = changed(leaves, Tensor.detach)
     for phase in (phase for phase in scene.phases() if phase.trains):
         torch.autograd.backward(tuple(scene.losses(phase, shown=shown).values()))
-    assert all(leaf.grad is None for leaf in leaves)
-    assert all(torch.equal(a, b) for a, b in zip(leaves, before, strict=True))
+    assert all(leaf.grad is None for leaf in tensors(leaves))
+    assert all(torch.equal(a, b) for a, b in zip(tensors(leaves), before, strict=True))
     assert all(parameter.grad is None for parameter in scene.network.parameters())
     now = scene.network.state_dict()
     assert all(torch.equal(weights[key], now[key]) for key in weights)
@@ -186,6 +184,32 @@ def test_the_students_features_are_not_changed(scene: Scene):
         before = [x.detach().clone() for x in tensors(seen)]
         scene.losses(phase, seen)
         assert all(torch.equal(a, b) for a, b in zip(tensors(seen), before, strict=True))
+
+
+@pytest.mark.parametrize("text", [text for text in SPECS if viewing(text)])
+def test_the_benchmarks_presets_read_its_maps_and_all_else_reads_ours(text: str):
+    assert viewing(text) == ("crd" if text.endswith("@crd") else "stages")
+
+
+@pytest.mark.parametrize("text", [text for text in SPECS if viewing(text)])
+def test_a_loss_reads_the_maps_of_its_view_and_no_others(text: str):
+    torch.manual_seed(0)
+    spec = methods.parse(text)
+    student, teacher = TinyNet((4, 4, 6, 8)), TinyNet((4, 4, 6, 8)).eval()
+    seen, shown = student(images()), teacher(images())
+    shapes = Shapes.of(seen), Shapes.of(shown)
+    method = spec.kind.build(config_of(spec), *shapes, given(teacher))
+    dim, dark = (without_the_other_view(x, viewing(text)) for x in (seen, shown))
+    for phase in method.phases(Budget(8, "inside")):
+        expected = phase.loss(seen, shown, batch())
+        torch.testing.assert_close(phase.loss(dim, dark, batch()), expected)
+
+
+def without_the_other_view(features: Features, view: str | None) -> Features:
+    none = changed(features, lambda x: torch.full_like(x, torch.nan))
+    if view == "stages":
+        return features._replace(crd=none.crd)
+    return features._replace(stem=none.stem, stages=none.stages)
 
 
 def test_a_loss_draws_nothing_from_the_global_generator(scene: Scene):

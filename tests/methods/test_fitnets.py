@@ -166,8 +166,8 @@ def test_the_crd_preset_is_one_phase_of_ce_and_a_hundred_times_the_mean_square()
     seen, shown = student(images()), teacher(images())
     method.eval()
     losses = phase.loss(seen, shown, batch())
-    predicted = method.regressor(seen.stages[1])
-    hint = 100 * (predicted - shown.stages[1]).square().mean()
+    predicted = method.regressor(seen.crd[2])
+    hint = 100 * (predicted - shown.crd[2]).square().mean()
     ce = nn.functional.cross_entropy(seen.logits, batch().labels)
     torch.testing.assert_close(losses, {"ce": ce, "hint": hint})
 
@@ -238,6 +238,7 @@ def test_a_value_that_nothing_reads_is_refused(values: dict[str, Any], field: st
         ("regressor", "none"),
         ("distance", "none"),
         ("order", "none"),
+        ("view", "raw"),
     ],
 )
 def test_a_value_that_cannot_be_is_refused(field: str, value: Any):

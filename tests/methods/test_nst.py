@@ -1,5 +1,7 @@
 """NST's discrepancy against numbers worked out by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn, tensor
@@ -78,6 +80,7 @@ def without_preacts(features: Features) -> Features:
     return features._replace(preacts=(), stem=torch.tensor(torch.nan))
 
 
-def test_a_weight_that_cannot_be_is_refused():
-    with pytest.raises(ValueError, match="weight"):
-        NST.Config(weight=0.0)
+@pytest.mark.parametrize(("field", "value"), [("weight", 0.0), ("view", "raw")])
+def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
+    with pytest.raises(ValueError, match=field):
+        NST.Config(**{field: value})

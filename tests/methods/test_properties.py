@@ -21,8 +21,8 @@ import methods
 from methods.draws import Draws
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
 from tests.methods import networks
-from tests.methods.networks import CLASSES, TinyNet
-from tests.methods.test_contract import PAIRS, SPECS, config_of
+from tests.methods.networks import CLASSES, TinyNet, changed
+from tests.methods.test_contract import PAIRS, SPECS, config_of, tensors
 
 SAMPLES, LARGEST = 40, 8  # of the train set, of a batch
 NEGATIVE = {  # terms that may be, by method
@@ -185,23 +185,14 @@ def staged(subject: Subject, draw: Draw, pair: str | None = None) -> Scene:
 
 def random_features(shapes: Shapes, size: int, scale: float) -> Features:
     preacts = tuple(scale * torch.randn(size, *shape) for shape in shapes.stages)
+    raw = scale * torch.randn(size, *shapes.stem)
     return Features(
-        stem=(scale * torch.randn(size, *shapes.stem)).relu(),
+        stem=raw.relu(),
         stages=tuple(x.relu() for x in preacts),
         preacts=preacts,
         embedding=scale * torch.randn(size, shapes.embedding),
         logits=scale * torch.randn(size, shapes.classes),
-    )
-
-
-def changed(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
-    stem, stages, preacts, embedding, logits = features
-    return Features(
-        change(stem),
-        tuple(map(change, stages)),
-        tuple(map(change, preacts)),
-        change(embedding),
-        change(logits),
+        crd=(raw, *preacts),
     )
 
 
@@ -304,7 +295,7 @@ def assert_finite(scene: Scene) -> None:
     """Of every phase the losses and the gradients, and what the method remembers."""
     student = changed(scene.student, lambda x: x.detach().clone().requires_grad_())
     learning = [x for x in scene.method.parameters() if x.requires_grad]
-    leaves = [student.stem, *student.stages, *student.preacts, *student[-2:], *learning]
+    leaves = [*tensors(student), *learning]
     for phase in scene.phases():
         losses = scene._replace(student=student).losses(phase)
         for name, loss in losses.items():

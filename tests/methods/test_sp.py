@@ -1,5 +1,7 @@
 """SP's loss against numbers worked out by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import tensor
@@ -60,6 +62,7 @@ def test_gamma_weighs_the_last_stage():
     torch.testing.assert_close(losses["ce"], F.cross_entropy(student.logits, batch().labels))
 
 
-def test_a_negative_gamma_is_refused():
-    with pytest.raises(ValueError, match="gamma"):
-        SP.Config(gamma=-1.0)
+@pytest.mark.parametrize(("field", "value"), [("gamma", -1.0), ("view", "raw")])
+def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
+    with pytest.raises(ValueError, match=field):
+        SP.Config(**{field: value})

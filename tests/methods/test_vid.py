@@ -1,7 +1,7 @@
 """VID's likelihood against numbers worked out by hand, and its variances, which must move."""
 
 from math import log, log1p
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -103,7 +103,10 @@ def test_the_terms_are_cross_entropy_and_the_stages_sum():
     torch.testing.assert_close(phase.loss(seen, shown, batch())["vid"], 0.5 * expected)
 
 
-@pytest.mark.parametrize("field", ["weight", "variance", "least_variance"])
-def test_a_value_that_cannot_be_is_refused(field: str):
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("weight", 0.0), ("variance", 0.0), ("least_variance", 0.0), ("view", "raw")],
+)
+def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
     with pytest.raises(ValueError, match=field):
-        VID.Config(**{field: 0.0})
+        VID.Config(**{field: value})

@@ -120,7 +120,7 @@ def test_a_module_put_in_the_place_of_another_is_used():
     network = Found(Small(), "small")
     network.fc = nn.Linear(4, 3)
     assert seen(network).logits.shape == (2, 3)
-    assert network.classifier is network.fc
+    assert network.head is network.fc
 
 
 @pytest.mark.parametrize("how", ["copied", "pickled"])
@@ -179,7 +179,7 @@ def test_a_residual_stage_is_the_activation_of_its_preact():
         assert torch.equal(preact.relu(), stage)
         assert (preact < 0).any()
     torch.testing.assert_close(features.embedding, features.stages[-1].mean(dim=(2, 3)))
-    assert torch.equal(network.classifier(features.embedding), features.logits)
+    assert torch.equal(network.head(features.embedding), features.logits)
     assert features.stem.min() == 0
     assert not any(tap.written for tap in network.layout.preacts)  # no copy is made
 

@@ -77,7 +77,7 @@ def test_a_stage_is_linear_and_its_own_preact():
 def test_the_classifier_reads_the_embedding():
     network = built()
     features = seen(network, 32)
-    assert torch.equal(network.classifier(features.embedding), features.logits)
+    assert torch.equal(network.head(features.embedding), features.logits)
 
 
 def test_each_norm_is_the_one_behind_its_preact():
@@ -110,5 +110,5 @@ def test_its_initial_weights_are_drawn_as_in_the_benchmarks_code():
     network = built(100)
     depthwise = network.get_parameter("blocks.5.2.conv.3.weight")
     assert depthwise.std().item() == pytest.approx((2 / (480 * 9)) ** 0.5, rel=0.05)
-    assert network.classifier.weight.std().item() == pytest.approx(0.01, rel=0.05)
-    assert not network.classifier.bias.any()
+    assert network.head.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not network.head.bias.any()

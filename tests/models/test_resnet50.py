@@ -61,7 +61,7 @@ def test_a_stage_is_the_relu_of_its_preact_and_the_last_one_is_pooled():
         assert torch.equal(preact.relu(), stage)
         assert (preact < 0).any()
     torch.testing.assert_close(features.embedding, features.stages[-1].mean(dim=(2, 3)))
-    assert torch.equal(network.classifier(features.embedding), features.logits)
+    assert torch.equal(network.head(features.embedding), features.logits)
     assert features.stem.min() == 0
 
 

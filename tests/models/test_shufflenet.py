@@ -122,7 +122,7 @@ def test_a_stage_is_the_relu_of_its_preact(name):
 def test_the_classifier_reads_the_embedding(name):
     network = built(name)
     features = seen(network, 32)
-    assert torch.equal(network.classifier(features.embedding), features.logits)
+    assert torch.equal(network.head(features.embedding), features.logits)
 
 
 def test_each_norm_of_v1_is_the_one_behind_its_preact():

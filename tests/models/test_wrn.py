@@ -38,6 +38,24 @@ def test_every_stage_but_the_first_halves_the_image(name, factor, size):
     assert features.logits.shape == (2, 100)
 
 
+def test_the_benchmarks_view_shows_what_enters_the_batch_norm_that_makes_a_preact():
+    network = wrn.NETWORKS["wrn_16_2"](10)
+    chirp.fill(network).eval()
+    features = network(chirp.images())
+    stem, *raws = features.crd
+    assert torch.equal(stem, network.conv1(chirp.images()))
+    for norm, raw, preact in zip(network.norms, raws, features.preacts, strict=True):
+        assert raw.min() < 0
+        assert torch.equal(norm(raw), preact)
+
+
+def test_the_benchmarks_view_is_that_of_its_code():
+    features = chirp.fill(wrn.NETWORKS["wrn_16_2"](100))(chirp.images()).viewed("crd")
+    sums = [-6.031128616, 6.486471368, -3.092478168, 15.433094269]  # RepDistiller, b84f547
+    shown = [x[1, :, 1, 2].sum().item() for x in (features.stem, *features.stages)]
+    assert shown == pytest.approx(sums, rel=1e-7)
+
+
 def test_logits_are_those_of_the_published_code():
     features = chirp.fill(wrn.NETWORKS["wrn_16_4"](100))(chirp.images())
     logits = [1.283744308, 3.258222872, 1.433336333, 3.281472607]
