@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +14,17 @@ import methods
 from benchmark import models, seeds
 from benchmark.cohort import Learner
 from benchmark.config import check
-from benchmark.data import Source, Split
+from benchmark.data import Source
+from benchmark.data.source import Data, Images, Split
 from benchmark.data.stream import Stream, TestImages
 from benchmark.data.validation import held_out
-from benchmark.runs import TrainRun
+from benchmark.runs import Decoder, Imported, TrainRun
 from benchmark.store import Store
+from benchmark.transfer import Run
 from methods.interface import Given
 
 TEST_BATCH = 256
+Frozen = TypeVar("Frozen", bound=nn.Module)
 
 
 def be_strict() -> None:
@@ -34,22 +38,29 @@ def be_strict() -> None:
 
 
 def streams(
-    run: TrainRun, source: Source, data: Split, device: torch.device
+    run: Run, source: Source, data: Data, device: torch.device
 ) -> tuple[Stream, TestImages]:
     """Put the images on the device: those to train on, and those to measure on."""
-    config, (train, test) = run.dataset, data
+    config, (train, test) = run.dataset, decoded_by(data, run.dataset.decoder)
     if config.validation is not None:
         train, test = held_out(data.train, config.validation, source.classes)
     stream = Stream(
         train.first(config.limit),
         source,
+        config,
         seed=seeds.derive("stream", run.seed),
         batch_size=run.recipe.batch_size,
-        padding=config.padding,
-        flip=config.flip,
         device=device,
     )
-    return stream, TestImages(test.first(config.limit), source, device, TEST_BATCH)
+    return stream, TestImages(test.first(config.limit), source, device, TEST_BATCH, config.size)
+
+
+def decoded_by(data: Data, decoder: Decoder | None) -> Data:
+    """Have streamed images decoded as a run says."""
+    if decoder is None or isinstance(data.train, Images):
+        return data
+    train, test = (part.decoded_by(decoder) for part in data if not isinstance(part, Images))
+    return Split(train, test)
 
 
 def learner(
@@ -63,7 +74,8 @@ def learner(
     method_class = methods.get(run.method.name)
     config, problems = check(method_class.Config, run.method.config)
     assert not problems
-    shape = [models.shapes(name, source.classes, 3, source.size) for name in networks(run)]
+    size = run.dataset.size or source.size
+    shape = [models.shapes(name, source.classes, 3, size) for name in networks(run)]
     student = models.build(run.student, source.classes, run.seed)
     given = handed_over(teacher or student, train_labels, run.recipe.batch_size)
     with torch.random.fork_rng(devices=[]):
@@ -76,7 +88,7 @@ def learner(
 
 def handed_over(teacher: models.Network, train_labels: Tensor, batch_size: int) -> Given:
     """Collect what a method may ask for."""
-    return Given(teacher.classifier, teacher.norms, train_labels, batch_size)
+    return Given(teacher.head, teacher.norms, train_labels, batch_size)
 
 
 def networks(run: TrainRun) -> list[str]:
@@ -92,11 +104,36 @@ def teacher(
     if not teachers:
         return None
     assert len(teachers) == 1
-    [(teacher_id, run)] = teachers.items()
-    folder = store.run(teacher_id)
-    weights = folder.read_weights(folder.read_record()["weights"]["sha256"])
+    [run] = teachers.values()
     network = models.build(run.student, source.classes, run.seed)
+    load(network, run.id, store)
+    return frozen(network, device)
+
+
+def deployed(
+    run: TrainRun | Imported, store: Store, source: Source, device: torch.device
+) -> nn.Module:
+    """Load what a finished run deploys, in the same way; ``source``: what it was trained on."""
+    network: nn.Module = models.build(run.student, source.classes, run.seed)
+    if isinstance(run, TrainRun):
+        # Whatever a method has put around its student, it is there again to be filled.
+        labels = torch.arange(4 * source.classes) % source.classes
+        taught = [models.build(need.student, source.classes, seed=0) for need in run.needs]
+        built = learner(run, source, labels, next(iter(taught), None), torch.device("cpu"))
+        network = built.method.deployed(built.student)
+    load(network, run.id, store)
+    return frozen(network, device)
+
+
+def load(network: nn.Module, run_id: str, store: Store) -> None:
+    """Fill a network with a finished run's weights, which are checked against its record."""
+    folder = store.run(run_id)
+    weights = folder.read_weights(folder.read_record()["weights"]["sha256"])
     network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
+
+
+def frozen(network: Frozen, device: torch.device) -> Frozen:
+    """Put a network where it computes, for looking only."""
     place(network, device)
     return network.requires_grad_(False).eval()
 

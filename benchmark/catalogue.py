@@ -13,9 +13,9 @@ from rich.text import Text
 
 import methods
 from benchmark import models
-from benchmark.data import SOURCES, Source
+from benchmark.data import find
 from benchmark.entries import Entry, read, shown
-from benchmark.errors import UserError, suggest
+from benchmark.errors import UserError
 from benchmark.trial import PhaseFacts, Scene, attempt, mismatch
 from methods.check import BadMethod
 from methods.interface import Budget
@@ -29,6 +29,7 @@ def show(
     names: Sequence[str],
     pair: str | None,
     dataset: str,
+    root: Path,
     plugins: Sequence[Path],
     console: Console,
 ) -> None:
@@ -44,7 +45,7 @@ def show(
                 f"Epochs: of a budget of {EPOCHS}, initialising ones on top.", style="dim"
             )
         else:
-            console.print(applicability(entries, scene_of(pair, dataset)))
+            console.print(applicability(entries, scene_of(pair, dataset, root)))
     except BadMethod as error:
         raise UserError(str(error)) from error
 
@@ -64,16 +65,14 @@ def entry_of(name: str) -> Entry:
     return entry
 
 
-def scene_of(pair: str, dataset: str) -> Scene:
+def scene_of(pair: str, dataset: str, root: Path) -> Scene:
     """Read TEACHER:STUDENT."""
-    if dataset not in SOURCES:
-        raise UserError(f"--dataset {dataset}: {suggest(dataset, SOURCES, 'data set')}")
+    source = find(dataset, root)
     teacher, colon, student = pair.partition(":")
     if not colon:
         raise UserError(f"--pair {pair}: expected TEACHER:STUDENT")
     for name in (teacher, student):
         models.maker(name)  # a UserError of its own where there is none
-    source: Source = SOURCES[dataset]
     return Scene(student, teacher, source.classes, source.size)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmark.planned import Planned
-    from benchmark.runs import TrainRun
+    from benchmark.transfer import Run
 
 DONE, SOME_FAILED, USERS_MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 def train(
     suite: Planned,
-    chosen: dict[str, TrainRun],
+    chosen: dict[str, Run],
     machine: Any,  # noqa: ANN401
     options: argparse.Namespace,
     console: Console,
@@ -143,7 +143,14 @@ def methods(options: argparse.Namespace) -> int:
     """List the methods: papers, phases, what they read, parameters and presets."""
     from benchmark.catalogue import show
 
-    show(options.names, options.pair, options.dataset, options.plugins, make_console())
+    show(
+        options.names,
+        options.pair,
+        options.dataset,
+        options.data_root,
+        options.plugins,
+        make_console(),
+    )
     return DONE
 
 
@@ -176,7 +183,7 @@ def models(options: argparse.Namespace) -> int:
     """List the networks and their parameters, or show the shapes of one."""
     from benchmark.zoo import show
 
-    show(options.names, options.shapes, options.dataset, make_console())
+    show(options.names, options.shapes, options.dataset, options.data_root, make_console())
     return DONE
 
 
@@ -196,7 +203,7 @@ STATUS_WORDS = {
     "running": "running now",
     "ready": "to do, ready to start",
     "failed": "failed, to be tried again",
-    "blocked": "to do, once their teachers are done",
+    "blocked": "to do, once what they need is done",
 }
 
 
@@ -208,20 +215,26 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
     from benchmark.planned import Planned, find
 
     path = find(options.suite, ROOT / "configs")
-    return Planned.open(path, options.changes, options.results, needs_code, options.plugins)
+    return Planned.open(
+        path,
+        options.changes,
+        options.results,
+        needs_code,
+        options.plugins,
+        data=options.data_root,
+    )
 
 
-def refuse_absent_teachers(suite: Planned, runs: dict[str, TrainRun]) -> None:
+def refuse_absent_teachers(suite: Planned, runs: dict[str, Run]) -> None:
     """Raise UserError where a teacher from elsewhere has not been brought in."""
     from benchmark.runs import Imported
 
-    for run in runs.values():
-        teacher = run.teacher
-        if isinstance(teacher, Imported) and suite.store.run(teacher.id).state() != "done":
+    for need in (need for run in runs.values() for need in run.needs):
+        if isinstance(need, Imported) and suite.store.run(need.id).state() != "done":
             raise UserError(
-                f"the teacher {teacher.id} is not in {suite.results}: bring it in with "
-                f"run_all.py teachers import FILE --as {teacher.student} "
-                f"--dataset {teacher.dataset}"
+                f"the teacher {need.id} is not in {suite.results}: bring it in with "
+                f"run_all.py teachers import FILE --as {need.student} "
+                f"--dataset {need.dataset}"
             )
 
 
@@ -236,7 +249,7 @@ def write_report(suite: Planned, console: Console) -> None:
         console.print(f"wrote {shown}", highlight=False, soft_wrap=True)
 
 
-def tell_failures(suite: Planned, runs: dict[str, TrainRun], console: Console) -> int:
+def tell_failures(suite: Planned, runs: dict[str, Run], console: Console) -> int:
     """Say which runs failed and why; choose the exit code."""
     failures = [
         (run_id, suite.store.run(run_id).read_failure())

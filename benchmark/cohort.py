@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from benchmark.data.stream import Stream, TestImages
+from benchmark.data.stream import Batches, Tests
 from benchmark.evaluate import evaluate
 from benchmark.optim import learning_rate, sgd
 from benchmark.runs import Recipe
@@ -38,6 +38,15 @@ class Failure(NamedTuple):
     epoch: int
     """In which epoch, from 1."""
     phase: str
+
+
+class Cast(NamedTuple):
+    """All that a cohort is made of."""
+
+    learners: list[Learner]
+    stream: Batches
+    test: Tests
+    teacher: nn.Module | None = None
 
 
 class NotRun:
@@ -128,7 +137,7 @@ class Learner:
             weighted = value.detach().double() * count
             self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
 
-    def end_epoch(self, images_seen: int, test: TestImages) -> None:
+    def end_epoch(self, images_seen: int, test: Tests) -> None:
         """Read the epoch's means (the one synchronisation), evaluate, write the history."""
         phase = self.phase
         sums = torch.stack(list(self.sums.values())).tolist()
@@ -195,8 +204,8 @@ def total_of(losses: Losses, phase: Phase) -> Tensor:
 def train(
     learners: Sequence[Learner],
     teacher: nn.Module | None,
-    stream: Stream,
-    test: TestImages,
+    stream: Batches,
+    test: Tests,
     after_epoch: Callable[[Learner], None],
 ) -> None:
     """Train every learner to its end or its failure. Those behind catch up first.
@@ -220,7 +229,7 @@ def train(
 
 
 def train_epoch(
-    turn: Sequence[Learner], teacher: nn.Module | None, stream: Stream, epoch: int
+    turn: Sequence[Learner], teacher: nn.Module | None, stream: Batches, epoch: int
 ) -> None:
     """One epoch: each batch passes through the teacher once, then through every learner."""
     for learner in turn:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmark.data.stream import TestImages
+from benchmark.data.stream import Tests
 
 
 class Scores(NamedTuple):
@@ -23,7 +23,7 @@ class Scores(NamedTuple):
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, test: TestImages) -> Scores:
+def evaluate(network: nn.Module, test: Tests) -> Scores:
     """Score a network, put into eval mode and left there."""
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=test.labels.device)

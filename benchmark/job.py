@@ -20,16 +20,17 @@ from typing import Any, NoReturn
 import torch
 
 import methods
-from benchmark import assemble, environment, models
-from benchmark.cohort import Learner, train
-from benchmark.data import SOURCES
-from benchmark.data.stream import TestImages
+from benchmark import assemble, environment, models, probe
+from benchmark.cohort import Cast, Learner, train
+from benchmark.data import find
+from benchmark.data.stream import Tests
 from benchmark.errors import UserError
 from benchmark.evaluate import evaluate
 from benchmark.models.network import Network
 from benchmark.plan import Job
 from benchmark.runs import Imported, TrainRun
 from benchmark.store import Claim, Damaged, RunFolder, Store, claim, explain
+from benchmark.transfer import ProbeRun, Run, parse
 
 TEACHER_TOLERANCE = 0.2
 """Percent of test images, two at least: what another device's or version's arithmetic may move."""
@@ -38,7 +39,7 @@ TEACHER_TOLERANCE = 0.2
 class Member:
     """A learner with the folder and the claim that belong to it."""
 
-    def __init__(self, run: TrainRun, folder: RunFolder, held: Claim) -> None:
+    def __init__(self, run: Run, folder: RunFolder, held: Claim) -> None:
         self.run, self.folder, self.claim = run, folder, held
         self.started = now()
         self.learner: Learner
@@ -81,37 +82,57 @@ def take(job: Job, store: Store, held: contextlib.ExitStack) -> Any:  # noqa: AN
         if folder.state() != "done":
             folder.clear_failure()  # should this attempt die silently, the old one is not to blame
             held.enter_context(mine.keep_alive())
-            yield Member(TrainRun.parse(folder.read_config()), folder, mine)
+            yield Member(parse(folder.read_config()), folder, mine)
 
 
 def train_members(members: list[Member], job: Job, store: Store) -> None:
     """Train what was claimed, from wherever it stands."""
     if not members:
         return
-    first = members[0].run
-    assert all(member.run.stream_key == first.stream_key for member in members)
-    device = torch.device(job.device)
+    assert len({member.run.cohort_key for member in members}) == 1
     assemble.be_strict()
-    source = SOURCES[first.dataset.name]
-    data = source.load(Path(job.data))
-    stream, test = assemble.streams(first, source, data, device)
-    teacher = assemble.teacher([member.run for member in members], store, source, device)
-    if teacher is not None:
-        verify(teacher, first, store, test)
+    cast = cast_of([member.run for member in members], job, store)
     by_name = {member.run.id: member for member in members}
-    for member in members:
-        member.learner = assemble.learner(member.run, source, stream.labels, teacher, device)
+    for member, learner in zip(members, cast.learners, strict=True):
+        member.learner = learner
         resume(member)
-        if member.learner.epoch == member.learner.epochs:
+        if learner.epoch == learner.epochs:
             finish(member, job, store)  # it died between its last epoch and its record
 
     def after_epoch(learner: Learner) -> None:
         settle(by_name[learner.name], job, store)
 
-    train([member.learner for member in members], teacher, stream, test, after_epoch)
+    train(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch)
 
 
-def verify(teacher: Network, run: TrainRun, store: Store, test: TestImages) -> None:
+def cast_of(runs: Sequence[Run], job: Job, store: Store) -> Cast:
+    """Build a cohort, its teacher measured again."""
+    root, device = Path(job.data), torch.device(job.device)
+    first, trained = runs[0], [run for run in runs if isinstance(run, TrainRun)]
+    for run in runs:
+        check_version(run, root)
+    if not isinstance(first, TrainRun):
+        probes = [run for run in runs if isinstance(run, ProbeRun)]
+        return probe.cast_of(probes, store, root, device)
+    source = find(first.dataset.name, root)
+    stream, test = assemble.streams(first, source, source.load(root), device)
+    teacher = assemble.teacher(trained, store, source, device)
+    if teacher is not None:
+        verify(teacher, first, store, test)
+    learners = [assemble.learner(r, source, stream.labels, teacher, device) for r in trained]
+    return Cast(learners, stream, test, teacher)
+
+
+def check_version(run: Run, root: Path) -> None:
+    """Raise UserError where a folder of images is not what it was when the run was planned."""
+    name, version = run.dataset.name, run.dataset.version
+    if find(name, root).version != version:
+        raise UserError(
+            f"the images of {name} have changed since this run was planned; start the suite again"
+        )
+
+
+def verify(teacher: Network, run: TrainRun, store: Store, test: Tests) -> None:
     """Measure the teacher again before it teaches. Raises UserError where its record says another.
 
     Weights can be sound and still be put into a network that computes something else.
@@ -185,19 +206,15 @@ def finish(member: Member, job: Job, store: Store) -> None:
     record = {
         "schema": 1,
         "id": run.id,
-        "kind": "train",
+        **facts_of(run, learner, store),
         "config": run.as_json(),
         "result": {key: last[key] for key in ("top1", "top5", "test_loss", "epoch")},
         "history": learner.history,
-        "teacher": teacher_summary(run, store),
         "weights": {"sha256": sha256},
         "cost": {
             "seconds": sum(row["seconds"] for row in learner.history),
             "peak_memory_mb": environment.peak_memory_mb(),
-            "parameters": models.count_parameters(learner.student),
-            "connector_parameters": models.count_parameters(learner.method),
-            # Frozen ones too: what SimKD deploys has the teacher's classifier in it.
-            "deployed_parameters": sum(p.numel() for p in deployed.parameters()),
+            **sizes_of(run, learner),
         },
         "environment": environment.describe(job.device, torch.get_num_threads()),
         "started": member.started,
@@ -208,15 +225,37 @@ def finish(member: Member, job: Job, store: Store) -> None:
     member.claim.release()
 
 
-def teacher_summary(run: TrainRun, store: Store) -> dict[str, Any] | None:
-    """Say which teacher it was and how good."""
-    if run.teacher is None:
+def facts_of(run: Run, learner: Learner, store: Store) -> dict[str, Any]:
+    """Say what kind of run it was, and on which other it rests."""
+    if isinstance(run, ProbeRun):
+        chosen = probe.summary(learner)
+        return {"kind": "probe", "backbone": told(run.backbone, store), "probe": chosen}
+    return {"kind": "train", "teacher": told(run.teacher, store)}
+
+
+def told(need: TrainRun | Imported | None, store: Store) -> dict[str, Any] | None:
+    """Say which network that was and how good."""
+    if need is None:
         return None
-    record = store.run(run.teacher.id).read_record()
+    record = store.run(need.id).read_record()
     return {
-        "id": run.teacher.id,
+        "id": need.id,
         "top1": record["result"]["top1"],
         "sha256": record["weights"]["sha256"],
+    }
+
+
+def sizes_of(run: Run, learner: Learner) -> dict[str, int]:
+    """Count parameters: the student's, the connectors', and of what is deployed."""
+    deployed = learner.method.deployed(learner.student)
+    # Frozen ones too: what SimKD deploys has the teacher's classifier in it.
+    whole = sum(p.numel() for p in deployed.parameters())
+    if isinstance(run, ProbeRun):
+        return {"parameters": whole, "connector_parameters": 0, "deployed_parameters": whole}
+    return {
+        "parameters": models.count_parameters(learner.student),
+        "connector_parameters": models.count_parameters(learner.method),
+        "deployed_parameters": whole,
     }
 
 

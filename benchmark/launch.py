@@ -19,8 +19,8 @@ from benchmark.child import in_a_child
 from benchmark.errors import UserError
 from benchmark.machine import Machine
 from benchmark.plan import Job, Status, next_cohort, statuses
-from benchmark.runs import TrainRun
 from benchmark.store import Store
+from benchmark.transfer import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -138,7 +138,7 @@ class Launcher:
         """Places where a job could start now."""
         return [place for place in range(self.workers) if place not in self.busy]
 
-    def start(self, place: int, cohort: Sequence[TrainRun]) -> None:
+    def start(self, place: int, cohort: Sequence[Run]) -> None:
         """Start one job."""
         self.count += 1
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}-{self.count}"
@@ -176,7 +176,7 @@ class Started(NamedTuple):
     """A job that was started."""
 
     handle: Handle
-    cohort: list[TrainRun]
+    cohort: list[Run]
 
 
 def prepare(machine: Machine, datasets: Sequence[str], data: Path) -> list[str]:
@@ -196,10 +196,10 @@ def look_around(datasets: Sequence[str], data: Path) -> int:
     """Load every data set once; count the GPUs."""
     import torch
 
-    from benchmark.data import SOURCES
+    from benchmark.data import find
 
     for name in datasets:
-        SOURCES[name].load(data)
+        find(name, data).load(data)
     return torch.cuda.device_count()
 
 
@@ -226,7 +226,7 @@ def submit(machine: Machine, command: list[str], folder: Path) -> Submitted:
 
 
 def run_all(
-    runs: Mapping[str, TrainRun],
+    runs: Mapping[str, Run],
     store: Store,
     launcher: Launcher,
     show: Callable[[Mapping[str, Status]], None],
@@ -242,7 +242,7 @@ def run_all(
 
 
 def _run_all(
-    runs: Mapping[str, TrainRun],
+    runs: Mapping[str, Run],
     store: Store,
     launcher: Launcher,
     show: Callable[[Mapping[str, Status]], None],

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from benchmark import models
-from benchmark.data import SOURCES
-from benchmark.errors import Place, Problem, UserError, suggest
+from benchmark.data import find
+from benchmark.errors import Place, Problem, UserError
 
 ARROW = re.compile(r"(\S+)\s*->\s*(\S+)")
 
 
-def problems_of_names(raw: dict[str, Any]) -> Iterator[Problem]:
+def problems_of_names(raw: dict[str, Any], root: Path) -> Iterator[Problem]:
     """Find every name that means nothing, and what is listed twice."""
-    yield from dataset_problems(raw)
+    yield from dataset_problems(raw, root)
     yield from pair_problems(raw)
     yield from network_problems(raw)
     yield from duplicates(raw)
 
 
-def dataset_problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Find an unknown data set."""
+def dataset_problems(raw: dict[str, Any], root: Path) -> Iterator[Problem]:
+    """Find unknown data sets."""
     part = raw.get("dataset")
-    place: tuple[str, ...] = ("dataset",)
+    place: Place = ("dataset",)
     if isinstance(part, dict):
         part, place = part.get("name"), ("dataset", "name")
-    if isinstance(part, str) and part not in SOURCES:
-        yield Problem(place, suggest(part, SOURCES, "data set"))
+    named = [(place, part)]
+    probes = raw.get("probes")
+    for label, probe in (probes if isinstance(probes, dict) else {}).items():
+        if isinstance(probe, dict):
+            told = "dataset" in probe
+            where: Place = ("probes", label, "dataset") if told else ("probes", label)
+            named.append((where, probe["dataset"] if told else label))
+    for where, name in named:
+        if isinstance(name, str):
+            try:
+                find(name, root)
+            except UserError as error:
+                yield Problem(where, str(error))
 
 
 def pair_problems(raw: dict[str, Any]) -> Iterator[Problem]:

@@ -57,12 +57,14 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     )
     add_plugin_option(parser)
     add_results_option(parser)
+    add_data_option(parser)
     if verb in ("run", "plan"):
         parser.add_argument(
             "--only",
             default="",
             metavar="KEY=VALUE,...",
-            help="only these cells, as in method=ab,seed=0; keys: method, seed, student, teacher",
+            help="only these cells, as in method=ab,seed=0; keys: method, seed, student, teacher, "
+            "dataset",
         )
     if verb == "run":
         parser.add_argument(
@@ -70,7 +72,6 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
             default="local",
             help="a name in configs/machines/ or a path (default: local)",
         )
-        add_data_option(parser)
 
 
 def add_results_option(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +131,7 @@ def add_zoo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
     )
+    add_data_option(parser)
 
 
 def add_plugin_option(parser: argparse.ArgumentParser) -> None:
@@ -156,4 +158,5 @@ def add_catalogue_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
     )
+    add_data_option(parser)
     add_plugin_option(parser)

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from benchmark.runs import TrainRun
 from benchmark.store import Store
+from benchmark.transfer import Run
 
 Status = Literal["done", "running", "ready", "failed", "blocked"]
-"""failed: ready to be tried again; blocked: waits for its teacher."""
+"""failed: ready to be tried again; blocked: waits for what it needs."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Job:
         return cls(**json.loads(path.read_text()))
 
 
-def statuses(runs: Mapping[str, TrainRun], store: Store) -> dict[str, Status]:
+def statuses(runs: Mapping[str, Run], store: Store) -> dict[str, Status]:
     """Look up where every run stands."""
     needed = {need.id for run in runs.values() for need in run.needs}
     states = store.states([*runs, *(needed - runs.keys())])
@@ -56,18 +56,17 @@ def statuses(runs: Mapping[str, TrainRun], store: Store) -> dict[str, Status]:
 
 
 def next_cohort(
-    ready: Sequence[TrainRun], waited_for: set[str], workers: int, largest: int
-) -> list[TrainRun]:
+    ready: Sequence[Run], waited_for: set[str], workers: int, largest: int
+) -> list[Run]:
     """Choose what a free worker starts next: runs that share a stream and a teacher.
 
     First what others wait for, without company that would slow it down. A cohort takes its whole
     group, for one teacher pass, unless that would leave other workers idle; membership is free,
     since it changes no number.
     """
-    groups: dict[tuple[bool, str, str], list[TrainRun]] = defaultdict(list)
+    groups: dict[tuple[bool, str], list[Run]] = defaultdict(list)
     for run in ready:
-        teacher = run.teacher.id if run.teacher else ""
-        groups[run.id in waited_for, run.stream_key, teacher].append(run)
+        groups[run.id in waited_for, run.cohort_key].append(run)
     _, group = max(groups.items(), key=lambda item: (item[0][0], len(item[1])))
     fair = -(-len(ready) // workers)
     return group[: min(fair, largest)]

@@ -14,8 +14,8 @@ from benchmark.child import in_a_child
 from benchmark.config import Document, UserError, digest, load, suggest
 from benchmark.environment import source_digest
 from benchmark.manifest import read_manifest, write_manifest
-from benchmark.runs import TrainRun
 from benchmark.store import Store
+from benchmark.transfer import Run, parse
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Planned:
         results: Path,
         needs_code: bool,
         plugins: Sequence[Path] = (),
+        *,
+        data: Path,
     ) -> Planned:
         """Take the manifest of an earlier planning where suite and code are still the same.
 
@@ -51,18 +53,23 @@ class Planned:
             raise UserError(f"--plugin {gone[0]}: no such file")
         code = manifest["code"] if gone and manifest else source_digest(plugins=files)
         has_torch = importlib.util.find_spec("torch") is not None
-        if manifest is None or (manifest["code"] != code and (needs_code or has_torch)):
+        stale = manifest is not None and (
+            (manifest["code"] != code and (needs_code or has_torch))
+            # What a folder of images holds may have changed as well.
+            or (needs_code and manifest["local"])
+        )
+        if manifest is None or stale:
             if not has_torch:
                 raise UserError(
                     f"{name} has not been planned into {results}, and planning needs torch, "
                     "which is not installed here. Run `plan` where it is, and copy the results "
                     "folder."
                 )
-            manifest = in_a_child(make_manifest, document, name, code, files)
+            manifest = in_a_child(make_manifest, document, name, code, files, data)
             write_manifest(results, manifest)
         return cls(name, manifest, Store(results), results)
 
-    def select(self, only: str) -> dict[str, TrainRun]:
+    def select(self, only: str) -> dict[str, Run]:
         """Return the runs of the chosen cells by id, after the teachers that they need."""
         chosen = parse_only(only)
         cells = [(self.facts(cell), cell["run"]) for cell in self.manifest["cells"]]
@@ -78,30 +85,35 @@ class Planned:
             for facts, run_id in cells
             if run_id and all(facts[key] in values for key, values in chosen.items())
         ]
+        if not chosen.keys() & {"method", "seed"}:
+            # With every row of a column, the teacher's own: a probe of it is no student's need.
+            columns = {c["column"] for c in self.manifest["cells"] if c["run"] in set(meant)}
+            shown = (self.manifest["columns"][column]["teacher_run"] for column in columns)
+            meant += [run_id for run_id in shown if run_id in self.manifest["runs"]]
         if not meant:
             raise UserError(f"--only {only}: no run of {self.name} is meant by this")
-        runs = [TrainRun.parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(meant)]
+        runs = [parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(meant)]
         needed = [need for run in runs for need in run.trains_first]
         return {run.id: run for run in (*needed, *runs)}
 
     def facts(self, cell: dict[str, Any]) -> dict[str, str]:
         """Return what `--only` can choose a cell by."""
         column = self.manifest["columns"][cell["column"]]
-        names = {key: column[key] for key in ("student", "teacher")}
+        names = {key: column[key] for key in ("student", "teacher", "dataset")}
         return {"method": cell["method"], "seed": str(cell["seed"]), **names}
 
 
 def make_manifest(
-    document: Document, name: str, code: str, plugins: Sequence[str] = ()
+    document: Document, name: str, code: str, plugins: Sequence[str], data: Path
 ) -> dict[str, Any]:
     """Expand a suite; all that is wrong with it or with a plug-in is one ``UserError``."""
     import methods  # and with it torch
-    from benchmark.suite import expand
+    from benchmark.grid import expand
 
     try:
         for file in plugins:
             methods.add_file(Path(file))
-        manifest = expand(document, name).manifest(code)
+        manifest = expand(document, name, data).manifest(code)
     except methods.BadMethod as error:
         raise UserError(str(error)) from error
     return {**manifest, "plugins": list(plugins)}

@@ -5,6 +5,7 @@ What changes numbers is in here; workers, device, folders, launcher and the run'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -16,13 +17,19 @@ from benchmark.config import Strict, canonical, digest
 PROTOCOL = 1
 """Version of the train loop, the stream and the evaluation: bump when their numbers change."""
 
+Crop = Literal["padded", "resized"]
+Fill = Literal["zeros", "reflect"]
+Decoder = Literal["pillow", "dali"]
+LATER = {"validation": None, "size": None, "crop": "padded", "fill": "zeros", "decoder": None}
+"""Fields of DatasetConfig that came later, with the values that say nothing new."""
+
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 def filed(name: str) -> str:
-    """Return a network's name as it can stand in a folder's: `torchvision-resnet18`."""
-    return name.replace("/", "-")
+    """Return a name as it can stand in a folder's: `torchvision-resnet18`."""
+    return re.sub(r"[^\w.+-]", "-", name)
 
 
 class DatasetConfig(Strict):
@@ -34,14 +41,30 @@ class DatasetConfig(Strict):
     """Only the first so many train and so many test images."""
     validation: Positive | None = None
     """So many train images are held out and stand in for the test images, which nobody sees."""
+    size: Positive | None = None
+    """Height and width that networks see, where it is not the data set's own."""
+    crop: Crop = "padded"
+    """padded: a window of the padded image; resized: a part of any size, brought to ``size``."""
     padding: Annotated[int, Field(ge=0)]
+    fill: Fill = "zeros"
+    """What a padded crop is padded with."""
     flip: bool
+    decoder: Decoder | None = None
+    """What decodes the images of a streamed set; decoders differ in the last bit."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> DatasetConfig:
+        if self.crop == "resized" and (self.padding or self.fill != "zeros"):
+            raise ValueError("a resized crop has no padding: leave out padding and fill")
+        if self.crop == "padded" and self.decoder is not None:
+            raise ValueError("images that are streamed have sizes of their own: crop: resized")
+        return self
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what was not asked for and came later: older runs keep their ids."""
         data: dict[str, Any] = serialise(self)
-        return {k: v for k, v in data.items() if k != "validation" or v is not None}
+        return {k: v for k, v in data.items() if k not in LATER or v != LATER[k]}
 
 
 class MethodConfig(Strict):
@@ -86,12 +109,12 @@ class Imported(Strict):
     student: str
     """The network; the word is TrainRun's, as a teacher may be either."""
     weights: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """sha256 over all weights and buffers, see ``teachers.fingerprint``."""
+    """sha256 over all weights and buffers, see ``models.fingerprint``."""
 
     @property
     def id(self) -> str:
         """Readable stem and the first digits of the weights' hash; a folder's name."""
-        return f"{self.dataset}-{filed(self.student)}-imported-{self.weights[:10]}"
+        return f"{filed(self.dataset)}-{filed(self.student)}-imported-{self.weights[:10]}"
 
     @property
     def seed(self) -> int:
@@ -120,7 +143,7 @@ class TrainRun(Strict):
     def id(self) -> str:
         """Readable stem and ten digits of the canonical form's hash; a folder's name."""
         name = f"{filed(self.student)}-{self.method.name}"
-        stem = f"{self.dataset.name}-{name}-s{self.seed}"
+        stem = f"{filed(self.dataset.name)}-{name}-s{self.seed}"
         return f"{stem}-{digest(self.as_json())}"
 
     @property
@@ -130,21 +153,23 @@ class TrainRun(Strict):
 
     @property
     def trains_first(self) -> tuple[TrainRun, ...]:
-        """Those of its needs that are runs themselves."""
+        """What has to be trained here before it: its teacher, unless that was brought in."""
         return tuple(need for need in self.needs if isinstance(need, TrainRun))
 
     @cached_property
-    def stream_key(self) -> str:
-        """Runs of equal key see the same batches: they can share a cohort."""
-        parts = [self.dataset, self.recipe.batch_size, self.seed, self.numerics, self.protocol]
-        return canonical([p.model_dump(mode="json") if isinstance(p, Strict) else p for p in parts])
+    def cohort_key(self) -> str:
+        """Runs of equal key see the same batches and the same teacher: they can share a cohort."""
+        dataset, teacher = self.dataset.model_dump(mode="json"), self.teacher and self.teacher.id
+        return canonical(
+            [dataset, self.recipe.batch_size, self.seed, self.numerics, self.protocol, teacher]
+        )
 
     def model_copy(
         self, *, update: Mapping[str, Any] | None = None, deep: bool = False
     ) -> TrainRun:
         """Copy, without the cached id of the original."""
         copy = super().model_copy(update=update, deep=deep)
-        for cached in ("id", "stream_key"):
+        for cached in ("id", "cohort_key"):
             copy.__dict__.pop(cached, None)
         return copy
 

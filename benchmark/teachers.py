@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from benchmark import environment, models
 from benchmark.assemble import TEST_BATCH, be_strict, place
-from benchmark.data import SOURCES, Source
+from benchmark.data import Source, find
 from benchmark.data.stream import TestImages
-from benchmark.errors import UserError, suggest
+from benchmark.errors import UserError
 from benchmark.evaluate import Scores, evaluate
 from benchmark.runs import Imported
 from benchmark.store import RunFolder, Store
@@ -63,13 +63,11 @@ def bring_in(
     file: Path, network: str, dataset: str, published: float | None, store: Store, data: Path
 ) -> RunFolder:
     """Read a checkpoint, measure it, keep it; doing so again changes nothing. Raises UserError."""
-    if dataset not in SOURCES:
-        raise UserError(f"--dataset {dataset}: {suggest(dataset, SOURCES, 'data set')}")
     models.maker(network)  # a UserError of its own where there is none
-    source = SOURCES[dataset]
+    source = find(dataset, data)
     weights = weights_of(read(file), file)
     built = fitted(network, source.classes, weights, file)
-    run = Imported(dataset=dataset, student=network, weights=fingerprint(built))
+    run = Imported(dataset=dataset, student=network, weights=models.fingerprint(built))
     folder = store.run(run.id)
     if folder.state() == "done":
         return folder
@@ -161,15 +159,6 @@ def fitted(name: str, classes: int, weights: Mapping[str, Tensor], file: Path) -
     if spoilt:
         raise UserError(f"{file}: not all of {spoilt[0]} are finite numbers")
     return network
-
-
-def fingerprint(network: nn.Module) -> str:
-    """The sha256, in hex, of all weights and buffers: whatever file they came in."""
-    total = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 def measured(network: nn.Module, source: Source, data: Path) -> Scores:

@@ -88,7 +88,7 @@ class Watch:
             "running": "starting",
             "failed": "failed",
             "ready": "waiting",
-            "blocked": "needs teacher",
+            "blocked": "needs others",
         }
         return Part(status, 0.0, epochs, words[status])
 

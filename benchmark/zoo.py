@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -12,8 +13,8 @@ from rich.text import Text
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import models
-from benchmark.data import SOURCES
-from benchmark.errors import UserError, suggest
+from benchmark.data import find
+from benchmark.errors import UserError
 from benchmark.models import found
 from benchmark.models.network import Network
 from methods.interface import Features, Shapes
@@ -25,11 +26,11 @@ OTHERS = (
 )
 
 
-def show(names: Sequence[str], closely: str | None, dataset: str, console: Console) -> None:
+def show(
+    names: Sequence[str], closely: str | None, dataset: str, root: Path, console: Console
+) -> None:
     """Print the networks with their parameters, or all about one. Raises ``UserError``."""
-    if dataset not in SOURCES:
-        raise UserError(f"--dataset {dataset}: {suggest(dataset, SOURCES, 'data set')}")
-    source = SOURCES[dataset]
+    source = find(dataset, root)
     if closely is None:
         console.print(listing(names or models.names(), source.classes, dataset))
         if not names:

@@ -6,12 +6,12 @@ import torch
 
 from benchmark import assemble
 from benchmark.data.digits import DIGITS
-from benchmark.data.source import Split
+from benchmark.data.source import Images, Split
 from tests import training
 from tests.test_runs import RUN
 
 
-def put(data: Split, **dataset: Any) -> tuple[Any, Any]:
+def put(data: Split[Images], **dataset: Any) -> tuple[Any, Any]:
     made = RUN.model_copy(update={"dataset": RUN.dataset.model_copy(update=dataset)})
     return assemble.streams(made, DIGITS, data, training.CPU)
 
@@ -20,7 +20,7 @@ def test_by_default_train_trains_and_test_measures():
     data = training.digits()
     stream, test = put(data)
     assert (stream.count, len(test.labels)) == (599, 1198)
-    assert torch.equal(test.pixels, data.test.pixels)
+    assert torch.equal(test.images.pixels, data.test.pixels)
 
 
 def test_with_a_validation_part_nobody_sees_a_test_image():
@@ -31,7 +31,7 @@ def test_with_a_validation_part_nobody_sees_a_test_image():
     assert (stream.count, len(test.labels)) == (499, 100)
     seen = torch.cat([stream.labels, test.labels]).bincount()
     assert torch.equal(seen, data.train.labels.bincount())
-    assert not (test.pixels == 255).all(dim=(1, 2, 3)).any()
+    assert not (test.images.pixels == 255).all(dim=(1, 2, 3)).any()
 
 
 def test_a_limit_counts_what_is_left_of_train():

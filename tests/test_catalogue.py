@@ -21,7 +21,7 @@ def printed(
     *names: str, pair: str | None = None, dataset: str = "cifar100", plugins: tuple[Path, ...] = ()
 ) -> str:
     out = io.StringIO()
-    show(names, pair, dataset, plugins, Console(file=out, width=200))
+    show(names, pair, dataset, Path(), plugins, Console(file=out, width=200))
     return out.getvalue()
 
 
@@ -40,7 +40,8 @@ def test_a_card_says_phases_what_they_read_parameters_and_what_a_preset_changes(
     assert lines[0].startswith("fsp")
     init, task = "init: 30 epochs, reads the teacher's stem and stages", "task: 240 epochs"
     assert f"phases      {init}, then {task}, reads no teacher" in lines
-    assert 'parameters  weight: 0.001, pooling: "max", reduction: "sum", init_share: 0.125' in lines
+    values = 'weight: 0.001, pooling: "max", reduction: "sum", view: "stages", init_share: 0.125'
+    assert f"parameters  {values}" in lines
     assert any(line.startswith('@crd        weight: 1, pooling: "avg"') for line in lines)
 
 

@@ -19,10 +19,11 @@ from PIL import Image
 from benchmark.data import imagefolder, prepared, tinyimagenet
 from benchmark.data.folders import Member, deal
 from benchmark.data.prepared import Prepared
-from benchmark.data.source import Split
+from benchmark.data.source import Images, Split
 from benchmark.data.tinyimagenet import Counts
 from benchmark.decode import Shard, decoder, in_parallel
 from benchmark.errors import UserError
+from tests.training import in_memory
 
 Shards = Iterator[tuple[Shard, list[str]]]
 IDS = ["n01", "n02", "n03"]
@@ -179,7 +180,7 @@ def test_validation_images_that_were_sorted_into_folders_are_the_same_data_set(r
     assert same(official, load(root))
 
 
-def same(one: Split, other: Split) -> bool:
+def same(one: Split[Images], other: Split[Images]) -> bool:
     pairs = [(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True)]
     return all(torch.equal(a, b) for a, b in pairs)
 
@@ -344,7 +345,7 @@ def birds(tmp_path: Path) -> Path:
 
 def test_any_folder_is_read_scaled_to_the_size_asked_for(birds):
     source = imagefolder.source(birds, "birds", 24)
-    train, test = source.load(birds)
+    train, test = in_memory(source.load(birds))
     assert (source.classes, source.size, source.padding) == (2, 24, 3)
     assert train.labels.tolist() == [0, 1, 0, 1, 0, 1, 1]
     assert test.labels.tolist() == [0, 1, 1]
@@ -359,7 +360,7 @@ def test_of_an_image_the_centre_is_kept_undistorted(tmp_path):
         path = tmp_path / "set" / part / "one" / "x.png"
         path.parent.mkdir(parents=True)
         Image.fromarray(stripes).save(path)
-    pixels = imagefolder.source(tmp_path, "set", 10).load(tmp_path).train.pixels
+    pixels = in_memory(imagefolder.source(tmp_path, "set", 10).load(tmp_path)).train.pixels
     assert pixels.min() > 150  # of neighbours, no more than what blurs in
 
 

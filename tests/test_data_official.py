@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import pickle
+import shutil
+import tarfile
+import threading
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,10 @@ from benchmark import models
 from benchmark.data import SOURCES, stl10
 from benchmark.data.source import Split
 from benchmark.errors import UserError
+from tests.test_data_download import Site, site
+from tests.training import in_memory
+
+__all__ = ["site"]  # a fixture
 
 OFFICIAL = ["cifar10", "cifar100", "fashionmnist", "stl10"]
 Patch = pytest.MonkeyPatch
@@ -47,7 +55,7 @@ def cifar10(tmp_path: Path, monkeypatch: Patch) -> Path:
 
 
 def test_cifar10_is_read_in_the_official_order_channels_first(cifar10):
-    split = SOURCES["cifar10"].load(cifar10)
+    split = in_memory(SOURCES["cifar10"].load(cifar10))
     assert split.train.labels.tolist() == [0, 1, 2, 3]
     assert split.test.labels.tolist() == [4, 5]
     expected = [(i + 2) % 256 for i in range(3072)]
@@ -73,7 +81,7 @@ def stl(tmp_path: Path, monkeypatch: Patch) -> Path:
 
 
 def test_stl10_is_what_torchvision_reads(stl, monkeypatch):
-    ours = SOURCES["stl10"].load(stl)
+    ours = in_memory(SOURCES["stl10"].load(stl))
     monkeypatch.setattr(datasets.STL10, "_check_integrity", lambda _: True)
     for part, images in zip(("train", "test"), ours, strict=True):
         theirs = datasets.STL10(stl, part)
@@ -110,7 +118,7 @@ def fashion(tmp_path: Path, monkeypatch: Patch) -> Path:
 
 
 def test_fashion_mnist_is_what_torchvision_reads_in_three_equal_channels(fashion):
-    split = SOURCES["fashionmnist"].load(fashion)
+    split = in_memory(SOURCES["fashionmnist"].load(fashion))
     for train, images in zip((True, False), split, strict=True):
         theirs = datasets.FashionMNIST(fashion, train=train)
         for channel in range(3):
@@ -152,21 +160,92 @@ def test_without_files_and_network_it_is_said_which_files_go_where(name, tmp_pat
     assert "to be downloaded" in found.todo
 
 
-def test_a_file_that_is_downloaded_is_checked_too(stl, monkeypatch):
-    def lying(_: Any, root: Path) -> None:
-        (root / "stl10_binary" / "test_y.bin").write_bytes(b"\1\1")
+PACKED = {"cifar10": datasets.CIFAR10, "stl10": datasets.STL10}
 
-    (stl / "stl10_binary" / "test_y.bin").unlink()
-    object.__setattr__(stl10.OFFICIAL, "download", lying)
-    try:
-        with pytest.raises(UserError, match=r"test_y\.bin is damaged"):
-            SOURCES["stl10"].load(stl)
-    finally:
-        object.__setattr__(stl10.OFFICIAL, "download", stl10.download)
+
+@pytest.fixture(params=PACKED)
+def packed(request: pytest.FixtureRequest, monkeypatch: Patch, site: Site) -> tuple[str, Path]:
+    """A data set that is nowhere but on a server, in a tar file with more than is needed."""
+    name, kind = request.param, PACKED[request.param]
+    root: Path = request.getfixturevalue({"stl10": "stl"}.get(name, name))
+    (root / kind.base_folder / stl10.UNREAD).write_bytes(b"2.6 GB")
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        tar.add(root / kind.base_folder, kind.base_folder)
+    shutil.rmtree(root / kind.base_folder)
+    site.files["/file"] = file.getvalue()
+    monkeypatch.setattr(kind, "url", site.url)
+    monkeypatch.setattr(kind, "tgz_md5", hashlib.md5(file.getvalue()).hexdigest())
+    return name, root
+
+
+def test_of_a_tar_file_that_is_downloaded_only_what_is_read_is_unpacked(packed, site):
+    name, root = packed
+    SOURCES[name].load(root)
+    SOURCES[name].load(root)
+    assert site.asked == ["all"]
+    folder, kind = root / PACKED[name].base_folder, PACKED[name]
+    read = [file for file, _ in (*kind.train_list, *kind.test_list) if file != stl10.UNREAD]
+    read += ["batches.meta"] if name == "cifar10" else []
+    assert sorted(path.name for path in folder.iterdir()) == sorted(read)
+    assert (root / kind.filename).is_file()
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"half"), Path.unlink])
+def test_a_tar_file_that_is_there_is_unpacked_again_where_files_are_not_whole(packed, site, harm):
+    name, root = packed
+    split = in_memory(SOURCES[name].load(root))
+    harm(root / PACKED[name].base_folder / PACKED[name].test_list[0][0])
+    again = in_memory(SOURCES[name].load(root))
+    assert torch.equal(again.test.pixels, split.test.pixels)
+    assert site.asked == ["all"]
+
+
+def test_a_tar_file_that_is_not_whole_is_downloaded_again(packed, site):
+    name, root = packed
+    archive = root / PACKED[name].filename
+    archive.write_bytes(site.files["/file"][:100])
+    assert SOURCES[name].look(root).todo == "to be unpacked"
+    SOURCES[name].load(root)
+    assert site.asked == ["all"]
+    assert archive.read_bytes() == site.files["/file"]
+
+
+def test_who_comes_second_finds_it_unpacked(packed, site, capsys):
+    name, root = packed
+    others = [threading.Thread(target=SOURCES[name].load, args=[root]) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join()
+    assert site.asked == ["all"]
+    assert capsys.readouterr().out.count("unpacking") == 1
+
+
+def test_a_file_that_is_unpacked_is_checked_too(packed, monkeypatch):
+    name, root = packed
+    file = PACKED[name].test_list[0][0]
+    monkeypatch.setattr(PACKED[name], "test_list", [[file, "0" * 32], *PACKED[name].test_list[1:]])
+    with pytest.raises(UserError, match=rf"{file} is damaged: .* is {'0' * 32}"):
+        SOURCES[name].load(root)
+
+
+def test_files_that_come_one_by_one_come_from_the_first_mirror_that_has_them(
+    fashion, site, monkeypatch
+):
+    here = fashion / "FashionMNIST" / "raw"
+    absent = [name for name, _ in datasets.FashionMNIST.resources][1:]
+    for name in absent:
+        site.files[f"/2/{name}"] = (here / name).read_bytes()
+        (here / name).unlink()
+    top = site.url.removesuffix("file")
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [f"{top}1/", f"{top}2/"])
+    assert len(SOURCES["fashionmnist"].load(fashion).test.labels) == 2
+    assert len(site.asked) == 2 * len(absent)
 
 
 def test_a_split_is_of_tensors_that_a_stream_takes(stl):
-    split = SOURCES["stl10"].load(stl)
+    split = in_memory(SOURCES["stl10"].load(stl))
     assert isinstance(split, Split)
     assert all(part.pixels.dtype == torch.uint8 for part in split)
     assert all(part.pixels.is_contiguous() for part in split)

@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from benchmark.data.source import Images
-from benchmark.data.validation import held_out, shares
+from benchmark.data.validation import held_out as part_of
+from benchmark.data.validation import shares
 from benchmark.errors import UserError
+
+
+def held_out(images: Images, count: int, classes: int) -> tuple[Images, Images]:
+    rest, validation = part_of(images, count, classes)
+    assert isinstance(rest, Images)
+    assert isinstance(validation, Images)
+    return rest, validation
 
 
 def images(sizes: list[int]) -> Images:

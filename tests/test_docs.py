@@ -96,7 +96,7 @@ def test_every_command_can_be_given_as_it_stands(
         return
     options = cli.parse(words)
     if options.verb == "models":
-        zoo.show(options.names, options.shapes, options.dataset, Console(quiet=True))
+        zoo.show(options.names, options.shapes, options.dataset, tmp_path, Console(quiet=True))
         return
     if options.verb == "data":
         assert {name for name in options.names if not is_placeholder(name)} <= SOURCES.keys()
@@ -108,14 +108,14 @@ def test_every_command_can_be_given_as_it_stands(
         return
     plugins = [example(tmp_path) for _ in options.plugins]
     if options.verb == "methods":
-        show(options.names, options.pair, options.dataset, plugins, Console(quiet=True))
+        show(options.names, options.pair, options.dataset, tmp_path, plugins, Console(quiet=True))
         return
     machine = getattr(options, "machine", "local")
     if not is_placeholder(machine):
         assert Machine.read(ROOT / find(machine, ROOT / "configs" / "machines"))
     if not is_placeholder(options.suite):
         path = ROOT / find(options.suite, ROOT / "configs")
-        suite = Planned.open(path, options.changes, plans, needs_code=True, plugins=plugins)
+        suite = Planned.open(path, options.changes, plans, True, plugins, data=tmp_path)
         assert suite.select(getattr(options, "only", ""))
 
 

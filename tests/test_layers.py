@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors", "child", "files", "decode", "document", "config", "seeds", "claim", "store"}
     | {"environment"},
-    {"runs", "optim", "machine", "manifest", "data", "models"},
+    {"runs", "transfer", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
-    {"suite", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers", "plan"}
-    | {"planned", "launch", "watch", "job"},
+    {"suite", "grid", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers"}
+    | {"plan", "planned", "launch", "watch", "probe", "job"},
     {"cli", "options"},
 ]
-TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "report", "plan", "watch"})
+TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "transfer", "report", "plan", "watch"})
 JUNK_DRAWERS = {"utils", "util", "helpers", "helper", "misc", "common", "base"}
 
 

@@ -53,7 +53,7 @@ def test_a_cohort_shares_stream_and_teacher():
     cohort = next_cohort(ready, set(), workers=1, largest=8)
     assert len(cohort) == 3
     assert {run.seed for run in cohort} == {0}
-    assert all(run.teacher == TEACHER for run in cohort)
+    assert all(run.needs == (TEACHER,) for run in cohort)
 
 
 def test_what_others_wait_for_starts_first():

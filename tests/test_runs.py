@@ -54,7 +54,7 @@ def test_an_id_is_a_folders_name_whatever_the_network_is_called():
 def test_images_that_are_held_out_make_another_run():
     held = RUN.model_copy(update={"dataset": DATA.model_copy(update={"validation": 100})})
     assert held.id != RUN.id
-    assert held.stream_key != RUN.stream_key
+    assert held.cohort_key != RUN.cohort_key
     assert TrainRun.parse(held.as_json()) == held
     assert "validation" not in RUN.as_json()["dataset"]
 
@@ -111,12 +111,12 @@ def test_a_student_needs_its_teacher_and_scratch_needs_nothing():
 
 def test_runs_share_a_stream_when_images_batches_and_seed_agree():
     data = RUN.as_json()
-    assert TrainRun.parse(data | {"student": "wrn_16_1"}).stream_key == RUN.stream_key
-    assert TrainRun.parse(data | {"seed": 2}).stream_key != RUN.stream_key
+    assert TrainRun.parse(data | {"student": "wrn_16_1"}).cohort_key == RUN.cohort_key
+    assert TrainRun.parse(data | {"seed": 2}).cohort_key != RUN.cohort_key
     recipe = data["recipe"]
     longer = TrainRun.parse(data | {"recipe": recipe | {"epochs": 3}})
     wider = TrainRun.parse(data | {"recipe": recipe | {"batch_size": 3}})
-    assert longer.stream_key == RUN.stream_key != wider.stream_key
+    assert longer.cohort_key == RUN.cohort_key != wider.cohort_key
 
 
 GOLDEN = ("digits-resnet20-scratch-s0-0cff17a180", "digits-resnet8-kd-s1-d6fb64703f")

@@ -6,8 +6,10 @@ from PIL import Image
 from torchvision.transforms import functional as transforms
 
 from benchmark.data.cifar import CIFAR100
+from benchmark.data.draws import below, draw
 from benchmark.data.source import Images
-from benchmark.data.stream import Stream, below, draw
+from benchmark.data.stream import Stream
+from benchmark.runs import DatasetConfig
 
 CPU = torch.device("cpu")
 
@@ -18,15 +20,8 @@ def images(count: int = 100) -> Images:
 
 
 def stream(seed: int = 3, batch_size: int = 32, padding: int = 4, flip: bool = True) -> Stream:
-    return Stream(
-        images(),
-        CIFAR100,
-        seed=seed,
-        batch_size=batch_size,
-        padding=padding,
-        flip=flip,
-        device=CPU,
-    )
+    config = DatasetConfig(name="cifar100", version=1, limit=None, padding=padding, flip=flip)
+    return Stream(images(), CIFAR100, config, seed=seed, batch_size=batch_size, device=CPU)
 
 
 def by_index(made: Stream, epoch: int) -> dict[int, torch.Tensor]:

@@ -1,13 +1,17 @@
 """A suite file expands to the runs it means, and all that is wrong with it is said at once."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from benchmark.config import UserError, load
+from benchmark.grid import Grid, expand
+from benchmark.planned import Planned
 from benchmark.runs import TrainRun
-from benchmark.suite import Grid, expand
+from benchmark.transfer import ProbeRun
 
 ROOT = Path(__file__).parent.parent
 SUITE = """
@@ -26,7 +30,12 @@ recipe: {epochs: 4, batch_size: 32, lr: 0.1}
 def grid(tmp_path: Path, text: str = SUITE, *changes: str) -> Grid:
     path = tmp_path / "test.yaml"
     path.write_text(text)
-    return expand(load(path).with_overrides(changes), "test")
+    return expand(load(path).with_overrides(changes), "test", tmp_path)
+
+
+def trained(made: Grid) -> list[TrainRun]:
+    """All runs that are no probes."""
+    return [run for run in made.runs().values() if isinstance(run, TrainRun)]
 
 
 def test_a_grid_is_methods_by_pairs_by_seeds_and_the_teachers(tmp_path):
@@ -38,7 +47,7 @@ def test_a_grid_is_methods_by_pairs_by_seeds_and_the_teachers(tmp_path):
 
 
 def test_parameters_are_resolved_with_the_methods_defaults(tmp_path):
-    runs = grid(tmp_path).runs().values()
+    runs = trained(grid(tmp_path))
     assert [run.method.config for run in runs if run.method.name == "kd"] == [
         {"alpha": 0.9, "temperature": 2.0}
     ] * 2
@@ -80,7 +89,7 @@ def test_scratch_is_the_same_run_however_initialising_epochs_are_counted(tmp_pat
     inside, extra = (
         {
             (run.method.name, run.seed): run.id
-            for run in grid(tmp_path, SUITE, f"recipe.init_epochs={mode}").runs().values()
+            for run in trained(grid(tmp_path, SUITE, f"recipe.init_epochs={mode}"))
         }
         for mode in ("inside", "extra")
     )
@@ -138,13 +147,13 @@ def test_an_override_that_is_wrong_is_named_as_the_option(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_suite_of_the_repository_expands(path):
-    made = expand(load(path), path.stem)
+def test_every_suite_of_the_repository_expands(path, tmp_path):
+    made = expand(load(path), path.stem, tmp_path)
     assert all(cell.run or cell.reason for cell in made.cells)
 
 
-def test_the_cifar_suite_is_the_fields_protocol():
-    made = expand(load(ROOT / "configs" / "cifar100.yaml"), "cifar100")
+def test_the_cifar_suite_is_the_fields_protocol(tmp_path):
+    made = expand(load(ROOT / "configs" / "cifar100.yaml"), "cifar100", tmp_path)
     pairs = [f"{column.teacher.student}:{column.student}" for column in made.columns]
     assert pairs == [
         "wrn_40_2:wrn_16_2",
@@ -192,8 +201,8 @@ def test_a_control_is_taught_by_the_weights_that_the_teacher_started_from(tmp_pa
     made = grid(tmp_path, SUITE.replace("  fsp:", "  untaught: {method: kd, teacher: random}"))
     runs = {cell.method: cell.run for cell in made.cells if cell.seed == 0}
     kd, control = runs["kd"], runs["untaught"]
-    assert kd is not None
-    assert control is not None
+    assert isinstance(kd, TrainRun)
+    assert isinstance(control, TrainRun)
     assert kd.teacher == made.columns[0].teacher
     assert isinstance(control.teacher, TrainRun)
     assert isinstance(kd.teacher, TrainRun)
@@ -209,8 +218,8 @@ def test_a_suite_of_controls_alone_trains_no_teacher(tmp_path):
         "  kd: {temperature: 2}\n  fsp:", "  untaught: {method: kd, teacher: random}"
     )
     made = grid(tmp_path, text)
-    trained = [r for r in made.runs().values() if r.student == "resnet14"]
-    assert [run.method.name for run in trained] == ["untrained"]
+    teachers = [run for run in trained(made) if run.student == "resnet14"]
+    assert [run.method.name for run in teachers] == ["untrained"]
     assert made.manifest("code")["columns"][0]["teacher_run"] is None
 
 
@@ -236,3 +245,110 @@ def test_what_departs_from_a_default_is_in_the_manifest_for_the_caption(tmp_path
         "teacher epochs = 9",
         "teacher lr = 0.05",
     ]
+
+
+PROBES = """
+probes:
+  stl10: {protocol: hsakd}
+  tiny: {dataset: tinyimagenet, protocol: strict, epochs: 7, limit: 500}
+"""
+
+
+def test_probes_are_columns_beside_the_pairs_own(tmp_path):
+    made = grid(tmp_path, SUITE + PROBES)
+    assert [column.heading for column in made.columns] == ["digits", "stl10", "tiny"]
+    manifest = made.manifest("code")
+    assert [c["dataset"] for c in manifest["columns"]] == ["digits", "stl10", "tiny"]
+    assert len(made.cells) == 3 * 3 * 2
+    assert manifest["dataset"] == "digits"
+    assert manifest["probes"][1].startswith("tiny: a linear classifier on the frozen embedding")
+    assert "tinyimagenet at 16 px, limited to 500 images, protocol strict, 7 epochs" in (
+        manifest["probes"][1]
+    )
+
+
+def test_every_student_and_the_teacher_are_probed_after_their_training(tmp_path):
+    made = grid(tmp_path, SUITE + PROBES)
+    runs = made.runs()
+    probes = [run for run in runs.values() if isinstance(run, ProbeRun)]
+    assert len(probes) == 2 * (1 + 3 * 2)
+    order = list(runs)
+    assert all(order.index(run.backbone.id) < order.index(run.id) for run in probes)
+    without = [run.id for run in grid(tmp_path).runs().values()]
+    assert [run.id for run in trained(made)] == without  # a probe changes nobody
+
+
+def test_a_probe_shows_images_at_the_size_that_its_student_has_seen(tmp_path):
+    made = grid(tmp_path, SUITE + PROBES)
+    [hsakd, strict] = [column.probing for column in made.columns if column.probing]
+    assert (hsakd.dataset.size, hsakd.dataset.crop, hsakd.dataset.flip) == (16, "resized", True)
+    assert (strict.dataset.size, strict.dataset.crop, strict.dataset.flip) == (16, "padded", False)
+    assert (hsakd.recipe.epochs, strict.recipe.epochs) == (100, 7)
+
+
+def test_only_chooses_probes_by_their_column_and_brings_what_they_need(tmp_path):
+    path = tmp_path / "test.yaml"
+    path.write_text(SUITE + PROBES)
+    suite = Planned.open(path, [], tmp_path / "results", True, data=tmp_path)
+    kinds = Counter(type(r).__name__ for r in suite.select("dataset=stl10").values())
+    assert kinds == {"TrainRun": 7, "ProbeRun": 7}
+    one = suite.select("dataset=stl10,method=kd,seed=0")
+    assert [type(run).__name__ for run in one.values()] == ["TrainRun", "TrainRun", "ProbeRun"]
+    assert not any(isinstance(r, ProbeRun) for r in suite.select("dataset=digits").values())
+
+
+def test_mistakes_in_probes_are_told_with_their_place(tmp_path):
+    wrong = "\nprobes:\n  stl11: {protocol: hsakd}\n  x: {dataset: digit, protocol: hsakt}\n"
+    with pytest.raises(UserError) as error:
+        grid(tmp_path, SUITE + wrong)
+    text = " ".join(str(error.value).split())
+    assert "probes.stl11 no such data set. Did you mean 'stl10'?" in text
+    assert "probes.x.dataset no such data set. Did you mean 'digits'?" in text
+    assert "probes.x.protocol must be 'hsakd' or 'strict', got 'hsakt'" in text
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ("{name: digits, crop: resized, padding: 2}", "a resized crop has no padding"),
+        ("{name: digits, fill: mirror}", "must be 'zeros' or 'reflect', got 'mirror'"),
+        ("{name: digits, decoder: pillow}", "crop: resized"),
+    ],
+)
+def test_crops_that_cannot_be_are_refused(tmp_path, part, says):
+    with pytest.raises(UserError, match=says):
+        grid(tmp_path, SUITE.replace("dataset: digits", f"dataset: {part}"))
+
+
+def test_how_images_are_cropped_is_in_the_id_and_the_defaults_are_not(tmp_path):
+    ids = {
+        part: {run.id for run in trained(grid(tmp_path, SUITE.replace("dataset: digits", part)))}
+        for part in (
+            "dataset: digits",
+            "dataset: {name: digits, size: 16, crop: padded, fill: zeros}",
+            "dataset: {name: digits, fill: reflect}",
+            "dataset: {name: digits, crop: resized}",
+            "dataset: {name: digits, size: 24, crop: resized}",
+        )
+    }
+    plain, same, *others = ids.values()
+    assert plain == same
+    assert all(plain.isdisjoint(other) for other in others)
+    assert len(set().union(*others)) == 3 * len(plain)
+
+
+def test_a_folder_of_images_is_a_data_set_by_its_path_and_its_content(tmp_path):
+    text = SUITE.replace("dataset: digits", "dataset: imagefolder/birds@32")
+    with pytest.raises(UserError, match="there is no folder of images at"):
+        grid(tmp_path, text)
+    for part in ("train", "test"):
+        for name in ("auk", "emu"):
+            path = tmp_path / "birds" / part / name / "0.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (40, 50)).save(path)
+    made = grid(tmp_path, text)
+    assert made.columns[0].source.classes == 2
+    assert made.manifest("code")["local"]
+    assert all(r.id.startswith("imagefolder-birds-32-") for r in made.runs().values())
+    Image.new("RGB", (40, 50)).save(tmp_path / "birds/train/auk/1.png")
+    assert made.runs().keys().isdisjoint(grid(tmp_path, text).runs().keys())

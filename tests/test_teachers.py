@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark import teachers
+from benchmark import models, teachers
 from benchmark.errors import UserError
 from benchmark.evaluate import evaluate
 from benchmark.store import RunFolder, Store
-from benchmark.teachers import bring_in, fingerprint, fitted, read, weights_of
+from benchmark.teachers import bring_in, fitted, read, weights_of
 from tests import training
 from tests.test_cli import SUITE, call, command, records, run, suite
 
@@ -53,7 +53,7 @@ def test_a_checkpoint_is_the_same_network_whatever_it_comes_in(
     options = {"_use_new_zipfile_serialization": not old_format}
     file = save(tmp_path / "teacher.pth", wrapped(kind), **options)
     network = fitted("resnet14", 10, weights_of(read(file), file), file)
-    assert fingerprint(network) == fingerprint(training.teacher())
+    assert models.fingerprint(network) == models.fingerprint(training.teacher())
 
 
 def test_safetensors_are_read_too(tmp_path: Path):
@@ -61,7 +61,7 @@ def test_safetensors_are_read_too(tmp_path: Path):
     file = tmp_path / "teacher.safetensors"
     safetensors.save_file({key: value.contiguous() for key, value in state().items()}, file)
     network = fitted("resnet14", 10, weights_of(read(file), file), file)
-    assert fingerprint(network) == fingerprint(training.teacher())
+    assert models.fingerprint(network) == models.fingerprint(training.teacher())
 
 
 def test_counters_that_old_files_lack_are_not_missed(tmp_path: Path):
@@ -81,9 +81,9 @@ def test_a_teacher_is_measured_on_arrival_and_kept_with_its_hash(tmp_path: Path)
     record = folder.read_record()
     _, test = training.streams()
     data = training.digits().test
-    test.pixels, test.labels = data.pixels, data.labels
+    test.images, test.labels = data, data.labels
     assert record["result"]["top1"] == pytest.approx(evaluate(training.teacher(), test).top1)
-    assert record["config"]["weights"] == fingerprint(training.teacher())
+    assert record["config"]["weights"] == models.fingerprint(training.teacher())
     assert folder.read_weights(record["weights"]["sha256"])
     assert record["remark"] is None
     assert record["file"]["name"] == "teacher.pth"
@@ -160,7 +160,7 @@ def test_the_crd_benchmarks_accuracies_are_known():
 
 
 def test_a_suite_is_taught_by_a_teacher_from_elsewhere(tmp_path: Path):
-    weights = fingerprint(training.teacher())
+    weights = models.fingerprint(training.teacher())
     text = SUITE.replace("  fitnets:\n", "") + f"teacher: {{imported: {{resnet14: {weights}}}}}\n"
     small = suite(tmp_path, text)
     refused = call(tmp_path, "run", str(small))

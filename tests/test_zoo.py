@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from benchmark.zoo import look, on_paper, show
 
 def printed(*names: str, shapes: str | None = None, dataset: str = "cifar100") -> str:
     out = io.StringIO()
-    show(names, shapes, dataset, Console(file=out, width=160))
+    show(names, shapes, dataset, Path(), Console(file=out, width=160))
     return out.getvalue()
 
 

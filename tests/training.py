@@ -15,15 +15,17 @@ import methods
 from benchmark import assemble, job, models, seeds
 from benchmark.cohort import Learner, train
 from benchmark.data.digits import DIGITS
+from benchmark.data.source import Data, Images, Split
 from benchmark.data.stream import Stream, TestImages
 from benchmark.entries import read
 from benchmark.models.network import Network
-from benchmark.runs import Recipe
+from benchmark.runs import DatasetConfig, Recipe
 from methods.interface import Budget, Features, Given, Losses, Method, Phase
 
 CPU = torch.device("cpu")
 STUDENT, TEACHER = "resnet8", "resnet14"
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.05, init_epochs="extra")
+DATASET = DatasetConfig(name="digits", version=1, limit=None, padding=2, flip=False)
 SEED = 4
 
 
@@ -33,13 +35,18 @@ def streams(seed: int = SEED, count: int = 40) -> tuple[Stream, TestImages]:
     stream = Stream(
         data.train.first(count),
         DIGITS,
+        DATASET,
         seed=seeds.derive("stream", seed),
         batch_size=RECIPE.batch_size,
-        padding=DIGITS.padding,
-        flip=DIGITS.flip,
         device=CPU,
     )
     return stream, TestImages(data.test.first(50), DIGITS, CPU, 32)
+
+
+def in_memory(split: Data) -> Split[Images]:
+    """Of a set that is decoded whole."""
+    assert isinstance(split.train, Images)
+    return split
 
 
 @cache

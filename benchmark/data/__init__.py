@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from benchmark.data import cifar, digits, fashionmnist, stl10, tinyimagenet
-from benchmark.data.source import Images, Source, Split
+from pathlib import Path
 
-__all__ = ["SOURCES", "Images", "Source", "Split"]
+from benchmark.data import cifar, digits, fashionmnist, imagefolder, imagenet, stl10, tinyimagenet
+from benchmark.data.source import Images, Source, Split
+from benchmark.errors import UserError, suggest
+
+__all__ = ["SOURCES", "Images", "Source", "Split", "find", "is_local"]
 
 SOURCES = {
     source.name: source
@@ -16,5 +19,27 @@ SOURCES = {
         fashionmnist.FASHION_MNIST,
         stl10.STL10,
         tinyimagenet.TINY_IMAGENET,
+        imagenet.source(Path()),
     )
 }
+
+
+def find(name: str, root: Path) -> Source:
+    """Return the data set of a name; ``root`` is looked at only by those that ``is_local`` names.
+
+    `imagefolder/PATH@SIZE` is a folder of images under the data root, as squares of SIZE pixels;
+    `imagenet@LIST` is what a list of classes leaves of ImageNet.
+    Raises ``UserError`` where there is no such data set.
+    """
+    if name in SOURCES:
+        return SOURCES[name]
+    if name.startswith(imagefolder.PREFIX):
+        return imagefolder.named(name, root)
+    if name.startswith(f"{imagenet.NAME}@"):
+        return imagenet.source(root, name.partition("@")[2])
+    raise UserError(suggest(name, SOURCES, "data set"))
+
+
+def is_local(name: str) -> bool:
+    """Whether what a name means follows from files under the data root."""
+    return name not in SOURCES

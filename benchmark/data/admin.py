@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmark.data import SOURCES
+from benchmark.data import SOURCES, find
 from benchmark.data.source import Source
-from benchmark.errors import UserError, suggest
+from benchmark.errors import UserError
 
 VARIABLE = "KD_DATA"
 DEFAULT = Path(__file__).resolve().parents[2] / "data"
@@ -20,8 +20,7 @@ DEFAULT = Path(__file__).resolve().parents[2] / "data"
 def administer(action: str, names: Sequence[str], root: Path, console: Console) -> None:
     """Do what the verb `data` is told to. Raises ``UserError`` with all that went wrong."""
     for name in names:
-        if name not in SOURCES:
-            raise UserError(f"{name}: {suggest(name, SOURCES, 'data set')}")
+        find(name, root)  # a UserError of its own where there is none
     if action == "status":
         status(names or sorted(SOURCES), root, console)
     elif names:
@@ -44,7 +43,7 @@ def status(names: Sequence[str], root: Path, console: Console) -> None:
     for heading in ("data set", "state", "where", "missing", "what `data prepare` does"):
         table.add_column(heading, overflow="fold")
     for name in names:
-        found = SOURCES[name].look(root)
+        found = find(name, root).look(root)
         state = "missing" if found.missing else "to prepare" if found.todo else "ready"
         table.add_row(name, state, found.place, few(found.missing), found.todo)
     console.print(table)
@@ -61,7 +60,7 @@ def prepare(names: Sequence[str], root: Path, console: Console) -> None:
     problems = []
     for name in names:
         try:
-            console.print(f"{name}: {provide(SOURCES[name], root)}", soft_wrap=True)
+            console.print(f"{name}: {provide(find(name, root), root)}", soft_wrap=True)
         except UserError as error:
             problems.append(f"{name}: {error}")
     if problems:

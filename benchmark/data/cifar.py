@@ -21,12 +21,7 @@ def files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has
     return [(name, md5) for name, md5 in (*kind.train_list, *kind.test_list, meta)]
 
 
-def download(kind: Any, root: Path) -> object:  # noqa: ANN401
-    """Fetch the archive and unpack it."""
-    return kind(root, download=True)
-
-
-def load(official: Official, root: Path) -> Split:
+def load(official: Official, root: Path) -> Split[Images]:
     """Read the files, downloading them first if they are not there."""
     official.provide(root)
     return Split(read(official, root, train=True), read(official, root, train=False))
@@ -39,8 +34,8 @@ def read(official: Official, root: Path, train: bool) -> Images:
     return Images(pixels, torch.tensor(part.targets))
 
 
-TEN = Official("CIFAR-10", "CIFAR10", "cifar-10-batches-py", 170, files, download)
-HUNDRED = Official("CIFAR-100", "CIFAR100", "cifar-100-python", 169, files, download)
+TEN = Official("CIFAR-10", "CIFAR10", "cifar-10-batches-py", 170, files)
+HUNDRED = Official("CIFAR-100", "CIFAR100", "cifar-100-python", 169, files)
 
 # Padding and flip: He et al. 2016, section 4.2, and everybody since.
 CIFAR10 = Source(

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmark.data.draws import draw
 from benchmark.data.source import Images, Presence, Source, Split
-from benchmark.data.stream import draw
 
 SCALE = 2
 SPLIT_SEED = 20191
 
 
-def load(root: Path) -> Split:
+def load(root: Path) -> Split[Images]:
     """Read the package's copy; ``root`` is not looked at."""
     from sklearn.datasets import load_digits  # slow to import, and only this data set needs it
 

@@ -25,18 +25,10 @@ def files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has
     return [(name, md5) for name, md5 in kind.resources]
 
 
-def download(kind: Any, root: Path) -> None:  # noqa: ANN401
-    """Fetch what is missing, file by file."""
-    from torchvision.datasets.utils import download_url
-
-    for name, md5 in kind.resources:
-        download_url(f"{kind.mirrors[0]}{name}", root / OFFICIAL.folder, name, md5)
+OFFICIAL = Official("Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", 31, files, packed=False)
 
 
-OFFICIAL = Official("Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", 31, files, download)
-
-
-def load(root: Path) -> Split:
+def load(root: Path) -> Split[Images]:
     """Read the four files, downloading them first if they are not there."""
     folder = OFFICIAL.provide(root)
     return Split(read(folder, "train"), read(folder, "t10k"))

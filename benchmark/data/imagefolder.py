@@ -5,6 +5,7 @@ Every image is scaled so that its shorter side is of the size asked for, and its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,18 @@ from benchmark.data.folders import Listing, class_folders, deal, of_class
 from benchmark.data.prepared import Prepared, digest, place
 from benchmark.data.source import Presence, Source
 from benchmark.errors import UserError
+from benchmark.runs import filed
+
+PREFIX = "imagefolder/"
+NAME = re.compile(r"imagefolder/(?P<path>.+)@(?P<size>[1-9][0-9]*)")
+
+
+def named(name: str, root: Path) -> Source:
+    """Return the data set `imagefolder/PATH@SIZE`. Raises ``UserError`` where there is none."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise UserError(f"'{name}': expected imagefolder/PATH@SIZE, as in imagefolder/birds@64")
+    return source(root, match["path"], int(match["size"]))
 
 
 def source(root: Path, path: str, size: int) -> Source:
@@ -22,8 +35,8 @@ def source(root: Path, path: str, size: int) -> Source:
     """
     listing = find(root / path)
     key = digest([size, listing.classes, listing.train, listing.test])
-    name = f"imagefolder-{listing.folder.resolve().name}-{size}px"
-    prepared = Prepared(place(root, name, key[:10]), size, fit=True)
+    name = f"{PREFIX}{path}@{size}"
+    prepared = Prepared(place(root, filed(name), key[:10]), size, fit=True)
     return Source(
         name=name,
         version=int(key[:8], 16),

@@ -58,7 +58,7 @@ class Prepared(NamedTuple):
         """Whether it can be opened."""
         return self.manifest.is_file()
 
-    def load(self, find: Callable[[], Listing]) -> Split:
+    def load(self, find: Callable[[], Listing]) -> Split[Images]:
         """Open it; where it is not prepared, ``find`` the images and prepare it first."""
         if not self.done():
             listing = find()

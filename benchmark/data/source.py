@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
+
+from benchmark.runs import Crop, Decoder
 
 
 class Images(NamedTuple):
@@ -22,12 +27,49 @@ class Images(NamedTuple):
         """Keep the first ``count`` of them (all, for None)."""
         return Images(self.pixels[:count], self.labels[:count])
 
+    def pick(self, indices: npt.NDArray[np.int64]) -> Images:
+        """Copy some of them."""
+        chosen = torch.from_numpy(indices)
+        return Images(self.pixels[chosen], self.labels[chosen])
 
-class Split(NamedTuple):
+
+class Streamed(Protocol):
+    """Images that stay compressed on the disk, each of its own size; decoded in passing."""
+
+    labels: Tensor
+    """(N,) int64."""
+    heights: npt.NDArray[np.int64]
+    widths: npt.NDArray[np.int64]
+
+    def first(self, count: int | None) -> Streamed:
+        """Keep the first ``count`` of them (all, for None)."""
+
+    def pick(self, indices: npt.NDArray[np.int64]) -> Streamed:
+        """Keep some of them."""
+
+    def decoded_by(self, decoder: Decoder) -> Streamed:
+        """Have them decoded by another decoder; ``UserError`` where it is not installed."""
+
+    def crops(
+        self, batches: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]], size: int
+    ) -> Iterator[Tensor]:
+        """Yield (B, 3, size, size) uint8 of (indices, boxes); a box: top, left, height, width."""
+
+    def centres(self, batches: Iterable[npt.NDArray[np.int64]], size: int) -> Iterator[Tensor]:
+        """Yield the centres of whole images, as they are tested."""
+
+
+T = TypeVar("T", Images, Streamed)
+
+
+class Split(NamedTuple, Generic[T]):
     """The train and the test images."""
 
-    train: Images
-    test: Images
+    train: T
+    test: T
+
+
+Data = Split[Images] | Split[Streamed]
 
 
 class Presence(NamedTuple):
@@ -62,9 +104,13 @@ class Source:
     """Random crop: zeros added on each side (the field's default for this data set)."""
     flip: bool
     """Random horizontal flip (likewise)."""
-    load: Callable[[Path], Split]
+    load: Callable[[Path], Data]
     """Read it from (or download it to) a data root; ``UserError`` where that cannot be done."""
     look: Callable[[Path], Presence]
     """Say what of it there is, without downloading or decoding."""
+    crop: Crop = "padded"
+    """The field's default for this data set; see ``DatasetConfig``."""
+    decoder: Decoder | None = None
+    """Of a set that is too large for memory and is decoded in passing."""
     verify: Callable[[Path], None] = nothing_to_verify
     """Compare what ``load`` takes on trust with its checksums; ``UserError`` where one differs."""

@@ -1,7 +1,7 @@
 """STL-10 (Coates, Ng and Lee 2011), its labelled part: 5,000 train and 8,000 test images of 96 px.
 
-The 100,000 unlabelled images come with the download and are not read. The images are ImageNet's,
-so ImageNet's terms hold: research and teaching, not commerce.
+The 100,000 unlabelled images come with the download and are neither unpacked nor read. The images
+are ImageNet's, so ImageNet's terms hold: research and teaching, not commerce.
 """
 
 from __future__ import annotations
@@ -25,15 +25,10 @@ def files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has
     return [(name, md5) for name, md5 in (*kind.train_list, *kind.test_list) if name != UNREAD]
 
 
-def download(kind: Any, root: Path) -> object:  # noqa: ANN401
-    """Fetch the archive, which holds all parts, and unpack it."""
-    return kind(root, split="train", download=True)
+OFFICIAL = Official("STL-10", "STL10", "stl10_binary", 2640, files)
 
 
-OFFICIAL = Official("STL-10", "STL10", "stl10_binary", 2640, files, download)
-
-
-def load(root: Path) -> Split:
+def load(root: Path) -> Split[Images]:
     """Read the four binary files, downloading them first if they are not there."""
     folder = OFFICIAL.provide(root)
     return Split(read(folder, "train"), read(folder, "test"))

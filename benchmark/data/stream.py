@@ -1,75 +1,68 @@
-"""The stream: augmented batches as a pure function of (seed, epoch, index).
-
-What happens to image ``i`` in epoch ``e`` is computed from counters, not drawn from a generator
-with a state. So it is the same in whatever batch, process or resumed run the image turns up, and
-every method of a seed sees the same pixels in the same order.
-"""
+"""The stream: augmented batches as a pure function of (seed, epoch, index)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.data.source import Images, Source
-
-Words = npt.NDArray[np.uint64]
-PURPOSES = {"order": 1, "down": 2, "right": 3, "flip": 4}
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def mix(words: Words) -> Words:
-    """Scramble 64-bit words: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+from benchmark.data.crops import crops_of, resize
+from benchmark.data.draws import Integers, below, draw
+from benchmark.data.source import Images, Source, Streamed
+from benchmark.runs import DatasetConfig
 
 
-def draw(seed: int, epoch: int, purpose: str, count: int) -> Words:
-    """One random 64-bit word for each index below ``count``; integers only, so equal everywhere."""
-    key = np.zeros(1, dtype=np.uint64)
-    for part in (seed, epoch, PURPOSES[purpose]):
-        key = mix(key + GOLDEN * np.array([part + 1], dtype=np.uint64))
-    return mix(key + GOLDEN * np.arange(count, dtype=np.uint64))
+class Batches(Protocol):
+    """What a cohort trains on."""
+
+    @property
+    def count(self) -> int:
+        """How many samples an epoch has."""
+
+    @property
+    def steps(self) -> int:
+        """How many batches."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where they come to lie."""
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield (inputs, labels, indices) for every batch of an epoch (from 0)."""
 
 
-def below(words: Words, bound: int) -> npt.NDArray[np.int64]:
-    """Map words to integers in [0, bound), evenly to one part in 2^32."""
-    return ((words >> np.uint64(32)) * np.uint64(bound) >> np.uint64(32)).astype(np.int64)
+class Tests(Protocol):
+    """What a network is measured on."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, on the device."""
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, labels)."""
 
 
 class Stream:
-    """The train images on the device, and the epochs they make."""
+    """The train images, and the epochs of augmented batches that they make on a device."""
 
     def __init__(
         self,
-        images: Images,
+        images: Images | Streamed,
         source: Source,
+        config: DatasetConfig,
         *,
         seed: int,
         batch_size: int,
-        padding: int,
-        flip: bool,
         device: torch.device,
     ) -> None:
-        self.seed, self.batch_size, self.padding, self.flip = seed, batch_size, padding, flip
-        self.device = device
+        self.seed, self.batch_size, self.flip, self.device = seed, batch_size, config.flip, device
         self.count = len(images.labels)
         self.labels = images.labels.to(device)
         self.normalise = Normaliser(source, device)
-        # Zeros go in as pixels, before normalisation, as torchvision's RandomCrop puts them.
-        padded = torch.nn.functional.pad(images.pixels, [padding] * 4).to(device)
-        n, channels, height, width = images.pixels.shape
-        by_image, by_channel, by_row, by_column = padded.stride()
-        # windows[i, down, right] is the crop itself: a view, no pixel is copied until it is asked
-        # for.
-        self.windows = padded.as_strided(
-            (n, 2 * padding + 1, 2 * padding + 1, channels, height, width),
-            (by_image, by_row, by_column, by_channel, by_row, by_column),
-        )
+        self.crops = crops_of(images, config, config.size or source.size, device)
 
     @property
     def steps(self) -> int:
@@ -78,24 +71,21 @@ class Stream:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (images, labels, indices) on the device, for every batch of an epoch (from 0)."""
-        table = [torch.from_numpy(column).to(self.device) for column in self.table(epoch)]
-        for indices, down, right, flipped in zip(
-            *(torch.split(column, self.batch_size) for column in table), strict=True
-        ):
-            crops = self.windows[indices, down, right]
+        order, *columns, mirrored = self.table(epoch)
+        crops = self.crops.batches(order, columns, self.batch_size)
+        table = (torch.from_numpy(column).to(self.device) for column in (order, mirrored))
+        batches = (torch.split(column, self.batch_size) for column in table)
+        for pixels, indices, flipped in zip(crops, *batches, strict=True):
+            shown = pixels.to(self.device)
             if self.flip:
-                crops = torch.where(flipped[:, None, None, None], crops.flip(-1), crops)
-            yield self.normalise(crops), self.labels[indices], indices
+                shown = torch.where(flipped[:, None, None, None].bool(), shown.flip(-1), shown)
+            yield self.normalise(shown), self.labels[indices], indices
 
-    def table(self, epoch: int) -> list[npt.NDArray[np.int64] | npt.NDArray[np.bool_]]:
-        """Make the epoch's columns: index, the crop's offset down and right, whether mirrored."""
+    def table(self, epoch: int) -> list[Integers]:
+        """Make the epoch's columns: index, what the crop draws, whether mirrored."""
         order = np.argsort(draw(self.seed, epoch, "order", self.count), kind="stable")
-        offsets = 2 * self.padding + 1
-        down, right, flipped = (
-            draw(self.seed, epoch, purpose, self.count)[order]
-            for purpose in ("down", "right", "flip")
-        )
-        return [order, below(down, offsets), below(right, offsets), below(flipped, 2).astype(bool)]
+        mirrored = below(draw(self.seed, epoch, "flip", self.count), 2)
+        return [order, *(c[order] for c in (*self.crops.draw(self.seed, epoch), mirrored))]
 
 
 class Normaliser:
@@ -112,19 +102,55 @@ class Normaliser:
 
 
 class TestImages:
-    """The test images on the device, unaugmented, in large batches."""
+    """The test images, unaugmented, in large batches on a device.
+
+    Those of another size than ``size`` are resized: in memory all of the image, on disk the centre.
+    """
 
     __test__ = False  # pytest: this is no test
 
     def __init__(
-        self, images: Images, source: Source, device: torch.device, batch_size: int
+        self,
+        images: Images | Streamed,
+        source: Source,
+        device: torch.device,
+        batch_size: int,
+        size: int | None = None,
     ) -> None:
-        self.pixels, self.labels = images.pixels.to(device), images.labels.to(device)
-        self.batch_size = batch_size
+        self.labels, self.device, self.batch_size = images.labels.to(device), device, batch_size
+        self.size = size or source.size
+        self.images = images
+        if isinstance(images, Images):
+            self.images = Images(self.fitted(images.pixels.to(device)), self.labels)
         self.normalise = Normaliser(source, device)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels)."""
-        pairs = (torch.split(tensor, self.batch_size) for tensor in (self.pixels, self.labels))
-        for pixels, labels in zip(*pairs, strict=True):
-            yield self.normalise(pixels), labels
+        for pixels, labels in zip(
+            self.pixels(), torch.split(self.labels, self.batch_size), strict=True
+        ):
+            yield self.normalise(pixels.to(self.device)), labels
+
+    def pixels(self) -> Iterator[Tensor]:
+        """Yield (B, 3, size, size) uint8."""
+        if isinstance(self.images, Images):
+            yield from torch.split(self.images.pixels, self.batch_size)
+        else:
+            places = np.arange(len(self.labels))
+            starts = range(0, len(places), self.batch_size)
+            batches = (places[i : i + self.batch_size] for i in starts)
+            yield from self.images.centres(batches, self.size)
+
+    def fitted(self, pixels: Tensor) -> Tensor:
+        """Bring images in memory to the size that networks see."""
+        _, _, height, width = pixels.shape
+        if height == width == self.size:
+            return pixels
+        return torch.cat([whole(part, self.size) for part in torch.split(pixels, self.batch_size)])
+
+
+def whole(pixels: Tensor, side: int) -> Tensor:
+    """Resize all of each image."""
+    count, _, height, width = pixels.shape
+    box = [torch.full((count,), n, device=pixels.device) for n in (0, 0, height, width)]
+    return resize(pixels, box, side)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from benchmark.data.folders import Listing, Member, class_folders, deal, images, of_class
 from benchmark.data.prepared import Prepared, place
-from benchmark.data.source import Presence, Source, Split
+from benchmark.data.source import Images, Presence, Source, Split
 from benchmark.errors import UserError
 
 NAME, VERSION, SIZE, FOLDER = "tinyimagenet", 1, 64, "tiny-imagenet-200"
@@ -41,7 +41,7 @@ KNOWN = {
 """Of a complete copy, by Pillow 13.0.0 with libjpeg-turbo 3.2.0."""
 
 
-def load(root: Path, counts: Counts = OFFICIAL) -> Split:
+def load(root: Path, counts: Counts = OFFICIAL) -> Split[Images]:
     """Open the prepared images; the first time decode ``root/tiny-imagenet-200``."""
     return prepared(root).load(partial(find, root, counts))
 

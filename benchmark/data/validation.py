@@ -4,38 +4,40 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from benchmark.data.source import Images
-from benchmark.data.stream import draw
+from benchmark.data.draws import draw
+from benchmark.data.source import Images, Streamed
 from benchmark.errors import UserError
 
 SEED = 5000
 """Of the draw: fixed, so that all runs, seeds and methods hold out the same images."""
 
 
-def held_out(images: Images, count: int, classes: int) -> tuple[Images, Images]:
+def held_out(
+    images: Images | Streamed, count: int, classes: int
+) -> tuple[Images | Streamed, Images | Streamed]:
     """Part train images into (rest, validation), both in their old order.
 
     Exactly ``count`` are held out, of each class its share, rounded: what is over goes to the
     classes with the largest remainders. Raises ``UserError`` where train would stay whole or empty.
     """
-    total = len(images.labels)
+    rest, validation = parted(images.labels.numpy(), count, classes)
+    return images.pick(rest), images.pick(validation)
+
+
+def parted(
+    labels: npt.NDArray[np.int64], count: int, classes: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Part the places of labels in that way."""
+    total = len(labels)
     if not 0 < count < total:
         raise UserError(f"{count:,} of {total:,} train images cannot be held out")
-    labels = images.labels.numpy()
     quota = shares(np.bincount(labels, minlength=classes), count)
     order = np.argsort(draw(SEED, 0, "order", total), kind="stable")
     chosen = np.zeros(total, dtype=bool)
     for label, take in enumerate(quota):
         chosen[order[labels[order] == label][:take]] = True
-    rest, validation = (torch.from_numpy(np.flatnonzero(mask)) for mask in (~chosen, chosen))
-    return pick(images, rest), pick(images, validation)
-
-
-def pick(images: Images, indices: torch.Tensor) -> Images:
-    """Copy some of the images."""
-    return Images(images.pixels[indices], images.labels[indices])
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
 def shares(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:

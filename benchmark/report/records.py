@@ -107,6 +107,8 @@ class Manifest:
     cells: tuple[Place, ...]
     departures: tuple[str, ...] = ()
     validation: int | None = None
+    probes: tuple[str, ...] = ()
+    """What the columns of probes are."""
 
     @property
     def measure(self) -> str:

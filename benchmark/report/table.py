@@ -189,6 +189,7 @@ def _caption(grid: Manifest, references: tuple[str, ...], complete: bool) -> str
         f"Mean ± sample standard deviation over {n} seed{'s' * (n != 1)};",
         "bold: the best mean among the complete student rows.",
     ]
+    sentences += [f"Column {probe}." for probe in grid.probes]
     if references:
         to = " and to ".join(references)
         sentences.append(f"Δ: difference to {to} in percentage points, paired by seed.")

@@ -117,6 +117,7 @@ def test_failures_and_reasons_are_footnotes_said_once(tmp_path):
         ({}, "bold: the best mean among the complete student rows"),
         ({}, "difference to scratch and to kd in percentage points, paired by seed"),
         ({"departures": ["at beta = 250", "x = 1"]}, "Not at the default: at beta = 250; x = 1."),
+        ({"probes": ["stl10: what it is"]}, "complete student rows. Column stl10: what it is. Δ:"),
         ({}, "k/3: only k of 3 seeds are done"),
     ],
 )

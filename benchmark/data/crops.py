@@ -1,0 +1,207 @@
+"""What of an image a batch shows: the field's two random crops, on images in memory or on disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.data.draws import Integers, below, draw, fraction
+from benchmark.data.source import Images, Streamed
+from benchmark.runs import DatasetConfig, Fill
+
+Columns = Sequence[Integers]
+SCALE = 0.08, 1.0
+"""Share of the image's area that a resized crop has."""
+RATIO = 3 / 4, 4 / 3
+"""Its width by its height."""
+ATTEMPTS = 10
+UNITS = 2.0**22
+
+
+class Crops(Protocol):
+    """A kind of random crop over a set of images."""
+
+    def draw(self, seed: int, epoch: int) -> Columns:
+        """Return an epoch's draws: columns with a number for every image."""
+
+    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
+        """Yield (``size``, 3, H, W) uint8, the last one shorter; columns are in this order."""
+
+
+def crops_of(
+    images: Images | Streamed, config: DatasetConfig, side: int, device: torch.device
+) -> Crops:
+    """Return the random crops that a run's configuration asks for; ``side``: of what is shown."""
+    if not isinstance(images, Images):
+        return Decoded(images, side)
+    pixels = images.pixels.to(device)
+    if config.crop == "resized":
+        return Resized(pixels, side)
+    return Windows(pixels, config.padding, config.fill)
+
+
+# ---------------------------------------------------------------- a window of the padded image
+
+
+class Windows:
+    """Pad, then cut a window of the image's own size (He et al., CVPR 2016, section 4.2)."""
+
+    def __init__(self, pixels: Tensor, padding: int, fill: Fill) -> None:
+        self.count, channels, height, width = pixels.shape
+        self.padding, self.device = padding, pixels.device
+        # As pixels, before normalisation, where torchvision's RandomCrop does it.
+        padded = padded_by(pixels, padding, fill)
+        by_image, by_channel, by_row, by_column = padded.stride()
+        # windows[i, down, right] is the crop itself: a view, only what is asked for is copied.
+        self.windows = padded.as_strided(
+            (self.count, 2 * padding + 1, 2 * padding + 1, channels, height, width),
+            (by_image, by_row, by_column, by_channel, by_row, by_column),
+        )
+
+    def draw(self, seed: int, epoch: int) -> Columns:
+        """How far down and how far right the window lies."""
+        offsets = 2 * self.padding + 1
+        return [below(draw(seed, epoch, way, self.count), offsets) for way in ("down", "right")]
+
+    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
+        """Cut the windows."""
+        table = (torch.from_numpy(column).to(self.device) for column in (order, *columns))
+        for indices, down, right in zip(*(torch.split(c, size) for c in table), strict=True):
+            yield self.windows[indices, down, right]
+
+
+def padded_by(pixels: Tensor, padding: int, fill: Fill) -> Tensor:
+    """Pad (N, C, H, W) on all sides: with zeros, or mirrored, the edge not repeated."""
+    if fill == "zeros" or padding == 0:
+        return torch.nn.functional.pad(pixels, [padding] * 4)
+    rows, columns = (reflected(length, padding).to(pixels.device) for length in pixels.shape[2:])
+    return pixels[:, :, rows][:, :, :, columns]
+
+
+def reflected(length: int, padding: int) -> Tensor:
+    """Return which row stands where after padding by reflection, the edge not repeated."""
+    return (
+        torch.arange(-padding, length + padding).abs().sub(length - 1).abs().neg().add(length - 1)
+    )
+
+
+# ---------------------------------------------------------------- a part of any size, resized
+
+
+def boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Columns:
+    """Draw top, left, height, width for every image, as torchvision's RandomResizedCrop does.
+
+    (Szegedy et al., CVPR 2015, section 6): a share of the area and an aspect ratio, ten attempts,
+    then the largest centred part of an allowed ratio.
+    """
+    count = len(heights)
+    height, width = fallback(heights, widths)
+    top, left = (heights - height) // 2, (widths - width) // 2
+    open_ = np.ones(count, dtype=bool)
+    low, high = map(math.log, RATIO)
+    for attempt in range(ATTEMPTS):
+        area, shape = (
+            fraction(draw(seed, epoch, purpose, count, attempt)) for purpose in ("area", "shape")
+        )
+        target = heights * widths * (SCALE[0] + (SCALE[1] - SCALE[0]) * area)
+        ratio = np.exp(low + (high - low) * shape)
+        wide = np.rint(np.sqrt(target * ratio)).astype(np.int64)
+        tall = np.rint(np.sqrt(target / ratio)).astype(np.int64)
+        fits = open_ & (wide > 0) & (wide <= widths) & (tall > 0) & (tall <= heights)
+        height[fits], width[fits] = tall[fits], wide[fits]
+        open_ &= ~fits
+        if not open_.any():
+            break
+    drawn = ~open_
+    for start, inside, whole, way in (
+        (top, height, heights, "down"),
+        (left, width, widths, "right"),
+    ):
+        start[drawn] = below(draw(seed, epoch, way, count), whole - inside + 1)[drawn]
+    return [top, left, height, width]
+
+
+def fallback(heights: Integers, widths: Integers) -> tuple[Integers, Integers]:
+    """Return the size of the largest part of an allowed aspect ratio."""
+    ratio = widths / heights
+    height = np.where(ratio < RATIO[0], np.rint(widths / RATIO[0]).astype(np.int64), heights)
+    width = np.where(ratio > RATIO[1], np.rint(heights * RATIO[1]).astype(np.int64), widths)
+    return height, width
+
+
+class Resized:
+    """A part of any size of each image, brought to one size; images in memory."""
+
+    def __init__(self, pixels: Tensor, side: int) -> None:
+        self.pixels, self.side = pixels, side
+
+    def draw(self, seed: int, epoch: int) -> Columns:
+        """Which part."""
+        sizes = (np.full(len(self.pixels), n, np.int64) for n in self.pixels.shape[2:])
+        return boxes(seed, epoch, *sizes)
+
+    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
+        """Cut and resize."""
+        table = (torch.from_numpy(column).to(self.pixels.device) for column in (order, *columns))
+        for indices, *box in zip(*(torch.split(c, size) for c in table), strict=True):
+            yield resize(self.pixels[indices], box, self.side)
+
+
+class Decoded:
+    """The same of images on disk, cut and resized as they are decoded."""
+
+    def __init__(self, images: Streamed, side: int) -> None:
+        self.images, self.side = images, side
+
+    def draw(self, seed: int, epoch: int) -> Columns:
+        """Which part."""
+        return boxes(seed, epoch, self.images.heights, self.images.widths)
+
+    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
+        """Decode, cut and resize."""
+        table = np.stack(columns, axis=1)
+        starts = range(0, len(order), size)
+        yield from self.images.crops(
+            ((order[i : i + size], table[i : i + size]) for i in starts), self.side
+        )
+
+
+def resize(pixels: Tensor, box: Sequence[Tensor], side: int) -> Tensor:
+    """Bring parts (top, left, height, width, each (B,)) of (B, C, H, W) uint8 to (side, side).
+
+    Bilinear with antialiasing, to the bit as Pillow's passes are: a triangle as wide as a pixel of
+    the result, laid over the part alone, first along rows, then along columns, rounded after each.
+    (Since Pillow 13 tall parts are resized along columns first: one level at a few pixels.)
+    """
+    top, left, height, width = box
+    down = weights(top, height, side, pixels.shape[2])
+    right = weights(left, width, side, pixels.shape[3])
+    across = rounded(pixels.double() @ right[:, None].mT)
+    return rounded(down[:, None] @ across).to(torch.uint8)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """Round to what a pixel can be."""
+    return x.add_(0.5).floor_().clamp_(0, 255)
+
+
+def weights(start: Tensor, length: Tensor, side: int, full: int) -> Tensor:
+    """Return (B, side, full): what every pixel counts in a pixel of the result.
+
+    float64, in units of 2^-22 as Pillow's tables are: so that sums of them are exact, and a tie is
+    one everywhere.
+    """
+    first, span = start.double()[:, None, None], length.double()[:, None, None]
+    scale = span / side
+    places = torch.arange(full, dtype=torch.float64, device=start.device)
+    centres = torch.arange(side, dtype=torch.float64, device=start.device)[:, None] + 0.5
+    distance = (places + 0.5 - first - centres * scale).abs()
+    counts = (1 - distance / scale.clamp(min=1)).clamp(min=0)
+    counts = counts * ((places >= first) & (places < first + span))
+    shares = counts / counts.sum(dim=2, keepdim=True)
+    return shares.mul_(UNITS).add_(0.5).floor_().div_(UNITS)

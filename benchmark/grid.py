@@ -1,0 +1,287 @@
+"""A suite's grid: every run that its file expands to, and the reason where there can be none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.config import Document, check, digest
+from benchmark.data import Source, find, is_local
+from benchmark.entries import Entry, entries, shown
+from benchmark.entries import problems as entry_problems
+from benchmark.naming import ARROW, problems_of_names
+from benchmark.runs import DatasetConfig, Imported, MethodConfig, Recipe, TrainRun
+from benchmark.suite import ProbePart, SuiteFile
+from benchmark.transfer import PROTOCOLS, ProbeRun, Protocol, Run
+from benchmark.trial import Scene, attempt, mismatch
+from methods.interface import Budget
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of the grid: a run, or the reason why there can be none."""
+
+    column: int
+    method: str
+    seed: int
+    run: Run | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What a column's networks are asked besides what they were trained for."""
+
+    label: str
+    protocol: Protocol
+    dataset: DatasetConfig
+    recipe: Recipe
+
+    def of(self, backbone: TrainRun | Imported, seed: int) -> ProbeRun:
+        """Make the run that asks one network."""
+        return ProbeRun(
+            dataset=self.dataset,
+            protocol=self.protocol,
+            backbone=backbone,
+            recipe=self.recipe,
+            seed=seed,
+        )
+
+    def told(self) -> str:
+        """Say what the column's numbers are."""
+        limit = f", limited to {self.dataset.limit} images" if self.dataset.limit else ""
+        return (
+            f"{self.label}: a linear classifier on the frozen embedding, data set "
+            f"{self.dataset.name} at {self.dataset.size} px{limit}, protocol {self.protocol}, "
+            f"{self.recipe.epochs} epoch{'s' * (self.recipe.epochs != 1)}"
+        )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One teacher-student pair on one data set."""
+
+    source: Source
+    student: str
+    trained: TrainRun
+    """The teacher as it is trained here."""
+    teacher: TrainRun | Imported
+    """The one that teaches: trained here, or brought in."""
+    probing: Probing | None = None
+    """For a column of probes of the same networks."""
+
+    @property
+    def heading(self) -> str:
+        """What the column is of."""
+        return self.probing.label if self.probing else self.source.name
+
+    @property
+    def teacher_run(self) -> Run | Imported:
+        """Where the column's number for the teacher comes from."""
+        return self.probing.of(self.teacher, self.teacher.seed) if self.probing else self.teacher
+
+    @property
+    def untrained(self) -> TrainRun:
+        """The controls' teacher: the weights that the teacher's training began with."""
+        recipe = self.trained.recipe.model_copy(update={"epochs": 1})
+        return self.trained.model_copy(update={"method": plain("untrained"), "recipe": recipe})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A suite, expanded."""
+
+    name: str
+    title: str
+    digest: str
+    """Of the suite's data: names the manifest."""
+    file: SuiteFile
+    columns: Sequence[Column]
+    cells: Sequence[Cell]
+
+    def runs(self) -> dict[str, Run]:
+        """Return every run by id, what others need before them."""
+        columns = self.columns if needs_teacher(self.file) else ()
+        teachers = [run for c in columns if not isinstance(run := c.teacher_run, Imported)]
+        students = [cell.run for cell in self.cells if cell.run is not None]
+        wanted = [*teachers, *students]
+        needed = [need for run in wanted for need in run.trains_first]
+        return {run.id: run for run in (*needed, *wanted)}
+
+    def manifest(self, code: str) -> dict[str, Any]:
+        """Return the grid as plain data: what reports and `status` read, without torch."""
+        recipe = self.file.recipe
+        dataset = self.columns[0].trained.dataset
+        return {
+            "schema": 1,
+            "suite": self.name,
+            "local": any(is_local(run.dataset.name) for run in self.runs().values()),
+            "title": self.title,
+            "digest": self.digest,
+            "code": code,
+            "dataset": dataset.name,
+            "dataset_limit": dataset.limit,
+            "validation": dataset.validation,
+            # A phase is one epoch long at least: of a single epoch, none is left for another phase.
+            "init_epochs": recipe.init_epochs if recipe.epochs > 1 else "extra",
+            "epochs": recipe.epochs,
+            "departures": list(departures(self.file, self.columns)),
+            "methods": list(self.file.methods),
+            "probes": [
+                c.probing.told() for c in self.columns[: 1 + len(self.file.probes)] if c.probing
+            ],
+            "columns": [
+                {
+                    "dataset": column.heading,
+                    "teacher": column.teacher.student,
+                    "student": column.student,
+                    "teacher_run": column.teacher_run.id if needs_teacher(self.file) else None,
+                }
+                for column in self.columns
+            ],
+            "seeds": list(self.file.seeds),
+            "cells": [asdict(cell) | {"run": cell.run and cell.run.id} for cell in self.cells],
+            "runs": {run_id: run.as_json() for run_id, run in self.runs().items()},
+        }
+
+
+def expand(document: Document, name: str, root: Path) -> Grid:
+    """Make the grid of a suite file; all that is wrong with it is one ``UserError``.
+
+    ``root`` is where the data lie: only folders of images are looked at there.
+    """
+    file, problems = check(SuiteFile, document.data)
+    raw = document.data if isinstance(document.data, dict) else {}
+    # Names and parameters are checked even where the form is wrong: all problems at once.
+    wrong_names = list(problems_of_names(raw, root))
+    problems += [*wrong_names, *entry_problems(raw.get("methods"))]
+    dataset = None
+    if file is not None:
+        merged = {**file.recipe.model_dump(mode="json"), **file.teacher.recipe}
+        teacher_recipe, more = check(Recipe, merged, at=("teacher", "recipe"))
+        problems += more
+        problems += [p for network in file.recipes for p in file.recipe_of(network)[1]]
+        if not wrong_names:
+            dataset, more = file.images.resolve(find(file.images.name, root))
+            problems += more
+    if file is None or teacher_recipe is None or dataset is None or problems:
+        document.fail(problems)
+    columns = list(make_columns(file, dataset, teacher_recipe, root))
+    cells = [cell for i, column in enumerate(columns) for cell in make_cells(file, i, column)]
+    return Grid(name, file.title, digest(document.data), file, columns, cells)
+
+
+def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:
+    """Yield what is not as a reader would take it to be: `at beta = 250`, `teacher epochs = 40`."""
+    for entry in entries(file.methods):
+        yield from entry.departures()
+    for network in dict.fromkeys(c.student for c in columns if c.student in file.recipes):
+        for key, value in file.recipes[network].items():
+            yield f"{network} {key} = {shown(value)}"
+    for brought in dict.fromkeys(c.teacher for c in columns if isinstance(c.teacher, Imported)):
+        yield f"{brought.student} imported ({brought.weights[:10]})"
+    trained = [column.trained for column in columns if column.teacher is column.trained]
+    students = file.recipe.model_dump(mode="json")
+    for key, value in trained[0].recipe.model_dump(mode="json").items() if trained else ():
+        if value != students[key] and key != "init_epochs":
+            yield f"teacher {key} = {shown(value)}"
+
+
+def needs_teacher(file: SuiteFile) -> bool:
+    """Whether any of a suite's methods has a trained teacher."""
+    return any(e.spec.kind.needs_teacher and not e.control for e in entries(file.methods))
+
+
+# ---------------------------------------------------------------- the expansion
+
+
+def make_columns(
+    file: SuiteFile, dataset: DatasetConfig, teacher_recipe: Recipe, root: Path
+) -> Iterator[Column]:
+    """Make a column of every pair, with its teacher's run, and one for each of its probes."""
+    source = find(dataset.name, root)
+    probings = [
+        probing_of(label, part, find(part.dataset or label, root), dataset.size or source.size)
+        for label, part in file.probes.items()
+    ]
+    for teacher, student in map(split_pair, file.pairs):
+        run = TrainRun(
+            dataset=dataset,
+            student=teacher,
+            method=plain("scratch"),
+            teacher=None,
+            recipe=teacher_recipe.model_copy(update={"init_epochs": "inside"}),
+            seed=file.teacher.seed,
+            numerics=file.numerics,
+        )
+        weights = file.teacher.imported.get(teacher)
+        brought = weights and Imported(dataset=source.name, student=teacher, weights=weights)
+        for probing in (None, *probings):
+            yield Column(source, student, run, brought or run, probing)
+
+
+def probing_of(label: str, part: ProbePart, source: Source, size: int) -> Probing:
+    """Resolve one of the probes: what is left out is the protocol's, or the students'."""
+    rules = PROTOCOLS[part.protocol]
+    dataset = DatasetConfig(
+        name=source.name,
+        version=source.version,
+        limit=part.limit,
+        size=part.size or size,
+        crop="resized" if source.decoder else rules.crop,
+        padding=0,
+        flip=rules.flip,
+        decoder=source.decoder,
+    )
+    recipe = rules.recipe.model_copy(update={"epochs": part.epochs or rules.recipe.epochs})
+    return Probing(label, part.protocol, dataset, recipe)
+
+
+def make_cells(file: SuiteFile, index: int, column: Column) -> Iterator[Cell]:
+    """Make a column's cells: every row with every seed. Raises ``BadMethod``."""
+    source, (recipe, _) = column.source, file.recipe_of(column.student)
+    assert recipe is not None  # checked before
+    size = column.trained.dataset.size or source.size
+    scene = Scene(column.student, column.teacher.student, source.classes, size)
+    for entry in entries(file.methods):
+        reason = mismatch(entry, scene)
+        if reason is None and column.probing is None:
+            attempt(entry, scene, recipe.batch_size, Budget(recipe.epochs, recipe.init_epochs))
+        for seed in file.seeds:
+            run = None if reason else student_run(file, column, entry, recipe, seed)
+            asked = column.probing.of(run, seed) if run and column.probing else run
+            yield Cell(index, entry.label, seed, asked, reason)
+
+
+def student_run(
+    file: SuiteFile, column: Column, entry: Entry, recipe: Recipe, seed: int
+) -> TrainRun:
+    """Make the run of one cell."""
+    taught = entry.spec.kind.needs_teacher
+    teacher = column.untrained if entry.control else column.teacher
+    # A method without initialising epochs is the same run wherever such epochs are counted.
+    recipe = recipe if taught else recipe.model_copy(update={"init_epochs": "inside"})
+    return TrainRun(
+        dataset=column.trained.dataset,
+        student=column.student,
+        method=entry.config,
+        teacher=teacher if taught else None,
+        recipe=recipe,
+        seed=seed,
+        numerics=file.numerics,
+    )
+
+
+def split_pair(text: str) -> tuple[str, str]:
+    """Read 'teacher -> student'."""
+    match = ARROW.fullmatch(text.strip())
+    assert match is not None  # checked before
+    return match.group(1), match.group(2)
+
+
+def plain(name: str) -> MethodConfig:
+    """Return a method as it is by default."""
+    [entry] = entries({name: None})
+    return entry.config

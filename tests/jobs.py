@@ -1,0 +1,39 @@
+"""A suite's jobs done one after the other in this process: all real but the launching."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from benchmark import job
+from benchmark.config import load
+from benchmark.grid import Grid, expand
+from benchmark.plan import Job, next_cohort, statuses
+from benchmark.store import Store
+
+
+def grid(tmp_path: Path, text: str, root: Path | None = None) -> Grid:
+    """Expand the text of a suite file."""
+    path = tmp_path / "suite.yaml"
+    path.write_text(text)
+    return expand(load(path), "suite", root or tmp_path)
+
+
+def perform(made: Grid, results: Path, root: Path | None = None) -> Store:
+    """Do every run, cohort by cohort."""
+    store, runs = Store(results), made.runs()
+    for run in runs.values():
+        store.run(run.id).write_config(run.as_json())
+    while True:
+        found = statuses(runs, store)
+        ready = [run for run_id, run in runs.items() if found[run_id] == "ready"]
+        if not ready:
+            return store
+        do([run.id for run in next_cohort(ready, set(), 1, 8)], store, results, root or results)
+
+
+def do(run_ids: list[str], store: Store, results: Path, root: Path) -> None:
+    """Do one job."""
+    asked = Job(runs=run_ids, results=str(results), data=str(root), device="cpu")
+    with contextlib.ExitStack() as held:
+        job.train_members(list(job.take(asked, store, held)), asked, store)
