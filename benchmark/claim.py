@@ -41,6 +41,10 @@ class Holder:
     job: str | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
 
+    def elsewhere(self) -> bool:
+        """Whether only the heartbeat tells if the holder is alive."""
+        return self.machine != _machine()
+
     def alive(self, now: float) -> bool:
         """Whether the holder may still be at work.
 

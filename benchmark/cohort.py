@@ -250,5 +250,7 @@ def isolated(learner: Learner) -> Iterator[None]:
     """Make what goes wrong inside this learner's failure and no one else's."""
     try:
         yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise  # nobody's fault alone: who put the cohort together can make it smaller
     except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
         learner.fail("error", blame(error, type(learner.method)), traceback.format_exc())

@@ -8,12 +8,12 @@ is the same command line for a local process and for a cluster.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,23 +26,15 @@ from benchmark.data import find
 from benchmark.data.stream import Tests
 from benchmark.errors import UserError
 from benchmark.evaluate import evaluate
+from benchmark.member import Member, now, say, take
 from benchmark.models.network import Network
 from benchmark.plan import Job
 from benchmark.runs import Imported, TrainRun
-from benchmark.store import Claim, Damaged, RunFolder, Store, claim, explain
-from benchmark.transfer import ProbeRun, Run, parse
+from benchmark.store import Damaged, Store, explain
+from benchmark.transfer import ProbeRun, Run
 
 TEACHER_TOLERANCE = 0.2
 """Percent of test images, two at least: what another device's or version's arithmetic may move."""
-
-
-class Member:
-    """A learner with the folder and the claim that belong to it."""
-
-    def __init__(self, run: Run, folder: RunFolder, held: Claim) -> None:
-        self.run, self.folder, self.claim = run, folder, held
-        self.started = now()
-        self.learner: Learner
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,23 +62,30 @@ def interrupted(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def take(job: Job, store: Store, held: contextlib.ExitStack) -> Any:  # noqa: ANN401
-    """Claim the job's runs; those that are done or someone else's are left alone."""
-    for run_id in job.runs:
-        folder = store.run(run_id)
-        mine = claim(folder.path)
-        if mine is None:
-            continue
-        held.callback(mine.release)
-        # Looked at only now: it may have been finished just before the claim was free.
-        if folder.state() != "done":
-            folder.clear_failure()  # should this attempt die silently, the old one is not to blame
-            held.enter_context(mine.keep_alive())
-            yield Member(parse(folder.read_config()), folder, mine)
+def train_members(members: Sequence[Member], job: Job, store: Store) -> None:
+    """Train what was claimed; where memory runs out, one half of it after the other."""
+    try:
+        train_cohort(members, job, store)
+    except (torch.OutOfMemoryError, MemoryError):
+        left = [member for member in members if member.folder.state() != "done"]
+        if len(left) < 2:
+            raise
+        halves = left[: len(left) // 2], left[len(left) // 2 :]
+    else:
+        return
+    # Out of the except block, whose traceback would keep every tensor alive.
+    say(f"out of memory with {len(left)} learners: going on with {len(halves[0])} at a time")
+    for member in left:
+        member.halved += 1
+        vars(member).pop("learner", None)
+    for half in halves:
+        gc.collect()
+        torch.cuda.empty_cache()
+        train_members(half, job, store)
 
 
-def train_members(members: list[Member], job: Job, store: Store) -> None:
-    """Train what was claimed, from wherever it stands."""
+def train_cohort(members: Sequence[Member], job: Job, store: Store) -> None:
+    """Train members together, from wherever each stands."""
     if not members:
         return
     assert len({member.run.cohort_key for member in members}) == 1
@@ -214,6 +213,7 @@ def finish(member: Member, job: Job, store: Store) -> None:
         "cost": {
             "seconds": sum(row["seconds"] for row in learner.history),
             "peak_memory_mb": environment.peak_memory_mb(),
+            "halved": member.halved,
             **sizes_of(run, learner),
         },
         "environment": environment.describe(job.device, torch.get_num_threads()),
@@ -276,16 +276,6 @@ def serialise(state: Any) -> bytes:  # noqa: ANN401
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def say(line: str) -> None:
-    """Print a line of the job's log."""
-    print(f"{datetime.now():%H:%M:%S} {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ LAYERS = [
     {"runs", "transfer", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
     {"suite", "grid", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers"}
-    | {"plan", "planned", "launch", "watch", "probe", "job"},
+    | {"plan", "planned", "launch", "watch", "probe", "member", "job"},
     {"cli", "options"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "transfer", "report", "plan", "watch"})

@@ -1,0 +1,136 @@
+"""Which of a job's runs it takes, and what it does with too many of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark import claim as claims
+from benchmark import cohort, member
+from benchmark.plan import Job
+from benchmark.store import Store, claim, read_claim
+from tests import jobs
+
+SUITE = """
+title: a test
+dataset: {name: digits, limit: 48}
+pairs: [resnet14 -> resnet8]
+methods:
+  scratch:
+  kd:
+  at:
+  sp:
+seeds: [0]
+recipe: {epochs: 2, batch_size: 16, lr: 0.05}
+"""
+
+
+def elsewhere(folder: Path, age: float) -> None:
+    """Make a claim look like another machine's, with a heartbeat so many seconds old."""
+    mine = claim(folder)
+    assert mine is not None
+    path = folder / "claim.json"
+    said = json.loads(path.read_text())
+    said |= {"machine": "another", "heartbeat": time.time() - age, "token": "theirs"}
+    path.write_text(json.dumps(said))
+
+
+def test_the_claim_of_a_dead_node_is_waited_for_and_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "STALE", 1.5)
+    elsewhere(tmp_path, age=0.5)
+    assert claim(tmp_path) is None
+    [mine] = member.claimed([tmp_path], pause=0.1)
+    assert mine is not None
+
+
+def test_the_claim_of_a_living_node_is_left_alone_as_soon_as_its_heart_beats(tmp_path):
+    elsewhere(tmp_path, age=10)
+
+    def beat() -> None:
+        path = tmp_path / "claim.json"
+        said = json.loads(path.read_text())
+        path.write_text(json.dumps(said | {"heartbeat": time.time()}))
+
+    threading.Timer(0.3, beat).start()
+    began = time.monotonic()
+    assert member.claimed([tmp_path], pause=0.05) == [None]
+    assert time.monotonic() - began < 5
+    there = read_claim(tmp_path)
+    assert there is not None
+    assert there.token == "theirs"
+
+
+def test_a_claim_that_is_given_back_meanwhile_is_taken(tmp_path):
+    elsewhere(tmp_path, age=0)
+    threading.Timer(0.2, (tmp_path / "claim.json").unlink).start()
+    [mine] = member.claimed([tmp_path], pause=0.05)
+    assert mine is not None
+
+
+def test_nobody_waits_for_a_process_of_the_same_machine(tmp_path):
+    held = claim(tmp_path)
+    assert held is not None
+    began = time.monotonic()
+    assert member.claimed([tmp_path], pause=5) == [None]
+    assert time.monotonic() - began < 1
+
+
+def test_a_run_whose_teacher_is_not_done_is_left_for_later(tmp_path, capsys):
+    made = jobs.grid(tmp_path, SUITE)
+    store = Store(tmp_path / "results")
+    for run in made.runs().values():
+        store.run(run.id).write_config(run.as_json())
+    ids = {cell.method: cell.run.id for cell in made.cells if cell.run}
+    asked = Job([ids["scratch"], ids["kd"]], str(store.root), str(tmp_path), "cpu")
+    with contextlib.ExitStack() as held:
+        taken = [part.run.id for part in member.take(asked, store, held)]
+        assert store.run(ids["kd"]).state() == "waiting"
+    assert taken == [ids["scratch"]]
+    assert f"{ids['kd']} waits" in capsys.readouterr().out
+
+
+@pytest.fixture
+def small_memory(monkeypatch):
+    """A device that has no room for more than two learners."""
+    real = cohort.train_epoch
+
+    def train_epoch(turn, *arguments):
+        if len(turn) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        real(turn, *arguments)
+
+    monkeypatch.setattr(cohort, "train_epoch", train_epoch)
+
+
+def test_a_cohort_that_runs_out_of_memory_is_halved_and_its_numbers_stay(
+    tmp_path, small_memory, capsys, monkeypatch
+):
+    made = jobs.grid(tmp_path, SUITE)
+    store = jobs.perform(made, tmp_path / "halved")
+    assert "out of memory with 3 learners: going on with 1 at a time" in capsys.readouterr().out
+    monkeypatch.undo()
+    whole = jobs.perform(made, tmp_path / "whole")
+    halved = {}
+    for run_id in made.runs():
+        ours, theirs = (where.run(run_id).read_record() for where in (store, whole))
+        assert ours["weights"] == theirs["weights"]
+        assert ours["result"] == theirs["result"]
+        halved[ours["config"]["method"]["name"], ours["config"]["student"]] = ours["cost"]["halved"]
+    assert halved["kd", "resnet8"] == 1
+    assert halved["scratch", "resnet14"] == 0
+
+
+def test_one_learner_that_does_not_fit_fails_and_says_so(tmp_path, monkeypatch):
+    def step(*_arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    made = jobs.grid(tmp_path, SUITE)
+    monkeypatch.setattr(cohort.Learner, "step", step)
+    with pytest.raises(torch.OutOfMemoryError):
+        jobs.perform(made, tmp_path / "results")
