@@ -1,0 +1,30 @@
+"""One Slurm for all tests of a session that ask for it, and its logs with each that fails."""
+
+import os
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.slurm.cluster import Cluster, missing
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Cluster]:
+    """A real Slurm of four nodes with two GPUs each. Where none can be, CI fails, others skip."""
+    if packages := missing():
+        reason = f"no Slurm here: apt-get install --no-install-recommends {' '.join(packages)}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    cluster = Cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("slurm")
+    if report.failed and isinstance(cluster, Cluster):
+        report.sections.append(("Slurm", cluster.logs()))
+    return report
