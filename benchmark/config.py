@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +52,7 @@ def check(type_: type[T], data: object, at: Place = ()) -> tuple[T | None, list[
     return envelope.value, []  # type: ignore[attr-defined]
 
 
+@functools.cache
 def _envelope(type_: Any) -> type[Strict]:  # noqa: ANN401
     """A model around the type lends its strictness to what has no settings: a plain dataclass."""
     return create_model("Envelope", __base__=Strict, value=(type_, ...))

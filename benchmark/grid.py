@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,12 @@ class Cell:
     seed: int
     run: Run | None
     reason: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the cell as plain data, its run by id."""
+        run = self.run and self.run.id
+        names = {"column": self.column, "method": self.method, "seed": self.seed}
+        return {**names, "run": run, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -113,11 +119,11 @@ class Grid:
     def manifest(self, code: str) -> dict[str, Any]:
         """Return the grid as plain data: what reports and `status` read, without torch."""
         recipe = self.file.recipe
-        dataset = self.columns[0].trained.dataset
+        dataset, runs = self.columns[0].trained.dataset, self.runs()
         return {
             "schema": 1,
             "suite": self.name,
-            "local": any(is_local(run.dataset.name) for run in self.runs().values()),
+            "local": any(is_local(run.dataset.name) for run in runs.values()),
             "title": self.title,
             "digest": self.digest,
             "code": code,
@@ -142,8 +148,8 @@ class Grid:
                 for column in self.columns
             ],
             "seeds": list(self.file.seeds),
-            "cells": [asdict(cell) | {"run": cell.run and cell.run.id} for cell in self.cells],
-            "runs": {run_id: run.as_json() for run_id, run in self.runs().items()},
+            "cells": [cell.as_json() for cell in self.cells],
+            "runs": {run_id: run.as_json() for run_id, run in runs.items()},
         }
 
 

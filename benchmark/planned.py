@@ -87,7 +87,8 @@ class Planned:
         ]
         if not chosen.keys() & {"method", "seed"}:
             # With every row of a column, the teacher's own: a probe of it is no student's need.
-            columns = {c["column"] for c in self.manifest["cells"] if c["run"] in set(meant)}
+            known = set(meant)
+            columns = {c["column"] for c in self.manifest["cells"] if c["run"] in known}
             shown = (self.manifest["columns"][column]["teacher_run"] for column in columns)
             meant += [run_id for run_id in shown if run_id in self.manifest["runs"]]
         if not meant:
