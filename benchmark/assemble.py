@@ -18,6 +18,7 @@ from benchmark.data import Source
 from benchmark.data.source import Data, Images, Split
 from benchmark.data.stream import Stream, TestImages
 from benchmark.data.validation import held_out
+from benchmark.ranks import ALONE, Ranks
 from benchmark.runs import Decoder, Imported, TrainRun
 from benchmark.store import Store
 from benchmark.transfer import Run
@@ -38,7 +39,7 @@ def be_strict() -> None:
 
 
 def streams(
-    run: Run, source: Source, data: Data, device: torch.device
+    run: Run, source: Source, data: Data, device: torch.device, ranks: Ranks = ALONE
 ) -> tuple[Stream, TestImages]:
     """Put the images on the device: those to train on, and those to measure on."""
     config, (train, test) = run.dataset, decoded_by(data, run.dataset.decoder)
@@ -51,6 +52,7 @@ def streams(
         seed=seeds.derive("stream", run.seed),
         batch_size=run.recipe.batch_size,
         device=device,
+        ranks=ranks,
     )
     return stream, TestImages(test.first(config.limit), source, device, TEST_BATCH, config.size)
 

@@ -22,6 +22,7 @@ from torch.optim import SGD
 from benchmark.data.stream import Batches, Tests
 from benchmark.evaluate import evaluate
 from benchmark.optim import learning_rate, sgd
+from benchmark.ranks import ALONE
 from benchmark.runs import Recipe
 from methods.check import BadMethod, blame, loss_faults, phase_faults, place
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase
@@ -75,6 +76,7 @@ class Learner:
         self.abandoned = False  # set from outside: somebody else goes on with this run
         self.optimizer: SGD | None = None
         self.sums: dict[str, Tensor] = {}
+        self.ranks = ALONE
 
     @property
     def active(self) -> bool:
@@ -113,7 +115,7 @@ class Learner:
     def _fresh_optimizer(self) -> SGD:
         self.student.zero_grad(set_to_none=True)
         self.method.zero_grad(set_to_none=True)
-        return sgd([*self.student.parameters(), *self.method.parameters()], self.recipe)
+        return sgd(self._parameters(), self.recipe)
 
     def step(
         self, images: Tensor, teacher: Features | None, labels: Tensor, indices: Tensor, i: int
@@ -123,14 +125,24 @@ class Learner:
         # To None, not to zero: what a loss does not reach must not move, not even by weight decay.
         self.optimizer.zero_grad(set_to_none=True)
         phase = self.phase
-        seen: Any = self.student(images) if phase.reads_student else NotRun(phase, "student")
-        shown: Any = teacher if phase.reads_teacher else NotRun(phase, "teacher")
-        losses = phase.loss(seen, shown, Batch(labels, indices, self.progress[i]))
-        total = total_of(losses, phase)
+        trained = self._parameters() if phase.trains else []
+        try:
+            seen: Any = self.student(images) if phase.reads_student else NotRun(phase, "student")
+            shown: Any = teacher if phase.reads_teacher else NotRun(phase, "teacher")
+            losses = phase.loss(seen, shown, Batch(labels, indices, self.progress[i]))
+            total = total_of(losses, phase)
+            if phase.trains:
+                torch.autograd.backward(total)
+        except Exception as error:
+            self.ranks.average(trained, labels, blame(error, type(self.method)))
+            raise
+        self.ranks.average(trained, labels, None)
         if phase.trains:
-            torch.autograd.backward(total)
             self.optimizer.step()
         self._add(losses, len(labels))
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [*self.student.parameters(), *self.method.parameters()]
 
     def _add(self, losses: Losses, count: int) -> None:
         for name, value in losses.items():
@@ -140,7 +152,7 @@ class Learner:
     def end_epoch(self, images_seen: int, test: Tests) -> None:
         """Read the epoch's means (the one synchronisation), evaluate, write the history."""
         phase = self.phase
-        sums = torch.stack(list(self.sums.values())).tolist()
+        sums = self.ranks.add(torch.stack(list(self.sums.values()))).tolist()
         means = {name: value / images_seen for name, value in zip(self.sums, sums, strict=True)}
         # One bad term spoils the weights and with them all other terms: name what is spoilt.
         spoilt = [f"'{name}' ({mean})" for name, mean in means.items() if not math.isfinite(mean)]
@@ -150,7 +162,8 @@ class Learner:
                 "non-finite", f"{terms} of phase '{phase.name}' not finite ({place(phase.loss)})"
             )
             return
-        scores = evaluate(self.method.deployed(self.student), test)
+        self.ranks.align(self.student, self.method)
+        scores = evaluate(self.method.deployed(self.student), test, self.ranks)
         if not math.isfinite(scores.test_loss):
             self.fail(
                 "non-finite", f"the test loss became {scores.test_loss} in phase '{phase.name}'"

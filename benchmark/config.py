@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
@@ -46,7 +46,7 @@ def check(type_: type[T], data: object, at: Place = ()) -> tuple[T | None, list[
     """
     try:
         # By way of JSON: pydantic's strict mode takes a list for a tuple only from there.
-        envelope = _envelope(type_).model_validate_json(json.dumps({"value": data}))
+        envelope = _envelope(cast(Any, type_)).model_validate_json(json.dumps({"value": data}))
     except ValidationError as error:
         return None, list(_problems(type_, data, error, at))
     return envelope.value, []  # type: ignore[attr-defined]

@@ -7,9 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
 
 from benchmark.cohort import Learner
 from benchmark.plan import Job
+from benchmark.ranks import ALONE, Ranks
 from benchmark.store import Claim, RunFolder, Store, claim, read_claim
 from benchmark.transfer import Run, parse
 
@@ -17,12 +21,32 @@ from benchmark.transfer import Run, parse
 class Member:
     """A learner with the folder and the claim that belong to it."""
 
-    def __init__(self, run: Run, folder: RunFolder, held: Claim) -> None:
-        self.run, self.folder, self.claim = run, folder, held
+    def __init__(self, run: Run, folder: RunFolder, held: Claim | None) -> None:
+        self.run, self.folder, self._claim = run, folder, held
         self.started = now()
         self.halved = 0
         """How often its cohort was halved for want of memory."""
         self.learner: Learner
+
+    @classmethod
+    def beside(cls, folder: RunFolder) -> Self:
+        """For a process beside the one that has claimed the run and writes."""
+        return cls(parse(folder.read_config()), folder, None)
+
+    @property
+    def claim(self) -> Claim:
+        """The leader's."""
+        assert self._claim is not None
+        return self._claim
+
+
+class Place(NamedTuple):
+    """Where a job is done."""
+
+    job: Job
+    store: Store
+    device: torch.device
+    ranks: Ranks = ALONE
 
 
 def take(job: Job, store: Store, held: contextlib.ExitStack) -> Iterator[Member]:

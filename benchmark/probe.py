@@ -26,6 +26,7 @@ from benchmark.data.draws import draw
 from benchmark.data.source import Data
 from benchmark.data.stream import TestImages
 from benchmark.data.validation import parted
+from benchmark.ranks import ALONE, Ranks
 from benchmark.store import Store
 from benchmark.transfer import PROTOCOLS, ProbeRun
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
@@ -153,8 +154,9 @@ class Embeddings:
         for indices in torch.split(torch.from_numpy(order).to(self.device), self.batch_size):
             yield self.values[indices], self.labels[indices], indices
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, ranks: Ranks = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (embeddings, labels) in their own order."""
+        assert ranks is ALONE  # a probe is one process's work
         pairs = (torch.split(tensor, TEST_BATCH) for tensor in (self.values, self.labels))
         yield from zip(*pairs, strict=True)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import torch
+
 from benchmark import job
 from benchmark.config import load
 from benchmark.grid import Grid, expand
-from benchmark.member import take
+from benchmark.member import Place, take
 from benchmark.plan import Job, next_cohort, statuses
 from benchmark.store import Store
 
@@ -37,4 +39,4 @@ def do(run_ids: list[str], store: Store, results: Path, root: Path) -> None:
     """Do one job."""
     asked = Job(runs=run_ids, results=str(results), data=str(root), device="cpu")
     with contextlib.ExitStack() as held:
-        job.train_members(list(take(asked, store, held)), asked, store)
+        job.train_members(list(take(asked, store, held)), Place(asked, store, torch.device("cpu")))

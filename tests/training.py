@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import methods
-from benchmark import assemble, job, models, seeds
+from benchmark import assemble, models, recording, seeds
 from benchmark.cohort import Learner, train
 from benchmark.data.digits import DIGITS
 from benchmark.data.source import Data, Images, Split
@@ -116,7 +116,7 @@ def run(*learners: Learner) -> list[list[str]]:
 
 def through_bytes(state: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint would bring back."""
-    loaded: dict[str, Any] = torch.load(io.BytesIO(job.serialise(state)), weights_only=True)
+    loaded: dict[str, Any] = torch.load(io.BytesIO(recording.serialise(state)), weights_only=True)
     return loaded
 
 

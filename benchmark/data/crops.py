@@ -29,8 +29,8 @@ class Crops(Protocol):
     def draw(self, seed: int, epoch: int) -> Columns:
         """Return an epoch's draws: columns with a number for every image."""
 
-    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
-        """Yield (``size``, 3, H, W) uint8, the last one shorter; columns are in this order."""
+    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
+        """Yield (B, 3, H, W) uint8 of these sizes; columns are in this order."""
 
 
 def crops_of(
@@ -68,10 +68,10 @@ class Windows:
         offsets = 2 * self.padding + 1
         return [below(draw(seed, epoch, way, self.count), offsets) for way in ("down", "right")]
 
-    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
+    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
         """Cut the windows."""
         table = (torch.from_numpy(column).to(self.device) for column in (order, *columns))
-        for indices, down, right in zip(*(torch.split(c, size) for c in table), strict=True):
+        for indices, down, right in zip(*(torch.split(c, sizes) for c in table), strict=True):
             yield self.windows[indices, down, right]
 
 
@@ -145,10 +145,10 @@ class Resized:
         sizes = (np.full(len(self.pixels), n, np.int64) for n in self.pixels.shape[2:])
         return boxes(seed, epoch, *sizes)
 
-    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
+    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
         """Cut and resize."""
         table = (torch.from_numpy(column).to(self.pixels.device) for column in (order, *columns))
-        for indices, *box in zip(*(torch.split(c, size) for c in table), strict=True):
+        for indices, *box in zip(*(torch.split(c, sizes) for c in table), strict=True):
             yield resize(self.pixels[indices], box, self.side)
 
 
@@ -162,13 +162,11 @@ class Decoded:
         """Which part."""
         return boxes(seed, epoch, self.images.heights, self.images.widths)
 
-    def batches(self, order: Integers, columns: Columns, size: int) -> Iterator[Tensor]:
+    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
         """Decode, cut and resize."""
-        table = np.stack(columns, axis=1)
-        starts = range(0, len(order), size)
-        yield from self.images.crops(
-            ((order[i : i + size], table[i : i + size]) for i in starts), self.side
-        )
+        ends = np.cumsum(sizes)[:-1]
+        parts = zip(np.split(order, ends), np.split(np.stack(columns, axis=1), ends), strict=True)
+        yield from self.images.crops(parts, self.side)
 
 
 def resize(pixels: Tensor, box: Sequence[Tensor], side: int) -> Tensor:

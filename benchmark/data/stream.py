@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmark.data.crops import crops_of, resize
 from benchmark.data.draws import Integers, below, draw
 from benchmark.data.source import Images, Source, Streamed
+from benchmark.ranks import ALONE, Ranks
 from benchmark.runs import DatasetConfig
 
 
@@ -41,8 +42,8 @@ class Tests(Protocol):
     def labels(self) -> Tensor:
         """(N,) int64, on the device."""
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs, labels)."""
+    def batches(self, ranks: Ranks = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, labels); of several processes, every so many-th batch each."""
 
 
 class Stream:
@@ -57,8 +58,10 @@ class Stream:
         seed: int,
         batch_size: int,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.seed, self.batch_size, self.flip, self.device = seed, batch_size, config.flip, device
+        self.ranks = ranks
         self.count = len(images.labels)
         self.labels = images.labels.to(device)
         self.normalise = Normaliser(source, device)
@@ -70,11 +73,21 @@ class Stream:
         return -(-self.count // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (images, labels, indices) on the device, for every batch of an epoch (from 0)."""
+        """Yield (images, labels, indices) on the device, for every batch of an epoch (from 0).
+
+        Of several processes each sees its slice of every batch.
+        """
         order, *columns, mirrored = self.table(epoch)
-        crops = self.crops.batches(order, columns, self.batch_size)
+        starts = range(0, self.count, self.batch_size)
+        sizes = [min(self.batch_size, self.count - start) for start in starts]
+        if self.ranks.size > 1:
+            mine = [np.arange(size)[self.ranks.part(size)] for size in sizes]
+            places = np.concatenate([at + part for at, part in zip(starts, mine, strict=True)])
+            order, mirrored = order[places], mirrored[places]
+            columns, sizes = [column[places] for column in columns], [len(part) for part in mine]
+        crops = self.crops.batches(order, columns, sizes)
         table = (torch.from_numpy(column).to(self.device) for column in (order, mirrored))
-        batches = (torch.split(column, self.batch_size) for column in table)
+        batches = (torch.split(column, sizes) for column in table)
         for pixels, indices, flipped in zip(crops, *batches, strict=True):
             shown = pixels.to(self.device)
             if self.flip:
@@ -124,20 +137,19 @@ class TestImages:
             self.images = Images(self.fitted(images.pixels.to(device)), self.labels)
         self.normalise = Normaliser(source, device)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (images, labels)."""
-        for pixels, labels in zip(
-            self.pixels(), torch.split(self.labels, self.batch_size), strict=True
-        ):
-            yield self.normalise(pixels.to(self.device)), labels
+    def batches(self, ranks: Ranks = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images, labels); of several processes, every so many-th batch each."""
+        labels = torch.split(self.labels, self.batch_size)[ranks.rank :: ranks.size]
+        for pixels, told in zip(self.pixels(ranks), labels, strict=True):
+            yield self.normalise(pixels.to(self.device)), told
 
-    def pixels(self) -> Iterator[Tensor]:
+    def pixels(self, ranks: Ranks = ALONE) -> Iterator[Tensor]:
         """Yield (B, 3, size, size) uint8."""
         if isinstance(self.images, Images):
-            yield from torch.split(self.images.pixels, self.batch_size)
+            yield from torch.split(self.images.pixels, self.batch_size)[ranks.rank :: ranks.size]
         else:
             places = np.arange(len(self.labels))
-            starts = range(0, len(places), self.batch_size)
+            starts = range(0, len(places), self.batch_size)[ranks.rank :: ranks.size]
             batches = (places[i : i + self.batch_size] for i in starts)
             yield from self.images.centres(batches, self.size)
 

@@ -1,0 +1,151 @@
+"""What a job writes while it trains: checkpoints, records, and why something failed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from benchmark import environment, models, probe
+from benchmark.cohort import Learner
+from benchmark.errors import UserError
+from benchmark.member import Member, Place, now, say
+from benchmark.runs import Imported, TrainRun
+from benchmark.store import Damaged, Store, explain
+from benchmark.transfer import ProbeRun, Run
+
+
+def read_state(member: Member) -> dict[str, Any] | None:
+    """Return what the run's newest sound checkpoint holds."""
+    try:
+        loaded = member.folder.load_checkpoint()
+    except Damaged as damage:
+        say(f"{damage}; {member.run.id} starts from the beginning")
+        loaded = None
+    if loaded is None:
+        return None
+    if loaded.note is not None:
+        say(f"{member.run.id} {loaded.note}")
+    state: dict[str, Any] = torch.load(
+        io.BytesIO(loaded.payload), map_location="cpu", weights_only=True
+    )
+    return state
+
+
+def settle(member: Member, place: Place) -> None:
+    """After an epoch: checkpoint it, show it, and at the end record it."""
+    learner = member.learner
+    if learner.failure is not None:
+        member.folder.write_failure(*learner.failure)
+        say(f"{member.run.id} FAILED: {learner.failure.message}")
+        member.claim.release()
+        return
+    row = learner.history[-1]
+    losses = " ".join(f"{name} {value:.4g}" for name, value in row["losses"].items())
+    say(
+        f"{member.run.id} epoch {learner.epoch}/{learner.epochs} {row['phase']} {losses} "
+        f"top1 {row['top1']:.2f}"
+    )
+    state = {"started": member.started, "learner": learner.state()}
+    member.folder.save_checkpoint(serialise(state))
+    progress = {
+        "epoch": learner.epoch,
+        "epochs": learner.epochs,
+        "phase": row["phase"],
+        "top1": row["top1"],
+    }
+    if not member.claim.beat(progress):
+        say(f"{member.run.id} was taken over by somebody else")
+        learner.abandoned = True
+        return
+    if learner.epoch == learner.epochs:
+        finish(member, place)
+
+
+def finish(member: Member, place: Place) -> None:
+    """Write weights, then the record: once it exists, the run is done."""
+    learner, run = member.learner, member.run
+    deployed = learner.method.deployed(learner.student)
+    sha256 = member.folder.save_weights(serialise(deployed.state_dict()))
+    last = learner.history[-1]
+    record = {
+        "schema": 1,
+        "id": run.id,
+        **facts_of(run, learner, place.store),
+        "config": run.as_json(),
+        "result": {key: last[key] for key in ("top1", "top5", "test_loss", "epoch")},
+        "history": learner.history,
+        "weights": {"sha256": sha256},
+        "cost": {
+            "seconds": sum(row["seconds"] for row in learner.history),
+            "peak_memory_mb": environment.peak_memory_mb(),
+            "halved": member.halved,
+            **sizes_of(run, learner),
+        },
+        "environment": {
+            **environment.describe(str(place.device), torch.get_num_threads()),
+            "processes": place.ranks.size,
+        },
+        "started": member.started,
+        "finished": now(),
+    }
+    member.folder.write_record(record)
+    member.folder.discard_checkpoints()
+    member.claim.release()
+
+
+def facts_of(run: Run, learner: Learner, store: Store) -> dict[str, Any]:
+    """Say what kind of run it was, and on which other it rests."""
+    if isinstance(run, ProbeRun):
+        chosen = probe.summary(learner)
+        return {"kind": "probe", "backbone": told(run.backbone, store), "probe": chosen}
+    return {"kind": "train", "teacher": told(run.teacher, store)}
+
+
+def told(need: TrainRun | Imported | None, store: Store) -> dict[str, Any] | None:
+    """Say which network that was and how good."""
+    if need is None:
+        return None
+    record = store.run(need.id).read_record()
+    return {
+        "id": need.id,
+        "top1": record["result"]["top1"],
+        "sha256": record["weights"]["sha256"],
+    }
+
+
+def sizes_of(run: Run, learner: Learner) -> dict[str, int]:
+    """Count parameters: the student's, the connectors', and of what is deployed."""
+    deployed = learner.method.deployed(learner.student)
+    # Frozen ones too: what SimKD deploys has the teacher's classifier in it.
+    whole = sum(p.numel() for p in deployed.parameters())
+    if isinstance(run, ProbeRun):
+        return {"parameters": whole, "connector_parameters": 0, "deployed_parameters": whole}
+    return {
+        "parameters": models.count_parameters(learner.student),
+        "connector_parameters": models.count_parameters(learner.method),
+        "deployed_parameters": whole,
+    }
+
+
+def record_crash(members: Sequence[Member], error: Exception) -> None:
+    """What stopped the whole job is written down for each run that it stopped."""
+    message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError):
+        message = explain(error)
+    for member in members:
+        if member.folder.state() != "done":
+            # With the disk full this fails too; the launcher then tells the exit code.
+            with contextlib.suppress(OSError):
+                member.folder.write_failure("error", message, traceback.format_exc())
+
+
+def serialise(state: Any) -> bytes:  # noqa: ANN401
+    """Turn tensors and plain data into bytes that `torch.load(weights_only=True)` reads."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
