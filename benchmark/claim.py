@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import secrets
@@ -15,12 +14,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.files import as_json, sweep, write_atomic
+from benchmark.files import as_json, place_once, sweep, write_atomic
+from benchmark.process import machine, start_of
 
 BEAT = 30.0
 """Seconds between heartbeats."""
 STALE = 180.0
 """Seconds without a heartbeat after which a claim from elsewhere counts as dead."""
+WRONG = 86400.0
+"""Seconds that no clock is ahead of another; a heartbeat from farther off is a broken clock's."""
 _NAME = "claim.json"
 
 
@@ -43,7 +45,7 @@ class Holder:
 
     def elsewhere(self) -> bool:
         """Whether only the heartbeat tells if the holder is alive."""
-        return self.machine != _machine()
+        return self.machine != machine()
 
     def alive(self, now: float) -> bool:
         """Whether the holder may still be at work.
@@ -51,9 +53,9 @@ class Holder:
         On the same machine its process decides, however old the heartbeat (a sleeping laptop);
         from anywhere else the heartbeat does.
         """
-        if self.machine == _machine():
-            return _start_of(self.pid) in (self.started, "")
-        return now - self.heartbeat < STALE
+        if self.machine == machine():
+            return start_of(self.pid) in (self.started, "")
+        return -WRONG < now - self.heartbeat < STALE
 
 
 def claim(folder: Path, job: str | None = None) -> Claim | None:
@@ -62,18 +64,21 @@ def claim(folder: Path, job: str | None = None) -> Claim | None:
     path, now = folder / _NAME, time.time()
     mine = Holder(
         host=socket.gethostname(),
-        machine=_machine(),
+        machine=machine(),
         pid=os.getpid(),
-        started=_start_of(os.getpid()) or "",
+        started=start_of(os.getpid()) or "",
         token=secrets.token_hex(8),
         since=now,
         heartbeat=now,
         job=job,
     )
-    if not _create(path, mine):
+    while not _create(path, mine):
         other = _read(path)
-        if other is None or other.alive(now) or not _succeed(path, other, mine):
+        if other is None:
+            continue  # given back a moment ago
+        if other.alive(now) or not _succeed(path, other, mine):
             return None
+        break
     sweep(folder, STALE)
     return Claim(path, mine)
 
@@ -153,30 +158,18 @@ def _succeed(path: Path, dead: Holder, mine: Holder) -> bool:
             return False
     there = _read(path)
     if there is None or there.token != dead.token:
-        heir.unlink()
+        heir.unlink(missing_ok=True)
         return False
     heir.replace(path)
     return True
 
 
 def _create(path: Path, holder: Holder) -> bool:
-    text = _text(holder)
-    try:
-        file = path.open("xb")
-    except FileExistsError:
-        return False
-    try:
-        with file:
-            file.write(text)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        error.filename = str(path)
-        raise
-    return True
+    return place_once(path, _text(holder), one_wins=True)
 
 
 def _read(path: Path) -> Holder | None:
-    """Read a claim; one that its maker has not written yet, or never will, goes by its age."""
+    """Read a claim; one that its maker has not filled yet, or never will, goes by its age."""
     try:
         text = path.read_bytes()
         modified = path.stat().st_mtime
@@ -191,29 +184,3 @@ def _read(path: Path) -> Holder | None:
 
 def _text(holder: Holder) -> bytes:
     return as_json(asdict(holder))
-
-
-@functools.cache
-def _machine() -> str:
-    """Within what process numbers mean the same: this boot of this host, this container."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):
-        parts += [boot.read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
-    return " ".join(parts)
-
-
-def _start_of(pid: int) -> str | None:
-    """Return when a process began, "" where the system does not tell, None when it is gone."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass  # somebody else's, and there
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    state, *others = stat.rpartition(")")[2].split()  # the name in () may hold anything
-    return None if state in "ZX" else others[18]

@@ -54,6 +54,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     """Train what is not done yet, then write the tables and plots."""
+    from benchmark.launch import run_here, run_on_cluster
     from benchmark.machine import Machine
     from benchmark.planned import find
 
@@ -65,33 +66,29 @@ def run(options: argparse.Namespace) -> int:
     console = make_console()
     if not open_runs:
         console.print(f"{suite.name}: all {len(chosen)} runs are done, nothing is left to do.")
+    elif machine.launcher == "slurm":
+        run_on_cluster(suite, chosen, machine, paths_of(suite, options), options.wait, console)
+        if not options.wait:
+            for verb in ("status", "cancel"):
+                again = shlex.join(["python", sys.argv[0], verb, *asked(options)])
+                console.print(f"{verb}: {again}", soft_wrap=True, highlight=False)
+            return DONE
     else:
-        train(suite, chosen, machine, options, console)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)  # as Ctrl-C: jobs are not orphaned
+        run_here(suite, chosen, machine, paths_of(suite, options), console)
+    suite.store.tidy(chosen)
     write_report(suite, console)
     tell_failures(suite, chosen, console)
     all_done = set(suite.store.states(chosen).values()) == {"done"}
     return DONE if all_done else SOME_FAILED
 
 
-def train(
-    suite: Planned,
-    chosen: dict[str, Run],
-    machine: Any,  # noqa: ANN401
-    options: argparse.Namespace,
-    console: Console,
-) -> None:
-    """Launch the jobs and watch them."""
-    from benchmark.launch import Launcher, Paths, prepare, run_all
-    from benchmark.watch import Watch
+def paths_of(suite: Planned, options: argparse.Namespace) -> Any:  # noqa: ANN401
+    """Return where jobs find things."""
+    from benchmark.machine import Paths
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: jobs must not be orphaned
-    plugins = tuple(suite.manifest.get("plugins", ()))
-    paths = Paths(options.results, options.data_root, plugins)
-    names = sorted({run.dataset.name for run in chosen.values()})
-    launcher = Launcher(machine, paths, prepare(machine, names, paths.data))
-    with Watch(suite.manifest, list(chosen), suite.store, console) as watch:
-        run_all(chosen, suite.store, launcher, watch.show)
+    return Paths(options.results, options.data_root, tuple(suite.manifest.get("plugins", ())))
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -122,15 +119,51 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Show where every run stands, and why the failed ones failed."""
-    from benchmark.plan import statuses
+    """Show where every run stands: in the queue, in which epoch, and why the failed ones failed."""
+    from benchmark import cluster
     from benchmark.watch import Watch
 
     suite, console = open_suite(options), make_console()
     runs = suite.select("")
+    found = cluster.look(runs, suite.store)
     watch = Watch(suite.manifest, list(runs), suite.store, console)
-    watch.print(statuses(runs, suite.store))
-    return tell_failures(suite, runs, console)
+    watch.print({run_id: standing.status for run_id, standing in found.items()})
+    for run_id, (status, detail) in found.items():
+        if status == "running":
+            detail = cluster.progress(suite.store.run(run_id))
+        if status not in ("done", "failed"):
+            line = f"{status}: {run_id}" + f": {detail}" * bool(detail)
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+    lost = any(standing.status == "lost" for standing in found.values())
+    return max(tell_failures(suite, runs, console), SOME_FAILED if lost else DONE)
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Stop a suite's jobs, in the queue and on this machine; finished epochs are kept."""
+    from benchmark import cluster
+
+    suite, console = open_suite(options, needs_code=False), make_console()
+    stopped = cluster.cancel(suite.results, suite.name, suite.manifest["runs"])
+    for words, numbers in (("in the queue", stopped.arrays), ("here", stopped.processes)):
+        if numbers:
+            listed = " ".join(map(str, numbers))
+            console.print(f"{suite.name}: cancelled {words}: {listed}", soft_wrap=True)
+    if not any(stopped):
+        console.print(f"{suite.name}: no job of it is queued or running", soft_wrap=True)
+    return DONE
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Print where a run's newest log is, and the end of it."""
+    from benchmark.cluster import logs_of, run_named
+
+    run_id = run_named(options.results, options.run)
+    path = logs_of(options.results).get(run_id)
+    if path is None:
+        raise UserError(f"{run_id}: no job of it has written a log yet")
+    lines = path.read_text(errors="replace").splitlines()
+    print("\n".join([f"{run_id}: {path}", *lines[len(lines) - options.lines :]]))
+    return DONE
 
 
 def report(options: argparse.Namespace) -> int:
@@ -191,6 +224,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "plan": plan,
     "status": status,
+    "cancel": cancel,
+    "logs": logs,
     "report": report,
     "methods": methods,
     "teachers": teachers,
@@ -225,6 +260,13 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
     )
 
 
+def asked(options: argparse.Namespace) -> list[str]:
+    """Return the words that name this suite and its results to another verb."""
+    changes = [word for change in options.changes for word in ("--set", change)]
+    where = [] if options.results == ROOT / "results" else ["--results", str(options.results)]
+    return [options.suite, *changes, *where]
+
+
 def refuse_absent_teachers(suite: Planned, runs: dict[str, Run]) -> None:
     """Raise UserError where a teacher from elsewhere has not been brought in."""
     from benchmark.runs import Imported
@@ -250,16 +292,20 @@ def write_report(suite: Planned, console: Console) -> None:
 
 
 def tell_failures(suite: Planned, runs: dict[str, Run], console: Console) -> int:
-    """Say which runs failed and why; choose the exit code."""
+    """Say which runs failed, why and where the log is; choose the exit code."""
+    from benchmark.cluster import logs_of
+
     failures = [
         (run_id, suite.store.run(run_id).read_failure())
         for run_id, state in suite.store.states(runs).items()
         if state == "failed"
     ]
+    logs = logs_of(suite.results) if failures else {}
     for run_id, failure in failures:
-        console.print(
-            f"failed: {run_id}: {failure['message']}", style="red", highlight=False, soft_wrap=True
-        )
+        text = f"failed: {run_id}: {failure['message']}"
+        if run_id in logs and "its log is" not in text:
+            text += f"; its log is {logs[run_id]}"
+        console.print(text, style="red", highlight=False, soft_wrap=True)
     if failures:
         console.print("Failed runs are tried again the next time.", highlight=False)
     return SOME_FAILED if failures else DONE

@@ -53,16 +53,19 @@ def main(arguments: Sequence[str]) -> int:
 def work(job: Job, ranks: Ranks, device: torch.device, held: contextlib.ExitStack) -> int:
     """Do what can be done of a job, together with its other processes; return the exit code."""
     store = Store(Path(job.results))
-    members = list(take(job, store, held)) if ranks.leads else []
-    taken = ranks.tell([member.run.id for member in members])
-    if not ranks.leads:
-        members = [Member.beside(store.run(run_id)) for run_id in taken]
+    members: list[Member] = []
     try:
+        for member in take(job, store, held) if ranks.leads else ():
+            members.append(member)  # one by one: the disk may refuse the next
+        taken = ranks.tell([member.run.id for member in members])
+        if not ranks.leads:
+            members = [Member.beside(store.run(run_id)) for run_id in taken]
         train_members(members, Place(job, store, device, ranks))
     except Exception as error:  # noqa: BLE001  (whatever it is, the runs must say why they failed)
         if ranks.leads:
             record_crash(members, error)
-        print(traceback.format_exc(), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(traceback.format_exc(), file=sys.stderr, flush=True)
         return 1
     return 0
 
@@ -77,8 +80,11 @@ def train_members(members: Sequence[Member], place: Place) -> None:
     try:
         train_cohort(members, place)
     except (torch.OutOfMemoryError, MemoryError):
-        left = [member for member in members if member.folder.state() != "done"]
-        if len(left) < 2 or place.ranks.size > 1:
+        if place.ranks.size > 1:
+            raise
+        # Not those that are done, that have failed or that are somebody else's by now.
+        left = [m for m in members if m.folder.state() == "running" and not m.claim.lost]
+        if len(left) < 2:
             raise
         halves = left[: len(left) // 2], left[len(left) // 2 :]
     else:

@@ -1,4 +1,4 @@
-"""Cohorts to jobs: processes of this machine, or a cluster's through submitit.
+"""Cohorts to jobs of this machine: its own processes, or submitit's local ones.
 
 A job is one command line. This loop starts jobs for what is ready until nothing is, and learns what
 became of them from the run folders alone, never from what a launcher says of a job.
@@ -13,24 +13,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
+from benchmark.call import INTERRUPTED, Call, additions, blame_silent_runs, how
 from benchmark.child import in_a_child
+from benchmark.cluster import follow
 from benchmark.errors import UserError
-from benchmark.machine import Machine
+from benchmark.machine import Machine, Paths
 from benchmark.plan import Job, Status, next_cohort, statuses
 from benchmark.store import Store
+from benchmark.submit import executor_of, refusals, submit_open
 from benchmark.transfer import Run
+from benchmark.watch import Watch
 
-ROOT = Path(__file__).resolve().parent.parent
+if TYPE_CHECKING:
+    from rich.console import Console
 
+    from benchmark.planned import Planned
 
-class Paths(NamedTuple):
-    """Where things lie."""
-
-    results: Path
-    data: Path
-    plugins: tuple[str, ...] = ()
+TOLD_TO_END = {how(code) for code in INTERRUPTED}
 
 
 class Handle(Protocol):
@@ -68,7 +69,7 @@ class Process:
         if code is None:
             return None
         self.file.close()
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        return how(code)
 
     def stop(self) -> None:
         """Send SIGTERM."""
@@ -84,14 +85,16 @@ class Process:
 
 
 class Submitted:
-    """A job in a cluster's queue."""
+    """A job that submitit's local executor has started."""
 
-    def __init__(self, job: Any) -> None:  # noqa: ANN401  (submitit has no types that mypy can read here)
-        self.job = job
-        self.log = Path(job.paths.stdout)
+    def __init__(self, machine: Machine, job: Path) -> None:
+        executor = executor_of(machine, job.parent / "submitit", "kd-suite", 1)
+        with refusals():
+            self.job = executor.submit(Call(job))
+        self.log = Path(self.job.paths.stdout)
 
     def ended(self) -> str | None:
-        """Return the cluster's word for how."""
+        """Return submitit's word for how."""
         return f"state {self.job.state}" if self.job.done() else None
 
     def stop(self) -> None:
@@ -99,34 +102,11 @@ class Submitted:
         self.job.cancel()
 
     def wait(self, seconds: float) -> None:
-        """A cluster ends its jobs in its own time; their claims go stale if need be."""
-
-
-class Call:
-    """What submitit pickles and calls on a node: the job's command line, and what to do on USR2."""
-
-    def __init__(self, command: list[str]) -> None:
-        self.command = command
-
-    def __call__(self) -> None:
-        """Run the job in the node's own environment, where Slurm says which GPU is whose."""
-        subprocess.run(self.command, env=os.environ | additions(), check=True)
-
-    def checkpoint(self) -> Any:  # noqa: ANN401  (submitit's)
-        """Before a time limit or a preemption: be queued again, to go on from the last epoch."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
-
-
-def additions() -> dict[str, str]:
-    """Let a job import this checkout from wherever it starts, and keep libraries to one thread."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        """It ends in its own time; its claims go stale if need be."""
 
 
 class Launcher:
-    """Starts jobs on one machine or cluster and says which have ended."""
+    """Starts jobs on one machine and says which have ended."""
 
     def __init__(self, machine: Machine, paths: Paths, devices: list[str]) -> None:
         self.machine, self.paths, self.devices = machine, paths, devices
@@ -154,14 +134,14 @@ class Launcher:
         handle = (
             Process(command, path.with_suffix(".log"))
             if self.machine.launcher == "local"
-            else submit(self.machine, command, path.parent)
+            else Submitted(self.machine, path)
         )
         self.busy[place] = Started(handle, list(cohort))
 
     def reap(self) -> list[tuple[Started, str]]:
         """Free the places of jobs that have ended; return those jobs and how they ended."""
-        ended = [(place, how) for place, job in self.busy.items() if (how := job.handle.ended())]
-        return [(self.busy.pop(place), how) for place, how in ended]
+        ended = [(place, word) for place, job in self.busy.items() if (word := job.handle.ended())]
+        return [(self.busy.pop(place), word) for place, word in ended]
 
     def stop(self) -> None:
         """End every job: each has its last epoch on disk and releases its claims."""
@@ -208,20 +188,6 @@ def default_workers(devices: Sequence[str]) -> int:
     return len(os.sched_getaffinity(0)) if devices == ["cpu"] else len(devices)
 
 
-def submit(machine: Machine, command: list[str], folder: Path) -> Submitted:
-    """Queue a job through submitit."""
-    import submitit
-    from submitit.core.utils import FailedJobError
-
-    cluster = "slurm" if machine.launcher == "slurm" else "local"
-    try:
-        executor = submitit.AutoExecutor(folder=folder / "submitit", cluster=cluster)
-        executor.update_parameters(name="kd-suite", **machine.sbatch)
-        return Submitted(executor.submit(Call(command)))
-    except (RuntimeError, NameError, TypeError, ValueError, FailedJobError) as error:
-        raise UserError(f"the job could not be submitted: {error}") from error
-
-
 # ---------------------------------------------------------------- the loop
 
 
@@ -252,8 +218,11 @@ def _run_all(
     for run in runs.values():
         store.run(run.id).write_config(run.as_json())
     while True:
-        for job, how in launcher.reap():
-            blame_silent_runs(job, how, store)
+        for job, word in launcher.reap():
+            if word in TOLD_TO_END:
+                raise KeyboardInterrupt  # somebody cancels the suite, by its jobs
+            message = f"the job ended ({word}) before the run did; its log is {job.handle.log}"
+            blame_silent_runs([run.id for run in job.cohort], store, message)
         found = statuses(runs, store)
         for place in launcher.free():
             ready = [
@@ -281,13 +250,36 @@ def wait_for_news(launcher: Launcher, seconds: float = 1.0) -> None:
         time.sleep(0.05)
 
 
-def blame_silent_runs(job: Started, how: str, store: Store) -> None:
-    """A job that died without a word (kill -9, out of memory) has its runs marked failed.
+# ---------------------------------------------------------------- a suite
 
-    A run with a record, a failure or somebody else's live claim is not silent.
-    """
-    for run in job.cohort:
-        folder = store.run(run.id)
-        if folder.state() == "waiting":
-            message = f"the job ended ({how}) before the run did; its log is {job.handle.log}"
-            folder.write_failure("died", message)
+
+def run_here(
+    suite: Planned, runs: Mapping[str, Run], machine: Machine, paths: Paths, console: Console
+) -> None:
+    """Do a suite's runs by jobs of this machine, and show how they stand."""
+    devices = prepare(machine, sorted({run.dataset.name for run in runs.values()}), paths.data)
+    launcher = Launcher(machine, paths, devices)
+    with Watch(suite.manifest, list(runs), suite.store, console) as watch:
+        run_all(runs, suite.store, launcher, watch.show)
+
+
+def run_on_cluster(
+    suite: Planned,
+    runs: Mapping[str, Run],
+    machine: Machine,
+    paths: Paths,
+    wait: bool,
+    console: Console,
+) -> None:
+    """Queue a suite's open runs; where asked to wait, show how they stand until all have ended."""
+    [device] = prepare(machine, sorted({run.dataset.name for run in runs.values()}), paths.data)
+    note = submit_open(suite.name, suite.manifest["digest"], runs, machine, paths, device)
+    count = sum(len(task.runs) for task in note.tasks)
+    console.print(f"{suite.name}: {count} runs submitted in {len(note.tasks)} jobs", soft_wrap=True)
+    if wait:
+        try:
+            with Watch(suite.manifest, list(runs), suite.store, console) as watch:
+                follow(runs, suite.store, watch.show)
+        except KeyboardInterrupt:
+            console.print("The jobs stay in the queue; `cancel` ends them.")
+            raise

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from benchmark.config import Problem, Strict, check, load
 from benchmark.runs import Positive
+
+
+class Paths(NamedTuple):
+    """Where things lie."""
+
+    results: Path
+    data: Path
+    plugins: tuple[str, ...] = ()
 
 
 class Machine(Strict):
@@ -18,8 +26,11 @@ class Machine(Strict):
     """submitit-local: submitit's own local executor, to try the Slurm way without a Slurm."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: Positive | Literal["auto"] = "auto"
+    """Jobs at once, at most."""
     largest: Positive = 8
+    """Learners in one cohort, at most."""
     sbatch: dict[str, Any] = Field(default_factory=dict)
+    """What submitit is told, by its names."""
 
     @classmethod
     def read(cls, path: Path) -> Machine:

@@ -99,4 +99,5 @@ def now() -> str:
 
 def say(line: str) -> None:
     """Print a line of the job's log."""
-    print(f"{datetime.now():%H:%M:%S} {line}", flush=True)
+    with contextlib.suppress(OSError):  # a log that cannot be written is no reason to stop
+        print(f"{datetime.now():%H:%M:%S} {line}", flush=True)

@@ -41,6 +41,9 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     if verb == "models":
         add_zoo_options(parser)
         return
+    if verb == "logs":
+        add_log_options(parser)
+        return
     parser.add_argument(
         "suite",
         nargs="?",
@@ -72,6 +75,21 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
             default="local",
             help="a name in configs/machines/ or a path (default: local)",
         )
+        parser.add_argument(
+            "--wait",
+            action="store_true",
+            help="on a cluster: follow the jobs until none is queued or running, then report; "
+            "without it, submit and return",
+        )
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a run's log."""
+    parser.add_argument("run", metavar="RUN", help="a run's id, or a beginning that no other has")
+    parser.add_argument(
+        "--lines", type=int, default=40, metavar="N", help="how many of the last (default: 40)"
+    )
+    add_results_option(parser)
 
 
 def add_results_option(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ from typing import Literal
 from benchmark.store import Store
 from benchmark.transfer import Run
 
-Status = Literal["done", "running", "ready", "failed", "blocked"]
-"""failed: ready to be tried again; blocked: waits for what it needs."""
+Status = Literal["done", "running", "ready", "failed", "blocked", "queued", "lost"]
+"""failed: ready to be tried again; blocked: waits for what it needs. On a cluster, queued: a job
+that may do it is in the queue; lost: it was there, and is no more.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,3 +73,33 @@ def next_cohort(
     _, group = max(groups.items(), key=lambda item: (item[0][0], len(item[1])))
     fair = -(-len(ready) // workers)
     return group[: min(fair, largest)]
+
+
+def waves(runs: Sequence[Run]) -> list[list[Run]]:
+    """Part runs by what they need of each other: teachers, their students, probes of those."""
+    by_id = {run.id: run for run in runs}
+
+    def depth(run: Run) -> int:
+        return max((1 + depth(by_id[n.id]) for n in run.needs if n.id in by_id), default=0)
+
+    found: dict[int, list[Run]] = defaultdict(list)
+    for run in runs:
+        found[depth(run)].append(run)
+    return [found[number] for number in sorted(found)]
+
+
+def cohorts(runs: Sequence[Run], workers: int, largest: int) -> list[list[Run]]:
+    """Part runs that can all start into cohorts, as few as keep ``workers`` jobs busy.
+
+    As ``next_cohort`` does it for one worker, but all at once and evenly.
+    """
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.cohort_key].append(run)
+    fair = min(-(-len(runs) // workers), largest)
+    found = []
+    for group in groups.values():
+        parts = -(-len(group) // fair)
+        bounds = [len(group) * i // parts for i in range(parts + 1)]
+        found += [group[a:b] for a, b in itertools.pairwise(bounds)]
+    return found

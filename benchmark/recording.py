@@ -37,7 +37,22 @@ def read_state(member: Member) -> dict[str, Any] | None:
 
 
 def settle(member: Member, place: Place) -> None:
-    """After an epoch: checkpoint it, show it, and at the end record it."""
+    """After an epoch: checkpoint it, show it, and at the end record it.
+
+    What the disk refuses is this run's failure; the others of its cohort go on.
+    """
+    try:
+        write_down(member, place)
+    except OSError as error:
+        member.learner.abandoned = True
+        say(f"{member.run.id} FAILED: {explain(error)}")
+        record_crash([member], error)
+        with contextlib.suppress(OSError):
+            member.claim.release()
+
+
+def write_down(member: Member, place: Place) -> None:
+    """Checkpoint an epoch or record a failure. Raises OSError."""
     learner = member.learner
     if learner.failure is not None:
         member.folder.write_failure(*learner.failure)
@@ -50,8 +65,6 @@ def settle(member: Member, place: Place) -> None:
         f"{member.run.id} epoch {learner.epoch}/{learner.epochs} {row['phase']} {losses} "
         f"top1 {row['top1']:.2f}"
     )
-    state = {"started": member.started, "learner": learner.state()}
-    member.folder.save_checkpoint(serialise(state))
     progress = {
         "epoch": learner.epoch,
         "epochs": learner.epochs,
@@ -62,6 +75,8 @@ def settle(member: Member, place: Place) -> None:
         say(f"{member.run.id} was taken over by somebody else")
         learner.abandoned = True
         return
+    state = {"started": member.started, "learner": learner.state()}
+    member.folder.save_checkpoint(serialise(state))
     if learner.epoch == learner.epochs:
         finish(member, place)
 
@@ -138,7 +153,8 @@ def record_crash(members: Sequence[Member], error: Exception) -> None:
     if isinstance(error, OSError):
         message = explain(error)
     for member in members:
-        if member.folder.state() != "done":
+        # Those that are done, that had failed before or that are somebody else's by now were not.
+        if member.folder.state() == "running" and not member.claim.lost:
             # With the disk full this fails too; the launcher then tells the exit code.
             with contextlib.suppress(OSError):
                 member.folder.write_failure("error", message, traceback.format_exc())

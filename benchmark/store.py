@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from benchmark.claim import Claim, Holder, claim, read_claim
 from benchmark.errors import UserError
-from benchmark.files import as_json, explain, place_once, write_atomic
+from benchmark.files import as_json, explain, place_once, sync, write_atomic
 
 __all__ = ["Checkpoint", "Claim", "Damaged", "Holder", "RunFolder", "State", "Store", "claim"]
 __all__ += ["explain", "read_claim", "write_atomic"]
@@ -23,6 +23,7 @@ State = Literal["done", "failed", "running", "waiting"]
 FailureKind = Literal["non-finite", "error", "died"]
 """A loss or a weight that is no number; an exception; a process that ended without a word."""
 SCHEMA = 1
+_KEPT = {"config.json", "record.json", "student.pt"}
 _SEAL = b"sha256 %s\n"
 _SEAL_LENGTH = len(_SEAL) - len(b"%s") + 64
 
@@ -111,7 +112,9 @@ class RunFolder:
 
     def write_record(self, record: Mapping[str, Any]) -> bool:
         """Declare the run done, once for all: False where somebody else has done so before."""
-        return place_once(self.record, as_json(record))
+        first = place_once(self.record, as_json(record))
+        sync(self.path)  # what the run could go on from is removed next
+        return first
 
     def read_record(self) -> dict[str, Any]:
         """Return the record of a run that is done."""
@@ -170,9 +173,25 @@ class RunFolder:
         for path in self.path.glob("checkpoint*.pt"):
             path.unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove from a finished run's folder what its writer was killed too early to remove."""
+        names = {entry.name for entry in os.scandir(self.path)}
+        if self.record.name not in names or names <= _KEPT:
+            return
+        mine = claim(self.path)  # which sweeps, and is None while the writer is still at it
+        if mine is None:
+            return
+        self.discard_checkpoints()
+        self.clear_failure()
+        for heir in self.path.glob(".heir-*"):
+            heir.unlink(missing_ok=True)
+        mine.release()
+
     def save_weights(self, payload: bytes) -> str:
         """Keep the trained student; return the sha256, in hex, that its record is to name."""
-        write_atomic(self.weights, payload)
+        # Those that are there belong to the record that is there, whoever comes late.
+        if not self.record.exists():
+            write_atomic(self.weights, payload)
         return hashlib.sha256(payload).hexdigest()
 
     def read_weights(self, sha256: str) -> bytes:
@@ -201,6 +220,12 @@ class Store:
         """Tell how each run stands: one listing a folder, so thousands take a moment."""
         now = time.time()
         return {run_id: self.run(run_id).state(now) for run_id in run_ids}
+
+    def tidy(self, run_ids: Iterable[str]) -> None:
+        """Remove what killed writers have left of runs that are done."""
+        for run_id in run_ids:
+            if self.run(run_id).path.is_dir():
+                self.run(run_id).tidy()
 
 
 def _sealed(path: Path) -> bytes | None:

@@ -13,6 +13,7 @@ from benchmark import models
 from benchmark.assemble import handed_over
 from benchmark.cohort import laid_out
 from benchmark.entries import Entry
+from benchmark.errors import UserError
 from benchmark.models.network import Network
 from methods.check import BadMethod, blame, loss_faults, place
 from methods.interface import Batch, Budget, Features, Phase, Shapes, View
@@ -41,12 +42,13 @@ class Scene:
     classes: int
     size: int
 
+    def output(self, name: str) -> tuple[Network, Features]:
+        """Return one of the networks, and what it made of noise."""
+        return networks_output(name, self.classes, self.size)
+
     def shapes(self) -> tuple[Shapes, Shapes]:
         """Return the shapes of the student's features, then the teacher's."""
-        student, teacher = (
-            models.shapes(name, self.classes, 3, self.size) for name in (self.student, self.teacher)
-        )
-        return student, teacher
+        return shapes_of(*self.output(self.student)), shapes_of(*self.output(self.teacher))
 
 
 class Watched:
@@ -79,16 +81,16 @@ def mismatch(entry: Entry, scene: Scene) -> str | None:
 
 def attempt(entry: Entry, scene: Scene, batch_size: int, budget: Budget) -> list[PhaseFacts]:
     """Build a method and run each of its phases on one batch of noise. Raises ``BadMethod``."""
-    kind = entry.spec.kind
+    kind, shapes = entry.spec.kind, scene.shapes()
     given = handed_over(
-        networks_output(scene.teacher, scene)[0],
+        scene.output(scene.teacher)[0],
         torch.arange(4 * scene.classes) % scene.classes,
         batch_size,
     )
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            method = kind.build(entry.parameters, *scene.shapes(), given)
+            method = kind.build(entry.parameters, *shapes, given)
         phases = laid_out(method, budget)
         trained = models.count_parameters(method)
         return [run_phase(phase, scene, trained) for phase in phases]
@@ -100,8 +102,8 @@ def attempt(entry: Entry, scene: Scene, batch_size: int, budget: Budget) -> list
 
 def run_phase(phase: Phase, scene: Scene, connectors: int) -> PhaseFacts:
     """Run a phase's loss; say where it stands if it returns what cannot be minimised."""
-    seen = with_gradient(networks_output(scene.student, scene)[1])
-    shown = Watched(networks_output(scene.teacher, scene)[1])
+    seen = with_gradient(scene.output(scene.student)[1])
+    shown = Watched(scene.output(scene.teacher)[1])
     labels = torch.arange(BATCH) % scene.classes
     batch = Batch(labels, torch.arange(BATCH), torch.tensor(0.5))
     losses = phase.loss(seen, shown, batch)  # type: ignore[arg-type]
@@ -117,18 +119,25 @@ def run_phase(phase: Phase, scene: Scene, connectors: int) -> PhaseFacts:
     return PhaseFacts(phase, tuple(shown._read), tuple(losses), connectors)
 
 
+# Of a network, not of a pair: large ones take seconds, and most teach or learn in several pairs.
 @lru_cache(maxsize=64)
-def networks_output(name: str, scene: Scene) -> tuple[Network, Features]:
+def networks_output(name: str, classes: int, size: int) -> tuple[Network, Features]:
     """Build a network and pass noise through it; by the batch's own statistics, so that a deep
-    network of random weights does not explode.
+    network of random weights does not explode. Raises ``UserError`` where images are too small.
     """
-    network = models.build(name, scene.classes, seed=0).train()
-    noise = torch.randn(
-        BATCH, 3, scene.size, scene.size, generator=torch.Generator().manual_seed(0)
-    )
-    with torch.no_grad():
-        features: Features = network(noise)
+    network = models.build(name, classes, seed=0).train()
+    noise = torch.randn(BATCH, 3, size, size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            features: Features = network(noise)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return network, features
+
+
+def shapes_of(network: Network, features: Features) -> Shapes:
+    """Read off what ``models.shapes`` would run the network once more for."""
+    return Shapes.of(features)._replace(norms=len(network.norms))
 
 
 def with_gradient(features: Features) -> Features:

@@ -19,7 +19,7 @@ from benchmark.plan import Status
 from benchmark.store import Store, read_claim
 
 LINE_EVERY = 30.0  # seconds between lines of a log when nothing has ended
-STYLES = {"done": "green", "running": "yellow", "failed": "red", "ready": "dim", "blocked": "dim"}
+STYLES = {"done": "green", "running": "yellow", "failed": "red", "lost": "red"}
 
 
 class Part(NamedTuple):
@@ -86,11 +86,10 @@ class Watch:
             return Part(status, epochs * done / total, epochs, f"{done}/{total} {phase}")
         words = {
             "running": "starting",
-            "failed": "failed",
             "ready": "waiting",
             "blocked": "needs others",
         }
-        return Part(status, 0.0, epochs, words[status])
+        return Part(status, 0.0, epochs, words.get(status, status))
 
     def print(self, statuses: Mapping[str, Status]) -> None:
         """Print where everything stands now, once."""
@@ -152,7 +151,7 @@ class Watch:
     def lines(self, parts: Mapping[str, Part]) -> None:
         """Say what has ended since last time, and now and then where everything stands."""
         for run_id, part in parts.items():
-            if part.status in ("done", "failed") and self.ended.get(run_id) != part.status:
+            if part.status in ("done", "failed", "lost") and self.ended.get(run_id) != part.status:
                 result = f"top-1 {part.text}" if part.status == "done" else part.text
                 self.say(f"{run_id}  {part.status}  {result}")
             self.ended[run_id] = part.status
@@ -172,7 +171,7 @@ class Watch:
         """Count the runs and estimate the time that is left."""
         count = Counter(part.status for part in parts.values())
         words = [f"{count['done']}/{len(parts)} runs done"]
-        words += [f"{count[s]} {s}" for s in ("running", "failed") if count[s]]
+        words += [f"{count[s]} {s}" for s in ("queued", "running", "failed", "lost") if count[s]]
         done, total = totals(parts)
         elapsed = time.monotonic() - self.began
         fresh = done - (self.done_at_start or 0.0)
@@ -184,14 +183,18 @@ class Watch:
 
 
 def totals(parts: Mapping[str, Part]) -> tuple[float, float]:
-    """Sum epochs done and epochs in all; a failed run has nothing left."""
-    counted = [part for part in parts.values() if part.status != "failed"]
+    """Sum epochs done and epochs in all; a failed or lost run has nothing left."""
+    counted = [part for part in parts.values() if part.status not in ("failed", "lost")]
     return sum(part.done for part in counted), sum(part.total for part in counted) or 1.0
 
 
 def shown(part: Part | None) -> Text:
     """Render one run."""
-    return Text("–", style="dim") if part is None else Text(part.text, style=STYLES[part.status])
+    return (
+        Text("–", style="dim")
+        if part is None
+        else Text(part.text, style=STYLES.get(part.status, "dim"))
+    )
 
 
 def summed(parts: Sequence[Part]) -> Text:

@@ -23,6 +23,8 @@ from benchmark.data.source import Images, Split
 from benchmark.data.tinyimagenet import Counts
 from benchmark.decode import Shard, decoder, in_parallel
 from benchmark.errors import UserError
+from tests import official_layouts as layouts
+from tests.official_layouts import picture
 from tests.training import in_memory
 
 Shards = Iterator[tuple[Shard, list[str]]]
@@ -31,30 +33,10 @@ COUNTS = Counts(classes=3, train=4, test=2)
 load = partial(tinyimagenet.load, counts=COUNTS)
 
 
-def picture(path: Path, number: int, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> None:
-    """A JPEG unlike all others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shape = (*size[::-1], 3) if mode == "RGB" else size[::-1]
-    noise = np.random.default_rng(number).integers(0, 256, shape, np.uint8)
-    Image.fromarray(noise).save(path, quality=90)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """TinyImageNet's layout: 3 classes, 4 train and 2 validation images each, one of them grey."""
-    folder = tmp_path / "tiny-imagenet-200"
-    for i, wnid in enumerate(IDS):
-        for k in range(4):
-            mode = "L" if (i, k) == (1, 2) else "RGB"
-            path = folder / "train" / wnid / "images" / f"{wnid}_{k}.JPEG"
-            picture(path, 10 * i + k, mode=mode)
-        (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("0\t0\t0\t63\t63\n")
-    for k in range(6):
-        picture(folder / "val" / "images" / f"val_{k}.JPEG", 100 + k)
-    lines = [f"val_{k}.JPEG\t{IDS[2 - k // 2]}\t0\t0\t63\t63\n" for k in range(6)]
-    (folder / "val" / "val_annotations.txt").write_text("".join(lines))
-    (folder / "wnids.txt").write_text("\n".join(["n03", "n01", "n02"]))
-    (folder / "words.txt").write_text("n01\tgoldfish\n")
+    layouts.tinyimagenet(tmp_path, COUNTS)
     return tmp_path
 
 

@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from benchmark.data import imagenet, packing
-from benchmark.data.imagenet import IMAGENET, Counts, read_list
+from benchmark.data.imagenet import IMAGENET, read_list
 from benchmark.data.packed import Packed
 from benchmark.data.validation import held_out
 from benchmark.errors import UserError
+from tests import official_layouts as layouts
+from tests.official_layouts import IMAGENET as COUNTS
+from tests.official_layouts import WNIDS, photo
 
-WNIDS = ["n01440764", "n02119789", "n03995372", "n15075141"]
-TRAIN = [3, 4, 3, 5]
-COUNTS = Counts(classes=4, train=15, least=3, most=5, test=2)
 PACKED = Path(".prepared") / "imagenet-1"
 
 
@@ -28,22 +27,10 @@ def load(root: Path, chosen: imagenet.Chosen | None = None) -> list[Packed]:
     return [images for images in split if isinstance(images, Packed)]
 
 
-def picture(path: Path, number: int) -> None:
-    """A JPEG unlike all others."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(number).integers(0, 256, (20 + number % 7, 30, 3), np.uint8)
-    Image.fromarray(noise).save(path, "JPEG")
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """ImageNet's usual layout: class folders of train and of validation images."""
-    folder = tmp_path / "imagenet"
-    for i, (wnid, count) in enumerate(zip(WNIDS, TRAIN, strict=True)):
-        for k in range(count):
-            picture(folder / "train" / wnid / f"{wnid}_{10 * k}.JPEG", 10 * i + k)
-    for k in range(8):
-        picture(folder / "val" / WNIDS[k * 3 % 4] / f"ILSVRC2012_val_0000000{k}.JPEG", 100 + k)
+    layouts.imagenet(tmp_path)
     return tmp_path
 
 
@@ -173,7 +160,7 @@ def test_of_kaggles_archive_too_what_is_wrong_is_named(root):
     name, wnid = rows[0].split()[0].split(",")
     deep = copy(root) / "ILSVRC/Data/CLS-LOC"
     (deep / "val" / f"{name}.JPEG").unlink()
-    picture(deep / "val" / "ILSVRC2012_val_00000099.JPEG", 9)
+    photo(deep / "val" / "ILSVRC2012_val_00000099.JPEG", 9)
     other = rows[-1].replace(rows[-1].split()[0].split(",")[1], "n99999999")
     table.write_text("\n".join([header, *rows[:-1], other]))
     problems = refused(root)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import pickle
 import shutil
 import tarfile
 import threading
@@ -22,35 +21,21 @@ from benchmark import models
 from benchmark.data import SOURCES, stl10
 from benchmark.data.source import Split
 from benchmark.errors import UserError
+from tests import official_layouts as layouts
+from tests.official_layouts import Patch, md5, noise
 from tests.test_data_download import Site, site
 from tests.training import in_memory
 
 __all__ = ["site"]  # a fixture
 
 OFFICIAL = ["cifar10", "cifar100", "fashionmnist", "stl10"]
-Patch = pytest.MonkeyPatch
-
-
-def md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
 def cifar10(tmp_path: Path, monkeypatch: Patch) -> Path:
     """Two train files and a test file of two images each."""
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for name, first in (("data_batch_1", 0), ("data_batch_2", 2), ("test_batch", 4)):
-        data = np.arange(2 * 3072, dtype=np.uint32).reshape(2, 3072) + first
-        content = {"data": data.astype(np.uint8), "labels": [first, first + 1]}
-        (folder / name).write_bytes(pickle.dumps(content))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("0123456789")}))
-    sums = {path.name: md5(path) for path in folder.iterdir()}
-    train = [[name, sums[name]] for name in ("data_batch_1", "data_batch_2")]
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", train)
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
-    meta = {**datasets.CIFAR10.meta, "md5": sums["batches.meta"]}
-    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    train = {"data_batch_1": [0, 1], "data_batch_2": [2, 3]}
+    layouts.cifar(tmp_path, monkeypatch, datasets.CIFAR10, train, {"test_batch": [4, 5]})
     return tmp_path
 
 
@@ -58,25 +43,13 @@ def test_cifar10_is_read_in_the_official_order_channels_first(cifar10):
     split = in_memory(SOURCES["cifar10"].load(cifar10))
     assert split.train.labels.tolist() == [0, 1, 2, 3]
     assert split.test.labels.tolist() == [4, 5]
-    expected = [(i + 2) % 256 for i in range(3072)]
-    assert split.train.pixels[2].flatten().tolist() == expected
+    assert split.train.pixels[2].flatten().tolist() == noise(2, 3072).tolist()
 
 
 @pytest.fixture
 def stl(tmp_path: Path, monkeypatch: Patch) -> Path:
     """Three train and two test images; of the unlabelled ones there is no file."""
-    folder = tmp_path / "stl10_binary"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for part, count in (("train", 3), ("test", 2)):
-        random.integers(0, 256, count * 3 * 96 * 96, np.uint8).tofile(folder / f"{part}_X.bin")
-        (np.arange(count, dtype=np.uint8) + 1).tofile(folder / f"{part}_y.bin")
-    for key, part in (("train_list", "train"), ("test_list", "test")):
-        names = [f"{part}_X.bin", f"{part}_y.bin"]
-        listed = [[name, md5(folder / name)] for name in names]
-        if part == "train":
-            listed.append(["unlabeled_X.bin", "0" * 32])
-        monkeypatch.setattr(datasets.STL10, key, listed)
+    layouts.stl10(tmp_path, monkeypatch, train=3, test=2)
     return tmp_path
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from benchmark.config import UserError
-from benchmark.launch import Launcher, Paths, prepare
-from benchmark.machine import Machine
+from benchmark.launch import Launcher, prepare
+from benchmark.machine import Machine, Paths
 from tests.test_cli import call, command, numbers, records, suite
 
 ROOT = Path(__file__).parent.parent

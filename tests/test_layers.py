@@ -12,11 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors", "child", "files", "decode", "document", "config", "seeds", "claim", "store"}
-    | {"environment"},
-    {"runs", "transfer", "optim", "machine", "manifest", "data", "models"},
+    | {"environment", "process"},
+    {"runs", "transfer", "ranks", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
     {"suite", "grid", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers"}
-    | {"plan", "planned", "launch", "watch", "probe", "member", "job"},
+    | {"plan", "planned", "launch", "cluster", "call", "submit", "watch", "probe"}
+    | {"member", "recording", "job"},
     {"cli", "options"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "transfer", "report", "plan", "watch"})

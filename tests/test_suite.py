@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -146,14 +147,19 @@ def test_an_override_that_is_wrong_is_named_as_the_option(tmp_path):
         grid(tmp_path, SUITE, "recipe.epoch=2")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_suite_of_the_repository_expands(path, tmp_path):
-    made = expand(load(path), path.stem, tmp_path)
-    assert all(cell.run or cell.reason for cell in made.cells)
+@cache
+def repositorys(name: str) -> Grid:
+    """A suite of the repository; the large ones take seconds to expand."""
+    return expand(load(ROOT / "configs" / f"{name}.yaml"), name, ROOT)
 
 
-def test_the_cifar_suite_is_the_fields_protocol(tmp_path):
-    made = expand(load(ROOT / "configs" / "cifar100.yaml"), "cifar100", tmp_path)
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs").glob("*.yaml")))
+def test_every_suite_of_the_repository_expands(name):
+    assert all(cell.run or cell.reason for cell in repositorys(name).cells)
+
+
+def test_the_cifar_suite_is_the_fields_protocol():
+    made = repositorys("cifar100")
     pairs = [f"{column.teacher.student}:{column.student}" for column in made.columns]
     assert pairs == [
         "wrn_40_2:wrn_16_2",
@@ -262,8 +268,9 @@ def test_probes_are_columns_beside_the_pairs_own(tmp_path):
     assert len(made.cells) == 3 * 3 * 2
     assert manifest["dataset"] == "digits"
     assert manifest["probes"][1].startswith("tiny: a linear classifier on the frozen embedding")
-    assert "tinyimagenet at 16 px, limited to 500 images, protocol strict, 7 epochs" in (
-        manifest["probes"][1]
+    assert (
+        "tinyimagenet at 16 px, limited to 500 images, protocol strict, 7 epochs"
+        in (manifest["probes"][1])
     )
 
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import methods
+from benchmark import models
 from benchmark.entries import Entry, read
+from benchmark.errors import UserError
 from benchmark.trial import Scene, attempt, mismatch, networks_output, with_gradient
 from methods.interface import Budget
 from tests.methods.test_contract import tensors
@@ -62,11 +64,30 @@ def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
 
 
 def test_every_feature_of_a_student_is_shown_and_takes_a_gradient():
-    _, features = networks_output("wrn_16_1", SCENE)
+    _, features = networks_output("wrn_16_1", 10, 16)
     shown = with_gradient(features)
     for plain, leaf in zip(tensors(features), tensors(shown), strict=True):
         assert torch.equal(plain, leaf)
         assert leaf.requires_grad
+
+
+@pytest.mark.parametrize("name", ["wrn_16_1", "vgg8", "MobileNetV2", "torchvision/resnet18"])
+def test_the_shapes_that_are_tried_are_those_that_a_job_builds_with(name: str):
+    scene = Scene(name, "resnet8", classes=10, size=64)
+    assert scene.shapes() == (models.shapes(name, 10, 3, 64), models.shapes("resnet8", 10, 3, 64))
+
+
+def test_a_network_is_run_once_whatever_it_is_paired_with():
+    for scene in (Scene("resnet8", "resnet14", 7, 16), Scene("resnet14", "resnet20", 7, 16)):
+        mismatch(entry("kd"), scene)
+    before = networks_output.cache_info().misses
+    attempt(entry("at"), Scene("resnet20", "resnet8", 7, 16), 4, Budget(8, "inside"))
+    assert networks_output.cache_info().misses == before
+
+
+def test_images_that_are_too_small_are_the_users_mistake():
+    with pytest.raises(UserError, match="MobileNetV2"):
+        attempt(entry("scratch"), Scene("MobileNetV2", "resnet8", 10, 8), 4, Budget(8, "inside"))
 
 
 def test_connectors_are_counted():

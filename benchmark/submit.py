@@ -1,0 +1,234 @@
+"""Runs to a cluster's queue: waves by dependency, arrays of cohorts, through submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmark.call import ROOT, Call
+from benchmark.cluster import Submission, Task, array_of, ask, standings, tasks_of, told
+from benchmark.errors import UserError, suggest
+from benchmark.machine import Machine, Paths
+from benchmark.plan import Job, cohorts, waves
+from benchmark.store import Store, claim, read_claim
+from benchmark.transfer import Run
+
+GIVEN = {"slurm_array_parallelism": "workers", "slurm_dependency": "the order of the runs"}
+"""Of submitit's names those that are not the machine file's to say, and where they come from."""
+OF_THE_EXECUTOR = {"slurm_python": None, "slurm_max_num_timeout": 100}
+"""Of submitit's names those that its executor is made with; a time-out is nothing unusual to us."""
+
+
+# ---------------------------------------------------------------- submitit
+
+
+def check_sbatch(machine: Machine) -> None:
+    """Raise UserError that says all that is wrong with the names in a machine file's sbatch."""
+    import submitit
+
+    general = submitit.AutoExecutor._valid_parameters()
+    special = {f"slurm_{name}" for name in submitit.SlurmExecutor._valid_parameters()}
+    valid = (general | special | OF_THE_EXECUTOR.keys()) - GIVEN.keys()
+    problems = []
+    for name in machine.sbatch:
+        if name in GIVEN:
+            problems.append(f"{name} follows from {GIVEN[name]}: leave it out")
+        elif name not in valid:
+            problems.append(suggest(name, valid, "name of submitit's"))
+    if problems:
+        raise UserError(
+            "\n  ".join([f"sbatch in the machine file: {len(problems)} problems", *problems])
+        )
+
+
+def executor_of(machine: Machine, folder: Path, name: str, parallel: int, after: str = "") -> Any:  # noqa: ANN401
+    """Return submitit's executor for a machine. Raises UserError where its settings are refused."""
+    import submitit
+
+    check_sbatch(machine)
+    made_with = {**OF_THE_EXECUTOR, **machine.sbatch}
+    settings = {k: v for k, v in machine.sbatch.items() if k not in OF_THE_EXECUTOR}
+    if machine.launcher == "slurm":
+        settings = for_slurm(settings, parallel, after)
+    with refusals():
+        executor = submitit.AutoExecutor(
+            folder=folder,
+            cluster="slurm" if machine.launcher == "slurm" else "local",
+            **{name: made_with[name] for name in OF_THE_EXECUTOR},
+        )
+        executor.update_parameters(**{"name": name, "stderr_to_stdout": True, **settings})
+    return executor
+
+
+def for_slurm(settings: Mapping[str, Any], parallel: int, after: str) -> dict[str, Any]:
+    """Add what every array of ours needs to what the machine file says."""
+    found = dict(settings)
+    # The job may start in a folder where `benchmark` cannot be imported.
+    found["slurm_setup"] = [
+        f'export PYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}"',
+        *settings.get("slurm_setup", []),
+    ]
+    found["slurm_additional_parameters"] = {
+        "requeue": True,
+        **settings.get("slurm_additional_parameters", {}),
+    }
+    if "cpus_per_task" in settings:  # srun does not hear of it by itself, from Slurm 22.05 on
+        found.setdefault("slurm_srun_args", [f"--cpus-per-task={settings['cpus_per_task']}"])
+    if after:
+        found["slurm_dependency"] = after
+    return {**found, "slurm_array_parallelism": parallel}
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what submitit and sbatch complain of into a ``UserError``."""
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    refused = (RuntimeError, NameError, TypeError, ValueError, AssertionError, FailedJobError)
+    try:
+        yield
+    except (*refused, FailedSubmissionError) as error:
+        raise UserError(f"the job could not be submitted: {error}") from error
+
+
+@contextlib.contextmanager
+def outside_of_jobs() -> Iterator[None]:
+    """Hide the job that we may be in from sbatch, but not which Slurm it is."""
+    from submitit.helpers import clean_env
+
+    if "SLURM_JOB_ID" not in os.environ:
+        yield
+        return
+    kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+    with clean_env():
+        os.environ.update(kept)
+        yield
+
+
+# ---------------------------------------------------------------- waves and arrays
+
+
+def submit_open(
+    suite: str, digest: str, runs: Mapping[str, Run], machine: Machine, paths: Paths, device: str
+) -> Submission:
+    """Queue every run that is not done, not running and not queued already.
+
+    Raises UserError where the cluster is not there or refuses; what it took before is noted.
+    """
+    store = Store(paths.results)
+    executor_of(
+        machine, paths.results / "jobs" / "submitit", suite, 1
+    )  # wrong settings, said first
+    with my_turn(store.root / "submissions" / "turn"):
+        tasks = tasks_of(store.root, runs)
+        queue = ask(task for several in tasks.values() for task in several)
+        if queue is None:
+            raise UserError("squeue does not answer, so what is queued already cannot be known")
+        found = standings(runs, store, tasks, queue)
+        todo = [
+            run for k, run in runs.items() if found[k].status not in ("done", "running", "queued")
+        ]
+        live = {
+            run_id: {array_of(task) for task in several if task.id in queue}
+            for run_id, several in tasks.items()
+        }
+        for run in todo:
+            store.run(run.id).write_config(run.as_json())
+        return Submitting(suite, digest, machine, paths, device, live).submit(todo)
+
+
+class Submitting:
+    """One submission under way: which runs are in which arrays, and the file that says so."""
+
+    def __init__(
+        self,
+        suite: str,
+        digest: str,
+        machine: Machine,
+        paths: Paths,
+        device: str,
+        live: dict[str, set[str]],
+    ) -> None:
+        self.machine, self.device = machine, device
+        self.paths = Paths(paths.results.resolve(), paths.data.resolve(), paths.plugins)
+        self.arrays = live
+        now = datetime.now(UTC)
+        self.stem = f"{now:%Y%m%d-%H%M%S.%f}-{suite}"
+        who = f"{getpass.getuser()}@{socket.gethostname()}"
+        self.note = Submission(suite, digest, who, now.isoformat(timespec="seconds"))
+
+    def submit(self, runs: Sequence[Run]) -> Submission:
+        """Submit wave by wave; each array is noted as soon as it is in the queue."""
+        assert self.machine.workers != "auto"
+        workers = self.machine.workers
+        limit = largest_array() if runs else 1
+        for wave in waves(runs):
+            made = cohorts(wave, workers, self.machine.largest)
+            parts = [made[i : i + limit] for i in range(0, len(made), limit)]
+            for part in parts:
+                self.array(part, max(1, workers // len(parts)))
+        return self.note
+
+    def array(self, made: Sequence[Sequence[Run]], parallel: int) -> None:
+        """Queue one array, to start when the arrays with what it needs have ended."""
+        needs = {need.id for cohort in made for run in cohort for need in run.needs}
+        before = sorted(set().union(*(self.arrays.get(need, set()) for need in needs)), key=int)
+        after = f"afterany:{':'.join(before)}" if before else ""
+        folder, results = self.paths.results / "jobs", self.paths.results
+        executor = executor_of(
+            self.machine, folder / "submitit", f"kd-{self.note.suite}", parallel, after
+        )
+        count = len(self.note.tasks)
+        files = [folder / f"{self.stem}-{count + i}.json" for i in range(len(made))]
+        for path, cohort in zip(files, made, strict=True):
+            self.job(cohort).write(path)
+        with refusals(), outside_of_jobs(), executor.batch():
+            jobs = [executor.submit(Call(path)) for path in files]
+        for job, path, cohort in zip(jobs, files, made, strict=True):
+            log, ids = Path(job.paths.stdout), [run.id for run in cohort]
+            task = Task(
+                job.job_id, str(path.relative_to(results)), str(log.relative_to(results)), ids
+            )
+            self.note.tasks.append(task)
+            for run_id in ids:
+                self.arrays[run_id] = {array_of(task)}
+        self.note.write(results / "submissions" / f"{self.stem}.json")
+
+    def job(self, cohort: Sequence[Run]) -> Job:
+        """Return what one task is to do."""
+        results, data, plugins = self.paths
+        ids = [run.id for run in cohort]
+        return Job(ids, str(results), str(data), self.device, list(plugins))
+
+
+def largest_array() -> int:
+    """Return how many tasks the cluster takes in one array."""
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told("scontrol", "show", "config") or "", re.M)
+    if found is None:
+        raise UserError("the jobs could not be submitted: scontrol does not tell MaxArraySize")
+    return max(1, int(found[1]))
+
+
+@contextlib.contextmanager
+def my_turn(folder: Path) -> Iterator[None]:
+    """Let one process at a time submit into a results folder: the next sees what it queued."""
+    spoken = False
+    while (held := claim(folder)) is None:
+        holder = read_claim(folder)
+        if holder is not None and not spoken:
+            print(f"waiting for process {holder.pid} on {holder.host}, which is submitting")
+            spoken = True
+        time.sleep(0.2)
+    try:
+        with held.keep_alive():
+            yield
+    finally:
+        held.release()

@@ -1,0 +1,222 @@
+"""What is submitted in which order, and what is told of it, as far as that takes no Slurm."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmark.cluster import (
+    Queued,
+    Submission,
+    Task,
+    ask,
+    cancel,
+    jobs_here,
+    logs_of,
+    look,
+    run_named,
+    tasks_of,
+    weigh,
+)
+from benchmark.config import UserError
+from benchmark.machine import Machine
+from benchmark.plan import Job, Status, cohorts, waves
+from benchmark.store import Store, claim
+from benchmark.submit import check_sbatch
+from benchmark.transfer import PROTOCOLS, ProbeRun
+from tests.test_cli import call, command, suite, wait_for_a_checkpoint
+from tests.test_plan import by_id, student
+from tests.test_runs import DATA, RUN, TEACHER
+
+PROBE = ProbeRun(
+    dataset=DATA, protocol="hsakd", backbone=RUN, recipe=PROTOCOLS["hsakd"].recipe, seed=0
+)
+TASK = Task("7_1", "jobs/a.json", "jobs/a.out", [RUN.id])
+
+
+@pytest.fixture
+def slurmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+def submitted(results: Path, *tasks: Task, suite: str = "a", cancelled: str | None = None) -> Path:
+    path = results / "submissions" / f"{len(list(results.glob('submissions/*')))}.json"
+    Submission(suite, "0", "me@here", "now", list(tasks), cancelled).write(path)
+    return path
+
+
+# ---------------------------------------------------------------- the order
+
+
+def test_teachers_students_and_probes_go_in_waves_whatever_their_order():
+    alone = student("scratch", 0)
+    found = waves([PROBE, alone, RUN, TEACHER])
+    assert found == [[alone, TEACHER], [RUN], [PROBE]]
+
+
+def test_what_is_needed_and_done_already_makes_no_wave():
+    assert waves([PROBE, RUN]) == [[RUN], [PROBE]]
+    assert waves([PROBE]) == [[PROBE]]
+    assert waves([]) == []
+
+
+@pytest.mark.parametrize(("workers", "largest"), [(1, 8), (2, 8), (3, 2), (100, 8), (1, 1)])
+def test_cohorts_have_every_run_once_share_a_key_and_keep_to_the_limits(workers, largest):
+    runs = [student(method, seed) for seed in (0, 1) for method in ("kd", "at", "ab", "fsp", "sp")]
+    made = cohorts(runs, workers, largest)
+    assert sorted(run.id for cohort in made for run in cohort) == sorted(run.id for run in runs)
+    assert all(len({run.cohort_key for run in cohort}) == 1 for cohort in made)
+    assert max(map(len, made)) <= largest
+    assert len(made) >= min(workers, len(runs))
+
+
+def test_a_group_is_cut_evenly():
+    runs = [
+        student(method, 0) for method in ("kd", "at", "ab", "fsp", "sp", "crd", "rkd", "cc", "ft")
+    ]
+    assert [len(cohort) for cohort in cohorts(runs, 1, 8)] == [4, 5]
+
+
+# ---------------------------------------------------------------- how runs stand
+
+
+WAITING, GOING = Queued("PENDING", "Priority", ""), Queued("RUNNING", "None", "n1")
+
+
+@pytest.mark.parametrize(
+    ("status", "queue", "expected"),
+    [
+        ("done", {"7_1": GOING}, "done"),
+        ("running", {}, "running"),
+        ("ready", {"7_1": WAITING}, "queued"),
+        ("blocked", {"7_1": WAITING}, "queued"),
+        ("ready", {"7_1": GOING}, "queued"),
+        # Others in its job are still at work; it is not tried again until the job is queued again.
+        ("failed", {"7_1": GOING}, "failed"),
+        ("failed", {"7_1": WAITING}, "queued"),
+        ("ready", {"7_2": WAITING}, "lost"),
+        # Its job came, found what it needs not done, and left.
+        ("blocked", {}, "blocked"),
+        ("failed", {}, "failed"),
+        ("ready", None, "queued"),
+        ("failed", None, "failed"),
+    ],
+)
+def test_folder_and_queue_together_say_how_a_run_stands(status: Status, queue, expected):
+    assert weigh(status, [TASK], queue)[0] == expected
+
+
+def test_of_a_run_that_was_never_submitted_the_queue_says_nothing():
+    assert weigh("ready", [], None) == ("ready", "")
+
+
+def test_the_reason_for_waiting_is_slurms():
+    assert weigh("ready", [TASK], {"7_1": WAITING}) == ("queued", "Priority")
+
+
+def test_where_there_is_no_slurm_the_files_alone_tell(tmp_path: Path, slurmless: None):
+    runs, store = by_id(TEACHER, RUN), Store(tmp_path)
+    submitted(tmp_path, Task("7_0", "", "", [TEACHER.id]), TASK)
+    store.run(TEACHER.id).write_config(TEACHER.as_json())
+    store.run(TEACHER.id).write_record({"schema": 1})
+    found = look(runs, store)
+    assert found[TEACHER.id].status == "done"
+    assert found[RUN.id].status == "queued"
+    assert "Slurm does not answer here" in found[RUN.id].detail
+
+
+def test_nothing_submitted_nothing_asked(slurmless: None):
+    assert ask([]) == {}
+    assert ask([TASK]) is None
+
+
+def test_what_was_cancelled_is_not_lost(tmp_path: Path):
+    submitted(tmp_path, TASK, cancelled="then")
+    assert tasks_of(tmp_path, [RUN.id]) == {}
+    submitted(tmp_path, TASK)
+    assert tasks_of(tmp_path, [RUN.id, "other"]) == {RUN.id: [TASK]}
+
+
+def test_to_cancel_takes_a_slurm_that_answers(tmp_path: Path, slurmless: None):
+    path = submitted(tmp_path, TASK)
+    with pytest.raises(UserError, match="cancel where squeue and scancel do"):
+        cancel(tmp_path, "a", [])
+    assert Submission.read(path).cancelled is None
+    assert not any(cancel(tmp_path, "another suite", []))
+
+
+# ---------------------------------------------------------------- logs
+
+
+def test_a_runs_log_is_the_newest_of_this_machines_and_the_clusters(tmp_path: Path):
+    jobs = tmp_path / "jobs"
+    Job([RUN.id, TEACHER.id], "", "", "cpu").write(jobs / "a.json")
+    (jobs / "a.log").touch()
+    os.utime(jobs / "a.log", (1, 1))
+    submitted(tmp_path, TASK, Task("7_2", "jobs/b.json", "jobs/never-written.out", ["other"]))
+    assert logs_of(tmp_path) == {RUN.id: jobs / "a.log", TEACHER.id: jobs / "a.log"}
+    (jobs / "a.out").touch()
+    assert logs_of(tmp_path) == {RUN.id: jobs / "a.out", TEACHER.id: jobs / "a.log"}
+
+
+def test_a_run_is_named_by_a_beginning_that_no_other_has(tmp_path: Path):
+    for name in ("kd-s0", "kd-s0-2", "at-s0"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert run_named(tmp_path, "at") == "at-s0"
+    assert run_named(tmp_path, "kd-s0") == "kd-s0"
+    with pytest.raises(UserError, match="2 runs begin so: kd-s0, kd-s0-2"):
+        run_named(tmp_path, "kd")
+    with pytest.raises(UserError, match=r"no such run\. Did you mean 'at-s0'"):
+        run_named(tmp_path, "at-s9")
+
+
+def test_logs_prints_the_end_of_a_local_runs_log(finished: Path):
+    [run_id] = (p.name for p in (finished / "results" / "runs").glob("*-resnet8-kd-*"))
+    done = call(finished, "logs", run_id[:-3], "--lines", "1")
+    first, last = done.stdout.splitlines()
+    assert first.startswith(f"{run_id}: ")
+    assert "epoch 3/3" in last
+
+
+# ---------------------------------------------------------------- machine files and this machine
+
+
+def test_all_names_that_submitit_does_not_have_are_said_at_once():
+    sbatch = {
+        "slurm_partition": "gpu",
+        "slurm_partitoin": "gpu",
+        "gpus": 1,
+        "slurm_python": "python",
+    }
+    with pytest.raises(UserError) as error:
+        check_sbatch(Machine(launcher="slurm", workers=1, sbatch=sbatch))
+    text = str(error.value)
+    assert "2 problems" in text
+    assert "Did you mean 'slurm_partition'?" in text
+
+
+def test_what_follows_from_elsewhere_is_refused_with_its_place():
+    sbatch = {"slurm_array_parallelism": 4}
+    with pytest.raises(UserError, match="slurm_array_parallelism follows from workers"):
+        check_sbatch(Machine(launcher="slurm", workers=1, sbatch=sbatch))
+
+
+def test_cancel_stops_a_local_suite_with_its_launcher_and_releases_its_claims(tmp_path: Path):
+    path = suite(tmp_path)
+    words = command(tmp_path, "run", str(path), "--set", "recipe.epochs=200")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wait_for_a_checkpoint(tmp_path, process)
+    done = call(tmp_path, "cancel", str(path), "--set", "recipe.epochs=200")
+    assert "cancelled here: " in done.stdout, done.stderr
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"To go on: python" in error
+    runs = tmp_path / "results" / "runs"
+    assert not [*runs.glob("*/claim.json"), *runs.glob("*/failure.json")]
+
+
+def test_a_process_that_only_has_a_jobs_number_is_left_alone(tmp_path: Path):
+    held = claim(Store(tmp_path).run(RUN.id).path)
+    assert held is not None
+    assert jobs_here(tmp_path, [RUN.id, TEACHER.id]) == set()

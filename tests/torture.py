@@ -1,0 +1,335 @@
+"""Kill a suite's processes at random moments; in the end it must be as if nothing had happened.
+
+    python tests/torture.py --kills 200
+
+runs a small grid through the command line with two workers. It kills (SIGKILL) the command, one of
+its workers, another process that these have started, or all of them at once; starts the command
+again until the grid is done; compares all that it has written with an undisturbed run's; and does
+that over and over. What is killed are real processes with real files; only, they are forked from
+this one, which has loaded torch already. `--cold` starts them as a user does. On Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import hashlib
+import multiprocessing
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# Threads as the launcher has it; and where torch sees a GPU, a fork cannot train.
+os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+sys.path.insert(0, str(ROOT))
+
+SUITE = """
+title: a suite that is tortured
+dataset: {name: digits, limit: 64}
+pairs: [resnet14 -> resnet8]
+methods: {scratch: {}, kd: {}, fitnets: {}, rkd: {}}
+seeds: [0, 1]
+recipe: {epochs: 3, batch_size: 32, lr: 0.05}
+"""
+LARGEST = 2
+MACHINE = f"{{launcher: local, device: cpu, workers: 2, largest: {LARGEST}}}"
+KEPT = {"config.json", "record.json", "student.pt"}
+KILLS_A_ROUND = 10
+PATIENCE = 180.0
+"""Seconds after which a command that nobody kills is thought to hang."""
+SUBREAPER = 36  # prctl's PR_SET_CHILD_SUBREAPER
+
+
+class WrongError(Exception):
+    """What must not be."""
+
+
+class Torture:
+    """A folder to work in, and what has been done there so far."""
+
+    def __init__(self, folder: Path, seed: int, cold: bool) -> None:
+        self.folder, self.draw, self.cold = folder, random.Random(seed), cold
+        self.kills: Counter[str] = Counter()
+        self.starts = self.repeated = self.rounds = 0
+        """Epochs trained more than once are those that kills have cost."""
+        self.ended: dict[int, int] = {}
+        (folder / "small.yaml").write_text(SUITE)
+        (folder / "machine.yaml").write_text(MACHINE)
+
+    def undisturbed(self) -> dict[str, Any]:
+        """Do the suite in this process, which loads all that forks of it will need."""
+        import matplotlib.pyplot as plt  # noqa: F401
+        import seaborn  # noqa: F401
+        import torch
+
+        from tests import jobs
+
+        torch.set_num_threads(1)
+        with (self.folder / "log").open("a") as log, contextlib.redirect_stdout(log):
+            jobs.perform(jobs.grid(self.folder, SUITE), self.folder / "undisturbed")
+        return self.found(self.folder / "undisturbed", 0)
+
+    def round(self, kills: int) -> dict[str, Any]:
+        """Do the suite from nothing, with so many kills at most; return what is there then."""
+        self.rounds += 1
+        results, before = self.folder / f"results-{self.rounds}", self.kills.total()
+        starts, code, deaths = 0, 1, 0
+        while code != 0:
+            starts += 1
+            if starts > 3 + 2 * kills:
+                raise WrongError(f"{results}: not done after {starts} starts")
+            command = self.start(results)
+            while self.kills.total() - before < kills:
+                # A start takes seconds where torch has to be loaded.
+                if self.waited(command, self.draw.uniform(0, 12 if self.cold else 1.2)):
+                    break
+                deaths += self.kill(command)
+            if not self.waited(command, PATIENCE):
+                raise WrongError(f"{results}: the command does not come to an end")
+            code = self.ended[command]
+            if code not in (0, 1, -signal.SIGKILL):
+                raise WrongError(f"{results}: the command ended with exit code {code}")
+        self.starts += starts
+        self.await_workers()
+        return self.found(results, deaths)
+
+    def start(self, results: Path) -> int:
+        """Start the command; return its process number."""
+        words = ["run", str(self.folder / "small.yaml"), "--results", str(results)]
+        words += ["--machine", str(self.folder / "machine.yaml")]
+        full = [sys.executable, str(ROOT / "run_all.py"), *words]
+        with (self.folder / "log").open("ab") as log:
+            if self.cold:
+                return fork(lambda: os.execv(full[0], full), log.fileno())
+            return fork(lambda: command(words), log.fileno())
+
+    def waited(self, process: int, seconds: float) -> bool:
+        """Wait until a process has ended, so long at most; say whether it has."""
+        until = time.monotonic() + seconds
+        while True:
+            while (status := reaped(-1)) is not None:
+                self.ended[status[0]] = status[1]
+            if process in self.ended or time.monotonic() > until:
+                return process in self.ended
+            time.sleep(0.002)
+
+    def await_workers(self) -> None:
+        """Let those end that have survived the command that had started them."""
+        until = time.monotonic() + PATIENCE
+        while any(is_leader(process) for process in descendants()) and time.monotonic() < until:
+            self.waited(0, 0.05)
+        for process in descendants():  # what such a command had other processes for
+            killing(process)
+
+    def kill(self, command: int) -> int:
+        """Kill something, unless all has just ended; return how many processes."""
+        there = sorted(descendants())
+        workers = [process for process in there if process != command and is_leader(process)]
+        if not there:
+            return 0
+        # Workers for the most part: they have the most to lose.
+        one = self.draw.choice(workers if workers and self.draw.random() < 0.6 else there)
+        what = "the command" if one == command else "a worker" if one in workers else "a helper"
+        everything = self.draw.random() < 0.15
+        killed = sum(killing(process) for process in (there if everything else [one]))
+        self.kills["everything" if everything else what] += killed > 0
+        return killed
+
+    def found(self, results: Path, deaths: int) -> dict[str, Any]:
+        """Read what a round has left. Raises ``WrongError`` where it is more than it should be."""
+        from benchmark.store import Store
+        from tests.test_cli import numbers
+
+        store, made = Store(results), {}
+        for path in sorted((results / "runs").iterdir()):
+            record, names = store.run(path.name).read_record(), {p.name for p in path.iterdir()}
+            if names != KEPT:
+                raise WrongError(f"{path}: has {sorted(names)}")
+            weights = hashlib.sha256((path / "student.pt").read_bytes()).hexdigest()
+            made[path.name] = {**numbers(record), "file": weights}
+        if left := [str(path) for path in results.rglob(".*")]:
+            raise WrongError(f"left over: {left}")
+        trained = sum(
+            len(re.findall(r" epoch \d+/\d+ ", log.read_text()))
+            for log in (results / "jobs").glob("*.log")
+        )
+        repeated = max(0, trained - sum(len(one["history"]) for one in made.values()))
+        # It is lost at most the epoch that a worker was in, for each run of its cohort.
+        if repeated > deaths * LARGEST:
+            raise WrongError(f"{results}: {repeated} epochs trained twice after {deaths} deaths")
+        self.repeated += repeated
+        return made
+
+
+# ---------------------------------------------------------------- processes
+
+
+def fork(act: Callable[[], int], out: int) -> int:
+    """Do something in a process and session of its own, as an interpreter; return its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code: Any = 1
+    try:
+        os.setsid()
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+        code = act()
+    except SystemExit as end:
+        code = end.code
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    os._exit(code)
+
+
+def command(words: Sequence[str]) -> int:
+    """Do what run_all.py does, with workers and other children that are forked."""
+    from benchmark import child, cli, launch
+
+    fork_context = multiprocessing.get_context("fork")
+    vars(child).update(get_context=lambda _: fork_context)
+    names = ("STDOUT", "TimeoutExpired")
+    real = {name: getattr(subprocess, name) for name in names}
+    vars(launch).update(subprocess=SimpleNamespace(Popen=Worker, **real))
+    return cli.main(words)
+
+
+class Worker:
+    """A job's process, for its launcher: of subprocess.Popen, what that asks for."""
+
+    def __init__(self, command: Sequence[str], stdout: Any, **_: object) -> None:
+        from benchmark import job
+
+        assert list(command[1:3]) == ["-m", "benchmark.job"], command
+        self.pid = fork(lambda: job.main(command[3:]), stdout.fileno())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and (status := reaped(self.pid)):
+            self.returncode = status[1]
+        return self.returncode
+
+    def wait(self, seconds: float) -> int:
+        until = time.monotonic() + seconds
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired("job", seconds)
+            time.sleep(0.01)
+        return code
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def reaped(process: int) -> tuple[int, int] | None:
+    """Return number and exit code of a child that has ended, -1: of any; None where none has."""
+    try:
+        pid, status = os.waitpid(process, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, os.waitstatus_to_exitcode(status)) if pid else None
+
+
+def descendants() -> set[int]:
+    """All living processes that this one has started, and those that they have."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state not in "ZX":
+            parents[int(path.parent.name)] = int(parent)
+    found: set[int] = set()
+    fresh = {os.getpid()}
+    while fresh := {pid for pid, parent in parents.items() if parent in fresh} - found:
+        found |= fresh
+    return found
+
+
+def killing(process: int) -> bool:
+    """Kill a process, and say whether it was still there."""
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def is_leader(process: int) -> bool:
+    """Whether a process is a worker: they alone, beside the command, lead a session."""
+    try:
+        return os.getsid(process) == process
+    except ProcessLookupError:
+        return False
+
+
+# ---------------------------------------------------------------- the program
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--cold", action="store_true", help="start processes as a user does")
+    options = parser.parse_args(arguments)
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        return torture(Torture(Path(folder), options.seed, options.cold), options)
+
+
+def torture(work: Torture, options: argparse.Namespace) -> int:
+    begun = time.monotonic()
+    try:
+        expected = work.undisturbed()
+        say(f"seed {options.seed}: undisturbed, {len(expected)} runs in {elapsed(begun)}")
+        while (left := options.kills - work.kills.total()) > 0:
+            made = work.round(min(left, KILLS_A_ROUND))
+            if made != expected:
+                wrong = {k for k in made.keys() | expected.keys() if made.get(k) != expected.get(k)}
+                raise WrongError(f"not as undisturbed: {sorted(wrong)}")
+            say(f"round {work.rounds}: {work.kills.total()} kills, {elapsed(begun)}")
+    except BaseException:
+        for process in descendants():
+            killing(process)
+        print((work.folder / "log").read_text()[-6000:], file=sys.stderr)
+        raise
+    kinds = ", ".join(f"{count} {what}" for what, count in sorted(work.kills.items()))
+    say(
+        f"{work.kills.total()} kills ({kinds}), {work.starts} starts, {work.rounds} rounds, "
+        f"{work.repeated} epochs trained twice, {elapsed(begun)}: all records and weights as "
+        "undisturbed, none missing, none double, nothing left over"
+    )
+    return 0
+
+
+def elapsed(begun: float) -> str:
+    minutes, seconds = divmod(round(time.monotonic() - begun), 60)
+    return f"{minutes} min {seconds} s"
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
