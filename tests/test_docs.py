@@ -99,7 +99,8 @@ def test_every_command_can_be_given_as_it_stands(
         zoo.show(options.names, options.shapes, options.dataset, tmp_path, Console(quiet=True))
         return
     if options.verb == "data":
-        assert {name for name in options.names if not is_placeholder(name)} <= SOURCES.keys()
+        named = {name for name in options.names if not is_placeholder(name.rpartition("/")[2])}
+        assert named <= SOURCES.keys()
         return
     if options.verb == "logs":
         assert is_placeholder(options.run)

@@ -228,9 +228,7 @@ def test_every_network_of_transfer_is_probed_on_both_sets_by_both_protocols(done
         limit, name = PROBED[run.protocol], run.dataset.name
         said = {"name": name, "version": 1, "limit": limit, "size": 32, **crops[run.protocol]}
         assert made.record(run)["config"]["dataset"] == said
-        told = (
-            f"data set {name} at 32 px, limited to {limit} images, protocol {run.protocol}, 1 epo"
-        )
+        told = f"{name} at 32 px, limited to {limit} images, protocol {run.protocol}, 1 epoch"
         assert told in made.read("md")
 
 

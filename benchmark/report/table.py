@@ -89,7 +89,9 @@ def tabulate(results: Results) -> Table:
         for line, name in enumerate(names)
         if line or taught
     )
-    caption = _caption(grid, references, all(cell.complete for row in rows for cell in row.cells))
+    cells = [cell for row in rows for cell in row.cells]
+    complete = all(cell.complete or not cell.applicable for cell in cells)
+    caption = _caption(grid, references, complete)
     return Table(grid.suite, grid.title, caption, grid.columns, references, rows, notes)
 
 

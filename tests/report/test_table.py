@@ -143,3 +143,10 @@ def test_a_suite_that_trains_no_teacher_has_no_row_for_one(tmp_path):
     grid["columns"][0]["teacher_run"] = None
     table = made(tmp_path, grid, scratch=[90] * 3)
     assert [row.name for row in table.rows] == ["scratch"]
+
+
+def test_what_cannot_be_is_not_said_to_be_missing(tmp_path):
+    grid = manifest(["scratch", "fsp"], inapplicable={(0, "fsp"): "widths differ"}, seeds=[0])
+    finish(tmp_path, "0-teacher", 90, "scratch")
+    assert "seeds are done" in made(tmp_path, grid).caption
+    assert "seeds are done" not in made(tmp_path, grid, scratch=[70]).caption
