@@ -155,21 +155,6 @@ def test_help_imports_no_torch():
     assert "VERB" in done.stdout
 
 
-def test_killed_at_any_moment_and_run_again_it_ends_with_the_same_bits(finished, tmp_path):
-    path = suite(tmp_path)
-    for _ in range(3):
-        process = subprocess.Popen(
-            command(tmp_path, "run", str(path)), stdout=subprocess.DEVNULL, start_new_session=True
-        )
-        wait_for_a_checkpoint(tmp_path, process)
-        # The launcher and its jobs, all at once, as a power cut would.
-        kill_everything(process)
-    assert call(tmp_path, "run", str(path)).returncode == 0
-    made, expected = records(tmp_path), records(finished)
-    assert made.keys() == expected.keys()
-    assert all(numbers(made[run_id]) == numbers(expected[run_id]) for run_id in made)
-
-
 def wait_for_a_checkpoint(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     """Wait until an epoch that was not there before has been written down."""
     seen = stamps(tmp_path)
@@ -189,12 +174,6 @@ def stamps(tmp_path: Path) -> set[tuple[str, int]]:
     return found
 
 
-def kill_everything(process: subprocess.Popen[bytes]) -> None:
-    for pid in [process.pid, *children(process)]:
-        os.kill(pid, signal.SIGKILL)
-    process.wait()
-
-
 def children(process: subprocess.Popen[bytes]) -> list[int]:
     text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     return [int(pid) for pid in text.split()]
@@ -202,23 +181,6 @@ def children(process: subprocess.Popen[bytes]) -> list[int]:
 
 def is_job(pid: int) -> bool:
     return b"benchmark.job" in Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def test_a_run_whose_checkpoints_are_damaged_starts_again_and_ends_with_the_same_bits(
-    finished, tmp_path
-):
-    arguments = command(tmp_path, "run", str(suite(tmp_path)), "--only", "method=scratch")
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-    wait_for_a_checkpoint(tmp_path, process)
-    kill_everything(process)
-    for path in (tmp_path / "results").glob("runs/*/checkpoint*.pt"):
-        path.write_bytes(path.read_bytes()[:-7])
-    assert subprocess.run(arguments, capture_output=True, check=False).returncode == 0
-    [(run_id, record)] = records(tmp_path).items()
-    assert numbers(record) == numbers(records(finished)[run_id])
-    logs = "".join(path.read_text() for path in (tmp_path / "results").glob("jobs/*.log"))
-    assert "checkpoint.pt: is damaged" in logs
-    assert f"{run_id} starts from the beginning" in logs
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -55,7 +55,9 @@ def runs_of(folder: Path, text: str) -> dict[str, Run]:
 
 def machine(**sbatch: Any) -> Machine:
     # From an hour's limit on, submitit takes a USR2 for a preemption.
-    sizes = {"timeout_min": 60, "cpus_per_task": 1, "mem_gb": 1}
+    sizes: dict[str, Any] = {"timeout_min": 60, "cpus_per_task": 1, "mem_gb": 1}
+    if "slurm_nodelist" not in sbatch:
+        sizes["slurm_exclude"] = "n4"  # which one of those that run at the same time loses
     return Machine(launcher="slurm", device="cpu", workers=4, sbatch=sizes | sbatch)
 
 
@@ -299,12 +301,13 @@ def test_a_student_waits_for_a_teacher_that_is_requeued(played: Played):
 
 
 @pytest.mark.parametrize("scenario", [warned, preempted])
-def test_a_warning_requeues_a_job_once_with_its_claims_released(scenario: Scenario, played: Played):
-    assert played(scenario) == 1
+def test_each_warning_requeues_a_job_with_its_claims_released(scenario: Scenario, played: Played):
+    count = played(scenario)
+    assert count >= 1  # the other scenarios' jobs may preempt this one as well
     folder = played.root / scenario.__name__ / "results"
     [run_id] = (run_id for run_id in logs_of(folder) if "-scratch-" in run_id)
     log = logs_of(folder)[run_id].read_text()
-    assert log.count("Calling checkpoint method") == 1
+    assert log.count("Calling checkpoint method") == count
     assert log.count("epoch 40/40") == 1
     assert log.count("epoch 1/40") == 1
 
