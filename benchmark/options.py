@@ -28,22 +28,26 @@ def options_of(arguments: Sequence[str], verbs: Mapping[str, str]) -> argparse.N
 
 
 def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add the flags: where and which."""
-    if verb == "methods":
-        add_catalogue_options(parser)
+    """Add a verb's flags: its own, or those of verbs about a suite."""
+    of_their_own = {
+        "methods": add_catalogue_options,
+        "teachers": add_teacher_options,
+        "data": add_data_set_options,
+        "models": add_zoo_options,
+        "logs": add_log_options,
+    }
+    if verb in of_their_own:
+        of_their_own[verb](parser)
         return
-    if verb == "teachers":
-        add_teacher_options(parser)
-        return
-    if verb == "data":
-        add_data_set_options(parser)
-        return
-    if verb == "models":
-        add_zoo_options(parser)
-        return
-    if verb == "logs":
-        add_log_options(parser)
-        return
+    add_suite_options(parser)
+    if verb in ("run", "plan"):
+        add_choice_option(parser)
+    if verb == "run":
+        add_machine_options(parser)
+
+
+def add_suite_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which suite, and where its things are."""
     parser.add_argument(
         "suite",
         nargs="?",
@@ -61,26 +65,32 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     add_plugin_option(parser)
     add_results_option(parser)
     add_data_option(parser)
-    if verb in ("run", "plan"):
-        parser.add_argument(
-            "--only",
-            default="",
-            metavar="KEY=VALUE,...",
-            help="only these cells, as in method=ab,seed=0; keys: method, seed, student, teacher, "
-            "dataset",
-        )
-    if verb == "run":
-        parser.add_argument(
-            "--machine",
-            default="local",
-            help="a name in configs/machines/ or a path (default: local)",
-        )
-        parser.add_argument(
-            "--wait",
-            action="store_true",
-            help="on a cluster: follow the jobs until none is queued or running, then report; "
-            "without it, submit and return",
-        )
+
+
+def add_choice_option(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that chooses cells."""
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="KEY=VALUE,...",
+        help="only these cells, as in method=ab,seed=0; keys: method, seed, student, teacher, "
+        "dataset",
+    )
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say where to run."""
+    parser.add_argument(
+        "--machine",
+        default="local",
+        help="a name in configs/machines/ or a path (default: local)",
+    )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="on a cluster: follow the jobs until none is queued or running, then report; "
+        "without it, submit and return",
+    )
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:

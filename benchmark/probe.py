@@ -71,6 +71,12 @@ def summary(learner: Learner) -> dict[str, Any]:
     return {}
 
 
+def unchanged(backbone: nn.Module, before: str) -> None:
+    """Raise RuntimeError where any bit of a frozen network, buffers included, has changed."""
+    if models.fingerprint(backbone) != before:
+        raise RuntimeError("the frozen network has changed while its probe was trained")
+
+
 # ---------------------------------------------------------------- hsakd: augmented images
 
 
@@ -84,8 +90,7 @@ class Onlooker(nn.Module):
 
     def check(self) -> None:
         """See that no weight and no buffer below the classifier has changed by a bit."""
-        if models.fingerprint(self.backbone) != self.before:
-            raise RuntimeError("the frozen network has changed while its probe was trained")
+        unchanged(self.backbone, self.before)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the classifier; the network below stays as it is."""
@@ -172,7 +177,9 @@ def embedded(
     seed, batch_size = seeds.derive("stream", run.seed), run.recipe.batch_size
     parts = (part.first(run.dataset.limit) for part in decoded_by(data, run.dataset.decoder))
     images = [TestImages(part, source, device, TEST_BATCH, run.dataset.size) for part in parts]
+    before = models.fingerprint(backbone)
     train, test = (embeddings(backbone, part) for part in images)
+    unchanged(backbone, before)
     std, mean = torch.std_mean(train, dim=0)
     # Of unit variance, and of about unit length whatever the width: one learning rate fits all.
     scale = (std * train.shape[1] ** 0.5).clamp(min=1e-12)

@@ -265,3 +265,16 @@ def test_another_backbone_protocol_or_recipe_is_another_probe(trained):
     ]
     ids = {parse(other.as_json()).id for other in (run, *others)}
     assert len(ids) == 4
+
+
+def test_a_backbone_that_drifts_while_embeddings_are_computed_is_found_out(trained, monkeypatch):
+    store, runs = trained
+    real = probe.embeddings
+
+    def drifting(backbone, images):
+        backbone.train()
+        return real(backbone, images)
+
+    monkeypatch.setattr(probe, "embeddings", drifting)
+    with pytest.raises(RuntimeError, match="frozen network has changed"):
+        cast(store, runs["digits strict", "scratch"])

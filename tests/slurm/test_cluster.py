@@ -60,6 +60,7 @@ def test_a_job_is_kept_over_a_restart_of_the_controller(slurm: Cluster):
     wait_for_state(slurm, job, "RUNNING", 30)
     slurm.restart_controller()
     wait_for_state(slurm, job, "COMPLETED", 30)
+    assert "Restarts=0" in slurm.run("scontrol", "--oneliner", "show", "job", job)
 
 
 def test_a_job_of_a_lost_node_runs_again_and_the_node_is_used_again(slurm: Cluster, tmp_path: Path):
