@@ -6,7 +6,9 @@ import contextlib
 import getpass
 import os
 import re
+import shlex
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,6 +27,9 @@ GIVEN = {"slurm_array_parallelism": "workers", "slurm_dependency": "the order of
 """Of submitit's names those that are not the machine file's to say, and where they come from."""
 OF_THE_EXECUTOR = {"slurm_python": None, "slurm_max_num_timeout": 100}
 """Of submitit's names those that its executor is made with; a time-out is nothing unusual to us."""
+DEAF_AT_FIRST = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
+"""A warning before submitit listens would kill the job, for good. One that is not heard is followed
+by the end itself, after which Slurm queues a preempted job again."""
 
 
 # ---------------------------------------------------------------- submitit
@@ -55,6 +60,9 @@ def executor_of(machine: Machine, folder: Path, name: str, parallel: int, after:
 
     check_sbatch(machine)
     made_with = {**OF_THE_EXECUTOR, **machine.sbatch}
+    if machine.launcher == "slurm":
+        python = made_with["slurm_python"] or shlex.quote(sys.executable)
+        made_with["slurm_python"] = f"{DEAF_AT_FIRST} {python}"
     settings = {k: v for k, v in machine.sbatch.items() if k not in OF_THE_EXECUTOR}
     if machine.launcher == "slurm":
         settings = for_slurm(settings, parallel, after)
