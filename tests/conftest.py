@@ -7,6 +7,23 @@ import torch
 
 from tests.test_cli import call, suite
 
+TESTS = Path(__file__).parent
+LONGEST = [
+    "slurm/test_suites.py",
+    "test_suites.py",
+    "test_cli.py",
+    "test_cohort.py",
+    "test_faults.py",
+    "test_docs.py",
+    "test_torture.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, or the other processes wait for them at the end."""
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -2,7 +2,6 @@
 
 import io
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from rich.console import Console
 import methods
 from benchmark.catalogue import show
 from benchmark.errors import UserError
+from tests import forks
 from tests.methods.test_registry import METHOD, clean
-from tests.test_cli import ROOT, command, run, suite
+from tests.test_cli import command, suite
 
 __all__ = ["clean"]  # the fixture
 
@@ -93,10 +93,10 @@ def test_a_file_of_ones_own_is_listed(tmp_path: Path, clean: None):
 def test_a_mistake_in_ones_own_file_is_one_message_with_its_line(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(METHOD.format(name="kd"))
-    listing = [sys.executable, str(ROOT / "run_all.py"), "methods"]
-    for words in (listing, command(tmp_path, "plan", str(suite(tmp_path)))):
-        done = run([*words, "--plugin", str(path)])
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"error: {path}:6: Mine is named 'kd', and so is KD in ")
-        assert "Traceback" not in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    for words in (["methods"], command(tmp_path, "plan", str(suite(tmp_path)))[2:]):
+        process = forks.start([*words, "--plugin", str(path)])
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert error.startswith(f"error: {path}:6: Mine is named 'kd', and so is KD in ")
+        assert "Traceback" not in error
+        assert len(error.splitlines()) == 1

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from benchmark.store import Store
+from tests import forks
 
+Process = forks.Command | subprocess.Popen[str]
 ROOT = Path(__file__).parent.parent
 SUITE = """
 title: a test
@@ -28,6 +30,8 @@ methods:
 seeds: [0]
 recipe: {epochs: 3, batch_size: 32, lr: 0.05}
 """
+LONG = SUITE.replace("epochs: 3", "epochs: 200")
+"""Which no test is to wait for."""
 TORCHLESS = """
 import sys
 from importlib.machinery import PathFinder
@@ -55,12 +59,21 @@ def command(tmp_path: Path, *arguments: str) -> list[str]:
     return [sys.executable, str(ROOT / "run_all.py"), *arguments, *where]
 
 
-def call(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(command(tmp_path, *arguments))
-
-
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Start a program as a user does."""
     return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+
+
+def start(tmp_path: Path, *arguments: str) -> Process:
+    """Start the command in a process that need not load torch: that takes seconds each time."""
+    return forks.start(command(tmp_path, *arguments)[2:])
+
+
+def call(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = start(tmp_path, *arguments)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(arguments, process.returncode, out, error)
 
 
 def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
@@ -155,7 +168,7 @@ def test_help_imports_no_torch():
     assert "VERB" in done.stdout
 
 
-def wait_for_a_checkpoint(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for_a_checkpoint(tmp_path: Path, process: forks.Forked | subprocess.Popen[Any]) -> None:
     """Wait until an epoch that was not there before has been written down."""
     seen = stamps(tmp_path)
     until = time.monotonic() + 60
@@ -174,7 +187,7 @@ def stamps(tmp_path: Path) -> set[tuple[str, int]]:
     return found
 
 
-def children(process: subprocess.Popen[bytes]) -> list[int]:
+def children(process: forks.Forked | Process) -> list[int]:
     text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     return [int(pid) for pid in text.split()]
 
@@ -185,16 +198,13 @@ def is_job(pid: int) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_the_jobs_releases_their_claims_and_says_how_to_go_on(tmp_path, number):
-    path = suite(tmp_path)
-    process = subprocess.Popen(
-        command(tmp_path, "run", str(path)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
+    process = start(tmp_path, "run", str(suite(tmp_path, LONG)))
     wait_for_a_checkpoint(tmp_path, process)
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "To go on: python" in error.decode()
-    assert "Traceback" not in error.decode()
+    assert "To go on: python" in error
+    assert "Traceback" not in error
     assert not list((tmp_path / "results").glob("runs/*/claim.json"))
     assert not list((tmp_path / "results").glob("runs/*/failure.json"))
 
@@ -217,9 +227,8 @@ def test_a_method_that_diverges_fails_alone_is_recorded_and_tried_again(tmp_path
 
 
 def test_only_runs_the_chosen_cells_and_the_teacher_they_need(tmp_path):
-    done = call(
-        tmp_path, "run", str(suite(tmp_path)), "--only", "method=kd", "--set", "recipe.epochs=1"
-    )
+    changes = ("--only", "method=kd", "--set", "recipe.epochs=1")
+    done = call(tmp_path, "run", str(suite(tmp_path)), *changes)
     assert done.returncode == 0, done.stderr
     made = [
         (r["config"]["student"], r["config"]["method"]["name"]) for r in records(tmp_path).values()
@@ -236,19 +245,19 @@ def scratch_runs(tmp_path: Path) -> list[str]:
 
 
 def test_a_job_that_dies_without_a_word_leaves_its_runs_failed_not_done(tmp_path):
-    arguments = command(tmp_path, "run", str(suite(tmp_path)), "--only", "method=scratch")
-    call(tmp_path, "plan", str(suite(tmp_path)))
+    path = str(suite(tmp_path, LONG))
+    call(tmp_path, "plan", path)
     [run_id] = scratch_runs(tmp_path)
     # What an earlier attempt died of is not what this one dies of.
     Store(tmp_path / "results").run(run_id).path.mkdir(parents=True)
     Store(tmp_path / "results").run(run_id).write_failure("error", "long ago")
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE)
+    process = start(tmp_path, "run", path, "--only", "method=scratch")
     wait_for_a_checkpoint(tmp_path, process)
-    [job] = filter(is_job, children(process))
+    [job] = (pid for pid in children(process) if os.getsid(pid) == pid)
     os.kill(job, signal.SIGKILL)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert b"the job ended (signal 9)" in out
+    assert "the job ended (signal 9)" in out
     [failure] = (tmp_path / "results").glob("runs/*/failure.json")
     assert json.loads(failure.read_text())["kind"] == "died"
     assert not records(tmp_path)
@@ -332,9 +341,8 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(finished, tmp_path, tiny_disk):
     (tiny_disk / "ballast").write_bytes(bytes(200_000))
-    arguments = ("run", str(suite(tmp_path)), "--only", "method=scratch", "--results")
-    full = [sys.executable, str(ROOT / "run_all.py"), *arguments, str(tiny_disk / "results")]
-    done = subprocess.run(full, capture_output=True, text=True, check=False)
+    full = ("run", str(suite(tmp_path)), "--only", "method=scratch")
+    done = call(tiny_disk, *full)
     assert done.returncode in (1, 2)
     assert "no room left to write" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -342,7 +350,7 @@ def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(finished, tm
     (tiny_disk / "ballast").unlink()
     mount = ["mount", "-o", "remount,size=20m", str(tiny_disk)]
     subprocess.run(mount, check=True)
-    assert subprocess.run(full, capture_output=True, check=False).returncode == 0
+    assert call(tiny_disk, *full).returncode == 0
     [(run_id, record)] = records(tiny_disk).items()
     assert numbers(record) == numbers(records(finished)[run_id])
 
@@ -351,7 +359,8 @@ def test_a_missing_data_set_is_told_before_anything_is_trained(tmp_path):
     # A damaged file stands for all that can be wrong: a missing one would be downloaded.
     (tmp_path / "data" / "cifar-100-python").mkdir(parents=True)
     (tmp_path / "data" / "cifar-100-python" / "train").write_text("not the official file")
-    done = call(tmp_path, "run", "cifar100", "--data-root", str(tmp_path / "data"))
+    path = suite(tmp_path, SUITE.replace("digits, limit: 64", "cifar100"))
+    done = call(tmp_path, "run", str(path), "--data-root", str(tmp_path / "data"))
     assert done.returncode == 2
     assert "cifar-100-python/train is damaged: its md5 is" in " ".join(done.stderr.split())
     assert not list((tmp_path / "results").glob("runs/*/record.json"))

@@ -16,7 +16,7 @@ from benchmark.evaluate import evaluate
 from benchmark.store import RunFolder, Store
 from benchmark.teachers import bring_in, fitted, read, weights_of
 from tests import training
-from tests.test_cli import SUITE, call, command, records, run, suite
+from tests.test_cli import SUITE, call, records, suite
 
 
 def save(path: Path, content: Any, **options: Any) -> Path:
@@ -167,8 +167,8 @@ def test_a_suite_is_taught_by_a_teacher_from_elsewhere(tmp_path: Path):
     assert refused.returncode == 2
     assert f"digits-resnet14-imported-{weights[:10]} is not in" in refused.stderr
     file = save(tmp_path / "teacher.pth", wrapped("crd"))
-    words = command(tmp_path, "teachers", "import", str(file), "--as", "resnet14")
-    done = run([*words, "--dataset", "digits", "--published", "99.99"])
+    words = ("teachers", "import", str(file), "--as", "resnet14", "--dataset", "digits")
+    done = call(tmp_path, *words, "--published", "99.99")
     assert f"resnet14: {weights}" in done.stdout
     finished = call(tmp_path, "run", str(small))
     assert finished.returncode == 0, finished.stderr

@@ -15,26 +15,24 @@ import argparse
 import contextlib
 import ctypes
 import hashlib
-import multiprocessing
 import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # Threads as the launcher has it; and where torch sees a GPU, a fork cannot train.
 os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 sys.path.insert(0, str(ROOT))
+
+from tests.forks import command, fork, reaped  # noqa: E402
 
 SUITE = """
 title: a suite that is tortured
@@ -91,7 +89,7 @@ class Torture:
             starts += 1
             if starts > 3 + 2 * kills:
                 raise WrongError(f"{results}: not done after {starts} starts")
-            command = self.start(results)
+            command, helpers = self.start(results), self.kills["a helper"]
             while self.kills.total() - before < kills:
                 # A start takes seconds where torch has to be loaded.
                 if self.waited(command, self.draw.uniform(0, 12 if self.cold else 1.2)):
@@ -100,7 +98,9 @@ class Torture:
             if not self.waited(command, PATIENCE):
                 raise WrongError(f"{results}: the command does not come to an end")
             code = self.ended[command]
-            if code not in (0, 1, -signal.SIGKILL):
+            # Without a helper it ends, says so and asks to be run again.
+            helpless = self.kills["a helper"] > helpers
+            if code not in (0, 1, -signal.SIGKILL) and not (code == 2 and helpless):
                 raise WrongError(f"{results}: the command ended with exit code {code}")
         self.starts += starts
         self.await_workers()
@@ -113,8 +113,8 @@ class Torture:
         full = [sys.executable, str(ROOT / "run_all.py"), *words]
         with (self.folder / "log").open("ab") as log:
             if self.cold:
-                return fork(lambda: os.execv(full[0], full), log.fileno())
-            return fork(lambda: command(words), log.fileno())
+                return fork(lambda: os.execv(full[0], full), log.fileno(), log.fileno())
+            return fork(lambda: command(words), log.fileno(), log.fileno())
 
     def waited(self, process: int, seconds: float) -> bool:
         """Wait until a process has ended, so long at most; say whether it has."""
@@ -175,78 +175,6 @@ class Torture:
 
 
 # ---------------------------------------------------------------- processes
-
-
-def fork(act: Callable[[], int], out: int) -> int:
-    """Do something in a process and session of its own, as an interpreter; return its number."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code: Any = 1
-    try:
-        os.setsid()
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        sys.stdout = sys.stderr = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-        code = act()
-    except SystemExit as end:
-        code = end.code
-    except KeyboardInterrupt:
-        code = 130
-    except BaseException:  # noqa: BLE001
-        traceback.print_exc()
-    os._exit(code)
-
-
-def command(words: Sequence[str]) -> int:
-    """Do what run_all.py does, with workers and other children that are forked."""
-    from benchmark import child, cli, launch
-
-    fork_context = multiprocessing.get_context("fork")
-    vars(child).update(get_context=lambda _: fork_context)
-    names = ("STDOUT", "TimeoutExpired")
-    real = {name: getattr(subprocess, name) for name in names}
-    vars(launch).update(subprocess=SimpleNamespace(Popen=Worker, **real))
-    return cli.main(words)
-
-
-class Worker:
-    """A job's process, for its launcher: of subprocess.Popen, what that asks for."""
-
-    def __init__(self, command: Sequence[str], stdout: Any, **_: object) -> None:
-        from benchmark import job
-
-        assert list(command[1:3]) == ["-m", "benchmark.job"], command
-        self.pid = fork(lambda: job.main(command[3:]), stdout.fileno())
-        self.returncode: int | None = None
-
-    def poll(self) -> int | None:
-        if self.returncode is None and (status := reaped(self.pid)):
-            self.returncode = status[1]
-        return self.returncode
-
-    def wait(self, seconds: float) -> int:
-        until = time.monotonic() + seconds
-        while (code := self.poll()) is None:
-            if time.monotonic() > until:
-                raise subprocess.TimeoutExpired("job", seconds)
-            time.sleep(0.01)
-        return code
-
-    def terminate(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-
-def reaped(process: int) -> tuple[int, int] | None:
-    """Return number and exit code of a child that has ended, -1: of any; None where none has."""
-    try:
-        pid, status = os.waitpid(process, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return (pid, os.waitstatus_to_exitcode(status)) if pid else None
 
 
 def descendants() -> set[int]:
