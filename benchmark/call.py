@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from benchmark.crew import INTERRUPTED, additions, how
 from benchmark.plan import Job
 from benchmark.store import Store
 
-ROOT = Path(__file__).resolve().parent.parent
-INTERRUPTED = (130, -signal.SIGTERM)
-"""How a job ends that was told to: with its claims released and nothing to be blamed for."""
+LAST_WORD = 120.0
+"""Seconds that a process beside the first waits when it has failed: it may be queued again with it,
+or the first may be writing down why."""
 
 
 class Call:
@@ -30,7 +31,9 @@ class Call:
     def __call__(self) -> None:
         """Run the job in the node's own environment, where Slurm says which GPU is whose."""
         command = [sys.executable, "-m", "benchmark.job", str(self.path)]
-        self.process = subprocess.Popen(command, env=os.environ | additions(), preexec_fn=deaf)
+        who = task()
+        environment = os.environ | additions() | who
+        self.process = subprocess.Popen(command, env=environment, preexec_fn=deaf)
         # No blocking wait: USR2 would be answered in the middle of it, under its lock.
         while (code := self.process.poll()) is None:
             time.sleep(0.2)
@@ -38,9 +41,18 @@ class Call:
             # Cancelled or preempted. To end now would be to have ended well, never to be requeued.
             time.sleep(600)
         elif code:
-            job, message = Job.read(self.path), f"the job ended ({how(code)}) before the run did"
-            blame_silent_runs(job.runs, Store(Path(job.results)), message)
-            raise RuntimeError(f"the job ended ({how(code)})")
+            self.fail(how(code), who)
+
+    def fail(self, word: str, who: Mapping[str, str]) -> NoReturn:
+        """Blame the runs that nobody has blamed, and let Slurm end the job."""
+        job, silent = Job.read(self.path), {"waiting"}
+        if who["RANK"] != "0":
+            word = f"process {who['RANK']} of {who['WORLD_SIZE']}: {word}"
+            time.sleep(LAST_WORD)
+            silent |= {"running"}  # the first waits for us in vain, and is killed with its claims
+        message = f"the job ended ({word}) before the run did"
+        blame_silent_runs(job.runs, Store(Path(job.results)), message, silent)
+        raise RuntimeError(f"the job ended ({word})")
 
     def checkpoint(self) -> Any:  # noqa: ANN401  (submitit's)
         """Before a time limit or a preemption: be queued again, to go on from the last epoch."""
@@ -51,14 +63,25 @@ class Call:
         return DelayedSubmission(Call(self.path))
 
 
+def task() -> dict[str, str]:
+    """Say to a job's process which of how many tasks this is, and where they meet."""
+    from submitit.helpers import TorchDistributedEnvironment
+
+    ours = TorchDistributedEnvironment()
+    # A node's name is Slurm's; where the batch script runs, which is the first node, is an address.
+    address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", ours.master_addr)
+    return {
+        "RANK": str(ours.rank),
+        "WORLD_SIZE": str(ours.world_size),
+        "LOCAL_RANK": str(ours.local_rank),
+        "MASTER_ADDR": address,
+        "MASTER_PORT": str(ours.master_port),
+    }
+
+
 def deaf() -> None:
     """Ignore a cluster's warning, which goes to every process: the parent answers it."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-
-
-def how(code: int) -> str:
-    """Name an exit status."""
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def end(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -72,18 +95,14 @@ def end(process: subprocess.Popen[bytes], seconds: float) -> None:
             time.sleep(0.1)
 
 
-def blame_silent_runs(run_ids: Iterable[str], store: Store, message: str) -> None:
+def blame_silent_runs(
+    run_ids: Iterable[str], store: Store, message: str, silent: Set[str] = frozenset({"waiting"})
+) -> None:
     """Mark the runs failed of a job that died without a word (kill -9, out of memory).
 
     A run with a record, a failure or somebody else's live claim is not silent.
     """
     for run_id in run_ids:
         folder = store.run(run_id)
-        if folder.state() == "waiting":
+        if folder.state() in silent and not folder.failure.exists():
             folder.write_failure("died", message)
-
-
-def additions() -> dict[str, str]:
-    """Let a job import this checkout from wherever it starts, and keep libraries to one thread."""
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}

@@ -22,7 +22,7 @@ from torch.optim import SGD
 from benchmark.data.stream import Batches, Tests
 from benchmark.evaluate import evaluate
 from benchmark.optim import learning_rate, sgd
-from benchmark.ranks import ALONE
+from benchmark.ranks import ALONE, PartedError
 from benchmark.runs import Recipe
 from methods.check import BadMethod, blame, loss_faults, phase_faults, place
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase
@@ -263,7 +263,7 @@ def isolated(learner: Learner) -> Iterator[None]:
     """Make what goes wrong inside this learner's failure and no one else's."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError):
+    except (torch.OutOfMemoryError, MemoryError, PartedError):
         raise  # nobody's fault alone: who put the cohort together can make it smaller
     except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
         learner.fail("error", blame(error, type(learner.method)), traceback.format_exc())

@@ -21,6 +21,7 @@ import torch
 import methods
 from benchmark import assemble, probe
 from benchmark.cohort import Cast, Learner, train
+from benchmark.crew import on_a_leash
 from benchmark.data import find
 from benchmark.data.stream import Tests
 from benchmark.errors import UserError
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, interrupted)
     # A cluster's warning goes to every process of a job; the one that started us answers it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    on_a_leash()
     job = Job.read(Path(arguments[0]))
     for plugin in job.plugins:
         methods.add_file(Path(plugin))
@@ -62,10 +64,11 @@ def work(job: Job, ranks: Ranks, device: torch.device, held: contextlib.ExitStac
             members = [Member.beside(store.run(run_id)) for run_id in taken]
         train_members(members, Place(job, store, device, ranks))
     except Exception as error:  # noqa: BLE001  (whatever it is, the runs must say why they failed)
-        if ranks.leads:
-            record_crash(members, error)
         with contextlib.suppress(OSError):
             print(traceback.format_exc(), file=sys.stderr, flush=True)
+        cause = ranks.cause(error)
+        if ranks.leads:
+            record_crash(members, cause)
         return 1
     return 0
 

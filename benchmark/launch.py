@@ -7,23 +7,23 @@ became of them from the run folders alone, never from what a launcher says of a 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from benchmark.call import INTERRUPTED, Call, additions, blame_silent_runs, how
+from benchmark.call import Call, blame_silent_runs
 from benchmark.child import in_a_child
 from benchmark.cluster import follow
+from benchmark.crew import INTERRUPTED, Crew, how
 from benchmark.errors import UserError
 from benchmark.machine import Machine, Paths
 from benchmark.plan import Job, Status, next_cohort, statuses
 from benchmark.store import Store
 from benchmark.submit import executor_of, refusals, submit_open
-from benchmark.transfer import Run
+from benchmark.transfer import ProbeRun, Run
 from benchmark.watch import Watch
 
 if TYPE_CHECKING:
@@ -47,41 +47,6 @@ class Handle(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Give it time to do so."""
-
-
-class Process:
-    """A job as a process of this machine, in a session of its own: Ctrl-C reaches it through us."""
-
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        self.log = log
-        self.file: IO[bytes] = log.open("ab")
-        self.process = subprocess.Popen(
-            command,
-            stdout=self.file,
-            stderr=subprocess.STDOUT,
-            env=os.environ | additions(),
-            start_new_session=True,
-        )
-
-    def ended(self) -> str | None:
-        """Return exit code or signal."""
-        code = self.process.poll()
-        if code is None:
-            return None
-        self.file.close()
-        return how(code)
-
-    def stop(self) -> None:
-        """Send SIGTERM."""
-        self.process.terminate()
-
-    def wait(self, seconds: float) -> None:
-        """Kill it if it takes longer."""
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 class Submitted:
@@ -109,8 +74,9 @@ class Launcher:
     """Starts jobs on one machine and says which have ended."""
 
     def __init__(self, machine: Machine, paths: Paths, devices: list[str]) -> None:
-        self.machine, self.paths, self.devices = machine, paths, devices
-        self.workers = default_workers(devices) if machine.workers == "auto" else machine.workers
+        self.machine, self.paths = machine, paths
+        self.places = places(machine, devices)
+        self.workers = len(self.places) if machine.workers == "auto" else machine.workers
         self.busy: dict[int, Started] = {}
         self.count = 0
 
@@ -123,16 +89,19 @@ class Launcher:
         self.count += 1
         name = f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}-{self.count}"
         path = self.paths.results.resolve() / "jobs" / f"{name}.json"
+        # A probe is the work of one process.
+        count = 1 if any(isinstance(r, ProbeRun) for r in cohort) else self.machine.processes
+        shared = self.places[place % len(self.places)].split(",")
         Job(
             runs=[run.id for run in cohort],
             results=str(self.paths.results.resolve()),
             data=str(self.paths.data.resolve()),
-            device=self.devices[place % len(self.devices)],
+            device=",".join(shared[:count]),
             plugins=list(self.paths.plugins),
         ).write(path)
         command = [sys.executable, "-m", "benchmark.job", str(path)]
         handle = (
-            Process(command, path.with_suffix(".log"))
+            Crew(command, count, path.with_suffix(".log"))
             if self.machine.launcher == "local"
             else Submitted(self.machine, path)
         )
@@ -183,9 +152,18 @@ def look_around(datasets: Sequence[str], data: Path) -> int:
     return torch.cuda.device_count()
 
 
-def default_workers(devices: Sequence[str]) -> int:
-    """One process a GPU, or one a CPU core that this process may use."""
-    return len(os.sched_getaffinity(0)) if devices == ["cpu"] else len(devices)
+def places(machine: Machine, devices: Sequence[str]) -> list[str]:
+    """Return where jobs can run at once: what each gets, `cuda:0,cuda:1` where it is two processes.
+
+    On CPUs one a core that this process may use. Raises UserError where there are too few GPUs.
+    """
+    count = machine.processes
+    if devices == ["cpu"]:
+        return ["cpu"] * max(1, len(os.sched_getaffinity(0)) // count)
+    firsts = range(0, len(devices) - count + 1, count)
+    if machine.launcher == "local" and not firsts:
+        raise UserError(f"processes: {count} in the machine file, and {len(devices)} GPUs here")
+    return [",".join(devices[i : i + count]) for i in firsts] * machine.per_device
 
 
 # ---------------------------------------------------------------- the loop

@@ -27,6 +27,10 @@ class Machine(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: Positive | Literal["auto"] = "auto"
     """Jobs at once, at most."""
+    processes: Positive = 1
+    """Processes that train one job together; on a cluster nodes x tasks_per_node, in sbatch."""
+    per_device: Positive = 1
+    """Jobs at once on each GPU, or group of as many as a job has processes."""
     largest: Positive = 8
     """Learners in one cohort, at most."""
     sbatch: dict[str, Any] = Field(default_factory=dict)
@@ -39,6 +43,8 @@ class Machine(Strict):
         machine, problems = check(cls, document.data)
         if machine is not None and machine.launcher == "slurm" and machine.workers == "auto":
             problems.append(Problem(("workers",), "a cluster needs a number of jobs"))
+        if machine is not None and machine.launcher != "local" and machine.per_device > 1:
+            problems.append(Problem(("per_device",), "is for launcher: local"))
         if machine is None or problems:
             document.fail(problems)
         return machine

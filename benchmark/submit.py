@@ -15,18 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmark.call import ROOT, Call
+from benchmark.call import Call
 from benchmark.cluster import Submission, Task, array_of, ask, standings, tasks_of, told
+from benchmark.crew import ROOT
 from benchmark.errors import UserError, suggest
 from benchmark.machine import Machine, Paths
 from benchmark.plan import Job, cohorts, waves
 from benchmark.store import Store, claim, read_claim
-from benchmark.transfer import Run
+from benchmark.transfer import ProbeRun, Run
 
 GIVEN = {"slurm_array_parallelism": "workers", "slurm_dependency": "the order of the runs"}
 """Of submitit's names those that are not the machine file's to say, and where they come from."""
 OF_THE_EXECUTOR = {"slurm_python": None, "slurm_max_num_timeout": 100}
 """Of submitit's names those that its executor is made with; a time-out is nothing unusual to us."""
+NODES = ("nodes", "slurm_nodes")
+TASKS_PER_NODE = ("tasks_per_node", "slurm_tasks_per_node", "slurm_ntasks_per_node")
 DEAF_AT_FIRST = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
 """A warning before submitit listens would kill the job, for good. One that is not heard is followed
 by the end itself, after which Slurm queues a preempted job again."""
@@ -48,10 +51,38 @@ def check_sbatch(machine: Machine) -> None:
             problems.append(f"{name} follows from {GIVEN[name]}: leave it out")
         elif name not in valid:
             problems.append(suggest(name, valid, "name of submitit's"))
+    made = processes_of(machine)
+    if "processes" in machine.model_fields_set and machine.processes != made:
+        problems.append(
+            f"nodes x tasks_per_node make {made} processes a job, and processes: "
+            f"{machine.processes} says another number: leave it out"
+        )
     if problems:
         raise UserError(
             "\n  ".join([f"sbatch in the machine file: {len(problems)} problems", *problems])
         )
+
+
+def processes_of(machine: Machine) -> int:
+    """Return how many processes train a job together: nodes x tasks per node."""
+    return said(machine, NODES) * said(machine, TASKS_PER_NODE)
+
+
+def said(machine: Machine, names: Sequence[str]) -> int:
+    """Return what sbatch says under one of several names; one where it does not."""
+    values = [machine.sbatch[name] for name in names if name in machine.sbatch]
+    # What is no number submitit refuses, in its own words.
+    return next((value for value in values if isinstance(value, int)), 1)
+
+
+def alone(machine: Machine) -> Machine:
+    """Return a machine for jobs of one process: one task's share of a node's GPUs."""
+    if processes_of(machine) == 1:
+        return machine
+    sbatch = {k: v for k, v in machine.sbatch.items() if k not in (*NODES, *TASKS_PER_NODE)}
+    if "gpus_per_node" in sbatch:
+        sbatch["gpus_per_node"] = -(-sbatch["gpus_per_node"] // said(machine, TASKS_PER_NODE))
+    return machine.model_copy(update={"sbatch": sbatch})
 
 
 def executor_of(machine: Machine, folder: Path, name: str, parallel: int, after: str = "") -> Any:  # noqa: ANN401
@@ -90,6 +121,8 @@ def for_slurm(settings: Mapping[str, Any], parallel: int, after: str) -> dict[st
     }
     if "cpus_per_task" in settings:  # srun does not hear of it by itself, from Slurm 22.05 on
         found.setdefault("slurm_srun_args", [f"--cpus-per-task={settings['cpus_per_task']}"])
+    # Else the other tasks of one that has failed would be waited for, which wait for that one.
+    found["slurm_srun_args"] = [*found.get("slurm_srun_args", []), "--kill-on-bad-exit=1"]
     if after:
         found["slurm_dependency"] = after
     return {**found, "slurm_array_parallelism": parallel}
@@ -179,11 +212,19 @@ class Submitting:
         workers = self.machine.workers
         limit = largest_array() if runs else 1
         for wave in waves(runs):
-            made = cohorts(wave, workers, self.machine.largest)
-            parts = [made[i : i + limit] for i in range(0, len(made), limit)]
+            kinds = [cohorts(some, workers, self.machine.largest) for some in self.by_machine(wave)]
+            parts = [made[i : i + limit] for made in kinds for i in range(0, len(made), limit)]
             for part in parts:
                 self.array(part, max(1, workers // len(parts)))
         return self.note
+
+    def by_machine(self, runs: Sequence[Run]) -> list[list[Run]]:
+        """Part runs that may start at once by what their jobs ask for: a probe takes one task."""
+        if processes_of(self.machine) == 1:
+            return [list(runs)]
+        probes: list[Run] = [run for run in runs if isinstance(run, ProbeRun)]
+        others: list[Run] = [run for run in runs if not isinstance(run, ProbeRun)]
+        return [some for some in (others, probes) if some]
 
     def array(self, made: Sequence[Sequence[Run]], parallel: int) -> None:
         """Queue one array, to start when the arrays with what it needs have ended."""
@@ -191,8 +232,9 @@ class Submitting:
         before = sorted(set().union(*(self.arrays.get(need, set()) for need in needs)), key=int)
         after = f"afterany:{':'.join(before)}" if before else ""
         folder, results = self.paths.results / "jobs", self.paths.results
+        machine = alone(self.machine) if isinstance(made[0][0], ProbeRun) else self.machine
         executor = executor_of(
-            self.machine, folder / "submitit", f"kd-{self.note.suite}", parallel, after
+            machine, folder / "submitit", f"kd-{self.note.suite}", parallel, after
         )
         count = len(self.note.tasks)
         files = [folder / f"{self.stem}-{count + i}.json" for i in range(len(made))]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,11 @@ from benchmark.cluster import (
     weigh,
 )
 from benchmark.config import UserError
-from benchmark.machine import Machine
+from benchmark.machine import Machine, Paths
 from benchmark.plan import Job, Status, cohorts, waves
 from benchmark.store import Store, claim
-from benchmark.submit import check_sbatch
-from benchmark.transfer import PROTOCOLS, ProbeRun
+from benchmark.submit import Submitting, alone, check_sbatch, processes_of
+from benchmark.transfer import PROTOCOLS, ProbeRun, Run
 from tests.test_cli import call, command, suite, wait_for_a_checkpoint
 from tests.test_plan import by_id, student
 from tests.test_runs import DATA, RUN, TEACHER
@@ -200,6 +201,48 @@ def test_what_follows_from_elsewhere_is_refused_with_its_place():
     sbatch = {"slurm_array_parallelism": 4}
     with pytest.raises(UserError, match="slurm_array_parallelism follows from workers"):
         check_sbatch(Machine(launcher="slurm", workers=1, sbatch=sbatch))
+
+
+def cluster_of(**settings: Any) -> Machine:
+    return Machine(launcher="slurm", workers=4, **settings)
+
+
+@pytest.mark.parametrize(
+    ("sbatch", "expected"),
+    [
+        ({}, 1),
+        ({"nodes": 2}, 2),
+        ({"tasks_per_node": 4, "nodes": 2}, 8),
+        ({"slurm_nodes": 2, "slurm_ntasks_per_node": 3}, 6),
+    ],
+)
+def test_a_cluster_makes_a_job_of_nodes_by_tasks_processes(sbatch: dict[str, Any], expected: int):
+    assert processes_of(cluster_of(sbatch=sbatch)) == expected
+    check_sbatch(cluster_of(sbatch=sbatch, processes=expected))
+
+
+def test_another_number_of_processes_than_of_tasks_is_refused_with_all_else():
+    with pytest.raises(UserError) as error:
+        check_sbatch(cluster_of(sbatch={"nodes": 2, "gpus": 1}, processes=4))
+    text = str(error.value)
+    assert "2 problems" in text
+    assert "make 2 processes a job, and processes: 4 says another number" in text
+
+
+def test_a_probe_is_queued_as_one_task_with_its_share_of_the_gpus():
+    sizes = {"nodes": 2, "tasks_per_node": 4, "gpus_per_node": 8, "mem_gb": 64}
+    assert alone(cluster_of(sbatch=sizes)).sbatch == {"gpus_per_node": 2, "mem_gb": 64}
+    one = cluster_of(sbatch={"gpus_per_node": 2})
+    assert alone(one) is one
+
+
+def test_probes_are_parted_from_what_takes_more_tasks():
+    paths = Paths(Path(), Path())
+    runs: list[Run] = [PROBE, RUN]
+    wide = Submitting("a", "0", cluster_of(sbatch={"nodes": 2}), paths, "cpu", {})
+    assert wide.by_machine(runs) == [[RUN], [PROBE]]
+    assert wide.by_machine([RUN]) == [[RUN]]
+    assert Submitting("a", "0", cluster_of(), paths, "cpu", {}).by_machine(runs) == [runs]
 
 
 def test_cancel_stops_a_local_suite_with_its_launcher_and_releases_its_claims(tmp_path: Path):

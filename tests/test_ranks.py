@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
-import subprocess
-import sys
+import time
+from collections.abc import Callable, Iterable
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import seeds
+from benchmark import job, seeds
 from benchmark.cohort import Learner, train
+from benchmark.crew import LISTENING
 from benchmark.data.digits import DIGITS
 from benchmark.data.stream import Stream, TestImages
 from benchmark.errors import UserError
-from benchmark.plan import Job
+from benchmark.launch import Launcher, run_all
+from benchmark.machine import Machine, Paths
+from benchmark.member import Member
+from benchmark.process import start_of
 from benchmark.ranks import ALONE, Ranks, joined
 from benchmark.store import Store
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
-from tests import jobs, training
+from tests import forks, jobs, training
+from tests.test_cli import children, numbers, records, wait_for_a_checkpoint
 
-ROOT = Path(__file__).parent.parent
 SHAPES = Shapes((8, 16, 16), ((8, 16, 16),), 8, 10)
 
 
@@ -83,11 +88,13 @@ def trained(ranks: Ranks) -> Learner:
     return learner
 
 
-def member(rank: int, size: int, port: int, told: Any, extra: dict[str, str]) -> None:
-    names = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_PORT": port}
+def member(rank: int, size: int, door: socket.socket, told: Any, extra: dict[str, str]) -> None:
+    names = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank}
+    names["MASTER_PORT"] = door.getsockname()[1]
+    if rank == 0:
+        names[LISTENING] = door.detach()
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", **extra}
-    torch.set_num_threads(1)
     with joined("cpu") as (ranks, _):
         learner = trained(ranks)
         failure = learner.failure.message if learner.failure else None
@@ -97,16 +104,15 @@ def member(rank: int, size: int, port: int, told: Any, extra: dict[str, str]) ->
 
 def together(size: int, **extra: str) -> list[tuple[Any, ...]]:
     """Train with so many processes; what each of them says, in order."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = get_context("spawn")
+    context = get_context("fork")
     told = context.Queue()
-    started = [
-        context.Process(target=member, args=(rank, size, port, told, extra)) for rank in range(size)
-    ]
-    for process in started:
-        process.start()
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        started = [
+            context.Process(target=member, args=(rank, size, door, told, extra))
+            for rank in range(size)
+        ]
+        for process in started:
+            process.start()
     said = sorted((told.get(timeout=120) for _ in started), key=lambda part: int(part[0]))
     for process in started:
         process.join(30)
@@ -155,32 +161,42 @@ dataset: {name: digits, limit: 48}
 pairs: [resnet14 -> resnet8]
 methods: {scratch: , untrained: }
 seeds: [0]
-recipe: {epochs: 2, batch_size: 16, lr: 0.05}
+recipe: {epochs: 12, batch_size: 16, lr: 0.05}
 """
+MACHINE = Machine(launcher="local", workers=1, processes=2)
 
 
-def test_a_job_of_two_processes_leaves_the_records_of_one(tmp_path):
-    made = jobs.grid(tmp_path, SUITE)
-    whole = jobs.perform(made, tmp_path / "one")
-    store = Store(tmp_path / "two")
-    order = [run.id for run in made.runs().values()]
-    for run in made.runs().values():
-        store.run(run.id).write_config(run.as_json())
-    path = tmp_path / "job.json"
-    Job(order, str(store.root), str(tmp_path), "cpu").write(path)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, *words, "-m", "benchmark.job", str(path)],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for run_id in order:
-        ours, theirs = (where.run(run_id).read_record() for where in (store, whole))
+def logs(folder: Path) -> str:
+    return "\n".join(path.read_text() for path in (folder / "results" / "jobs").glob("*.log"))
+
+
+def begin(folder: Path) -> forks.Forked:
+    """Do the suite with two processes a job; they and the launcher are forks of this process."""
+    runs, store = jobs.grid(folder, SUITE).runs(), Store(folder / "results")
+
+    def act() -> int:
+        forks.fork_jobs()
+        launcher = Launcher(MACHINE, Paths(store.root, folder), ["cpu"])
+        found = run_all(runs, store, launcher, lambda _: None)
+        return 0 if {*found.values()} == {"done"} else 1
+
+    forks.load()
+    with (folder / "log").open("ab") as log:
+        return forks.Forked(act, log, log)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where two processes have done the suite's one job undisturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert begin(folder).wait(120) == 0, logs(folder)
+    return folder
+
+
+def test_a_job_of_two_processes_leaves_the_records_of_one(whole: Path, tmp_path: Path):
+    alone = jobs.perform(jobs.grid(tmp_path, SUITE), tmp_path)
+    for run_id, ours in records(whole).items():
+        theirs = alone.run(run_id).read_record()
         assert ours["environment"]["processes"] == 2
         assert theirs["environment"]["processes"] == 1
         assert [row["phase"] for row in ours["history"]] == [
@@ -190,5 +206,85 @@ def test_a_job_of_two_processes_leaves_the_records_of_one(tmp_path):
         first = ours["history"][0]["losses"], theirs["history"][0]["losses"]
         assert first[0] == pytest.approx(first[1], rel=0.3)
         assert first[0] != first[1]
-        names = {path.name for path in store.run(run_id).path.iterdir()}
+        names = {path.name for path in (whole / "results" / "runs" / run_id).iterdir()}
         assert names == {"config.json", "record.json", "student.pt"}
+
+
+# ---------------------------------------------------------------- ends of all kinds
+
+
+def pair_of(process: forks.Forked) -> list[int]:
+    """The processes of the job that is at work, first the one that leads."""
+    pair = sorted(pid for pid in children(process) if os.getsid(pid) == pid)
+    assert len(pair) == 2
+    return pair
+
+
+def none_is_left(pids: Iterable[int]) -> bool:
+    until = time.monotonic() + 30
+    while any(start_of(pid) is not None for pid in pids) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not any(start_of(pid) is not None for pid in pids)
+
+
+def left_behind(folder: Path) -> dict[str, str]:
+    """Claims and failures, with what they say."""
+    paths = (folder / "results").glob("runs/*/[cf]*.json")
+    return {path.stem: path.read_text() for path in paths if path.stem != "config"}
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same suite, ended again and again in its middle; what was found each time."""
+    folder = tmp_path_factory.mktemp("disturbed")
+    found: dict[str, Any] = {}
+
+    def end(what: str, number: int, victim: Callable[[forks.Forked, list[int]], int]) -> None:
+        process = begin(folder)
+        wait_for_a_checkpoint(folder, process)
+        pair = pair_of(process)
+        os.kill(victim(process, pair), number)
+        found[what] = (process.wait(60), none_is_left(pair), left_behind(folder))
+
+    end("interrupted", signal.SIGINT, lambda launcher, _: launcher.pid)
+    end("launcher", signal.SIGKILL, lambda launcher, _: launcher.pid)
+    end("leader", signal.SIGKILL, lambda _, pair: pair[0])
+    end("second", signal.SIGKILL, lambda _, pair: pair[1])
+    assert begin(folder).wait(120) == 0, logs(folder)
+    found["records"] = records(folder)
+    return found
+
+
+def test_an_interrupt_ends_both_processes_and_releases_their_claim(disturbed: dict[str, Any]):
+    assert disturbed["interrupted"] == (130, True, {})
+
+
+def test_processes_that_train_together_end_with_a_killed_launcher(disturbed: dict[str, Any]):
+    assert disturbed["launcher"] == (-signal.SIGKILL, True, {})
+
+
+@pytest.mark.parametrize("which", ["leader", "second"])
+def test_of_a_killed_process_the_other_ends_too_and_it_is_told(which: str, disturbed: Any):
+    code, gone, left = disturbed[which]
+    assert (code, gone) == (1, True)
+    assert "failure" in left
+    assert "the job ended (signal 9)" in left["failure"]
+
+
+def test_after_all_that_the_bits_are_those_of_the_undisturbed(disturbed: Any, whole: Path):
+    made, expected = disturbed["records"], records(whole)
+    assert len(made) == len(expected) > 0
+    assert all(numbers(made[run_id]) == numbers(expected[run_id]) for run_id in made)
+
+
+def test_what_one_process_alone_dies_of_is_the_runs_failure(tmp_path: Path, monkeypatch):
+    def broken(member: Member, ranks: Ranks) -> None:
+        if not ranks.leads:
+            raise ValueError("no such luck")
+
+    monkeypatch.setattr(job, "resume", broken)
+    assert begin(tmp_path).wait(60) == 1
+    store = Store(tmp_path / "results")
+    failures = [store.run(path.name).read_failure() for path in (store.root / "runs").iterdir()]
+    said = [failure["message"] for failure in failures]
+    assert said == ["RuntimeError: process 1 of 2: ValueError: no such luck"] * 2
