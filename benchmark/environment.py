@@ -26,7 +26,7 @@ def describe(device: str, threads: int | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: _version(name) for name in _VERSIONS},
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "device": device,
         "threads": threads or os.cpu_count(),
         "host": socket.gethostname(),
@@ -92,7 +92,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Name the processor."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -149,7 +149,7 @@ class Grid:
             ],
             "seeds": list(self.file.seeds),
             "cells": [cell.as_json() for cell in self.cells],
-            "runs": {run_id: run.as_json() for run_id, run in runs.items()},
+            "runs": {run_id: referring(run) for run_id, run in runs.items()},
         }
 
 
@@ -177,6 +177,15 @@ def expand(document: Document, name: str, root: Path) -> Grid:
     columns = list(make_columns(file, dataset, teacher_recipe, root))
     cells = [cell for i, column in enumerate(columns) for cell in make_cells(file, i, column)]
     return Grid(name, file.title, digest(document.data), file, columns, cells)
+
+
+def referring(run: Run) -> dict[str, Any]:
+    """Return a run as plain data; one that it needs and that is trained here is told by its id."""
+    field = "backbone" if isinstance(run, ProbeRun) else "teacher"
+    if not run.trains_first:
+        return run.as_json()
+    # Ten thousand students would else repeat their teacher, in a file that `status` reads.
+    return {**run.model_dump(mode="json", exclude={field}), field: run.trains_first[-1].id}
 
 
 def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.files import write_atomic
+from benchmark.transfer import Run, parse
+
+NEEDS = ("teacher", "backbone")
+"""Fields of a run that may hold the id of another in its place."""
 
 
 def path_of(results: Path, name: str, digest: str) -> Path:
@@ -30,3 +34,21 @@ def write_manifest(results: Path, manifest: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # In one line: of ten thousand runs, json writes it in a tenth of the time.
     write_atomic(path, json.dumps(manifest, allow_nan=False).encode())
+
+
+def runs_of(manifest: Mapping[str, Any], run_ids: Iterable[str]) -> dict[str, Run]:
+    """Make runs of a manifest by id, each after those of it that it needs."""
+    made: dict[str, Run] = {}
+
+    def make(run_id: str) -> Run:
+        if run_id not in made:
+            data = manifest["runs"][run_id]
+            needs = {key: make(data[key]) for key in NEEDS if isinstance(data.get(key), str)}
+            run = parse({**data, **needs})
+            vars(run)["id"] = run_id  # known, and of ten thousand it takes a second to work out
+            made[run_id] = run
+        return made[run_id]
+
+    for run_id in run_ids:
+        make(run_id)
+    return made

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from benchmark.store import Store
 from benchmark.transfer import Run
@@ -27,7 +27,7 @@ class Job:
     results: str
     data: str
     device: str
-    """cpu, cuda or cuda:N."""
+    """cpu, cuda or cuda:N; for several processes, one for each: cuda:2,cuda:3."""
     plugins: list[str] = field(default_factory=list)
     """Files with methods."""
 
@@ -103,3 +103,46 @@ def cohorts(runs: Sequence[Run], workers: int, largest: int) -> list[list[Run]]:
         bounds = [len(group) * i // parts for i in range(parts + 1)]
         found += [group[a:b] for a, b in itertools.pairwise(bounds)]
     return found
+
+
+class Array(NamedTuple):
+    """Jobs that are queued as one."""
+
+    cohorts: list[list[Run]]
+    parallel: int
+    """How many of them run at once, at most."""
+
+
+def arrays(runs: Sequence[Run], workers: int, largest: int, limit: int) -> list[list[Array]]:
+    """Part runs into waves, and those into arrays of at most ``limit`` jobs."""
+    found = []
+    for wave in waves(runs):
+        made = cohorts(wave, workers, largest)
+        parts = [made[i : i + limit] for i in range(0, len(made), limit)]
+        found.append([Array(part, max(1, workers // len(parts))) for part in parts])
+    return found
+
+
+STATUS_WORDS: dict[Status, str] = {
+    "done": "done",
+    "running": "running now",
+    "ready": "to do, ready to start",
+    "failed": "failed, to be tried again",
+    "blocked": "to do, once what they need is done",
+}
+
+
+def outline(manifest: Mapping[str, Any], found: Mapping[str, Status]) -> Iterator[str]:
+    """Yield, line by line, what is done, what is to do and what cannot be."""
+    yield f"{manifest['suite']}: {manifest['title']}, {len(found)} runs"
+    for status, words in STATUS_WORDS.items():
+        if ids := [run_id for run_id, its in found.items() if its == status]:
+            yield from ["", f"{len(ids)} {words}", *(f"  {run_id}" for run_id in ids)]
+    reasons = {
+        f"  {cell['method']}, {column['teacher']} -> {column['student']}: {cell['reason']}"
+        for cell in manifest["cells"]
+        if cell["reason"]
+        for column in [manifest["columns"][cell["column"]]]
+    }
+    if reasons:
+        yield from ["", f"{len(reasons)} not applicable", *sorted(reasons)]

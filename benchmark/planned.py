@@ -13,9 +13,9 @@ from typing import Any
 from benchmark.child import in_a_child
 from benchmark.config import Document, UserError, digest, load, suggest
 from benchmark.environment import source_digest
-from benchmark.manifest import read_manifest, write_manifest
+from benchmark.manifest import read_manifest, runs_of, write_manifest
 from benchmark.store import Store
-from benchmark.transfer import Run, parse
+from benchmark.transfer import Run
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,7 @@ class Planned:
             meant += [run_id for run_id in shown if run_id in self.manifest["runs"]]
         if not meant:
             raise UserError(f"--only {only}: no run of {self.name} is meant by this")
-        runs = [parse(self.manifest["runs"][run_id]) for run_id in dict.fromkeys(meant)]
-        needed = [need for run in runs for need in run.trains_first]
-        return {run.id: run for run in (*needed, *runs)}
+        return runs_of(self.manifest, meant)
 
     def facts(self, cell: dict[str, Any]) -> dict[str, str]:
         """Return what `--only` can choose a cell by."""

@@ -1,12 +1,16 @@
 """Runs start when what they need is done, in cohorts that keep every worker busy."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmark.plan import next_cohort, statuses
+from benchmark.manifest import runs_of
+from benchmark.plan import next_cohort, outline, statuses
 from benchmark.runs import TrainRun
 from benchmark.store import Store, claim
+from benchmark.transfer import parse
+from tests.jobs import grid
 from tests.test_runs import KD, RUN, SCRATCH, TEACHER
 
 
@@ -66,3 +70,48 @@ def test_a_group_is_split_rather_than_leave_workers_idle():
     assert len(next_cohort(ready, set(), workers=2, largest=8)) == 3
     assert len(next_cohort(ready[3:], set(), workers=2, largest=8)) == 1
     assert len(next_cohort(ready, set(), workers=1, largest=4)) == 4
+
+
+SUITE = """
+title: a test
+dataset: digits
+pairs: [resnet14 -> resnet8]
+methods: {scratch: , kd: , untaught: {method: kd, teacher: random}}
+seeds: [0, 1]
+recipe: {epochs: 3, batch_size: 32, lr: 0.05}
+probes: {stl10: {protocol: hsakd}}
+"""
+
+
+def test_a_manifest_gives_back_the_runs_that_were_planned_to_the_last_digit(tmp_path):
+    made = grid(tmp_path, SUITE)
+    manifest = json.loads(json.dumps(made.manifest("code")))
+    back = runs_of(manifest, manifest["runs"])
+    assert back == made.runs()
+    for run_id, run in back.items():
+        assert parse(run.as_json()).id == run_id == run.id
+
+
+def test_a_run_comes_after_what_it_needs_which_is_one_object_for_all(tmp_path):
+    manifest = grid(tmp_path, SUITE).manifest("code")
+    back = runs_of(manifest, reversed(manifest["runs"]))
+    order = list(back)
+    needs = [(run, need) for run in back.values() for need in run.needs]
+    assert all(order.index(need.id) < order.index(run.id) for run, need in needs)
+    assert all(back[need.id] is need for _, need in needs)
+
+
+def test_ten_thousand_students_do_not_repeat_their_teacher(tmp_path):
+    manifest = grid(tmp_path, SUITE).manifest("code")
+    [teacher] = {column["teacher_run"] for column in manifest["columns"][:1]}
+    assert {data["teacher"] for data in manifest["runs"].values() if "teacher" in data} >= {teacher}
+
+
+def test_an_outline_says_what_is_to_do_and_what_cannot_be(tmp_path):
+    text = SUITE.replace("resnet14 ->", "resnet8x4 ->").replace("kd: ,", "fsp: ,")
+    made = grid(tmp_path, text)
+    runs = made.runs()
+    lines = list(outline(made.manifest("code"), statuses(runs, Store(tmp_path))))
+    assert lines[0] == f"suite: a test, {len(runs)} runs"
+    assert {f"  {run_id}" for run_id in runs} <= set(lines)
+    assert any(line.startswith("  fsp, resnet8x4 -> resnet8: widths differ") for line in lines)

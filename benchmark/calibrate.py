@@ -1,0 +1,174 @@
+"""What a run weighs and how long its steps take here, on noise: for runs that have no record yet.
+
+Networks are real, of random weights, and so are method, optimizer and augmentation; what is not
+counted is reading from a disk. It ends in time: what is left over then is not timed.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+import methods
+from benchmark.assemble import be_strict, handed_over, place
+from benchmark.cohort import Learner
+from benchmark.config import check
+from benchmark.costs import Finding, Pace, Subject, Weight
+from benchmark.data import Images, find
+from benchmark.data.stream import Stream
+from benchmark.runs import TrainRun
+from benchmark.trial import Scene
+from methods.interface import Features, Method
+
+LONG_ENOUGH = 0.3
+"""Seconds of one kind of step after which it is known."""
+FEW = 16
+"""Images in a batch, at most, on a CPU."""
+OVERHEAD = 330
+"""Bytes that `torch.save` adds to each tensor, measured on a ResNet-8."""
+
+
+def examine(
+    subjects: Sequence[Subject],
+    root: Path,
+    plugins: Sequence[str],
+    device: str | None,
+    seconds: float,
+) -> list[Finding]:
+    """Weigh all subjects, and time on ``device`` as many as the time allows, in their order."""
+    for file in plugins:
+        methods.add_file(Path(file))
+    be_strict()
+    console = Console(stderr=True)
+    until = time.monotonic() + seconds
+    found = []
+    for subject in track(subjects, "calibrating", console=console, transient=True):
+        in_time = device is not None and subject.timed and time.monotonic() < until
+        found.append(examined(subject, root, torch.device(device) if device and in_time else None))
+    return found
+
+
+def examined(subject: Subject, root: Path, device: torch.device | None) -> Finding:
+    """Weigh a subject, and time it where a device is given."""
+    run, source = subject.run, find(subject.run.dataset.name, root)
+    taught_by = run.teacher.student if run.teacher else run.student
+    scene = Scene(run.student, taught_by, source.classes, run.dataset.size or source.size)
+    labels = torch.arange(subject.images[0]) % source.classes
+    weight = None
+    try:
+        networks = tuple(scene.output(name)[0] for name in (scene.student, scene.teacher))
+        # A step changes them, and they are other subjects' too.
+        student, teacher = networks if device is None else copy.deepcopy(networks)
+        method = built(run, scene, teacher, labels)
+        learner = Learner(run.id, student, method, run.recipe)
+        weight = weigh(learner)
+        if device is None:
+            return Finding(weight, None)
+        for module in (student, teacher, method):
+            place(module, device)
+        noise = noise_of(run, labels, scene.size, device)
+        count = len(noise.labels)
+        stream = Stream(noise, source, run.dataset, seed=0, batch_size=count, device=device)
+        shown = teacher.eval() if run.teacher else None
+        return Finding(weight, pace(learner, shown, stream, subject))
+    except Exception:  # noqa: BLE001  (out of memory, a plug-in: `run` will say what is wrong)
+        return Finding(weight, None)
+
+
+def built(run: TrainRun, scene: Scene, teacher: nn.Module, labels: Tensor) -> Method:
+    """Build a run's method."""
+    kind = methods.get(run.method.name)
+    config, _ = check(kind.Config, run.method.config)
+    given = handed_over(teacher, labels, run.recipe.batch_size)  # type: ignore[arg-type]
+    made: Method = kind.build(config, *scene.shapes(), given)
+    return made
+
+
+def noise_of(run: TrainRun, labels: Tensor, size: int, device: torch.device) -> Images:
+    """Make one batch of images; on a CPU an image costs about the same in a smaller one."""
+    count = run.recipe.batch_size
+    some = labels[: min(count, FEW) if device.type == "cpu" else count]
+    return Images(torch.randint(0, 256, (len(some), 3, size, size), dtype=torch.uint8), some)
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def weigh(learner: Learner) -> Weight:
+    """Add up what a checkpoint holds, momentum too, and what is left at the end."""
+    left = size_of(learner.method.deployed(learner.student).state_dict().values())
+    states = [m.state_dict().values() for m in (learner.student, learner.method)]
+    momentum = [p for p in learner._parameters() if p.requires_grad]
+    return Weight(left, size_of(itertools.chain(*states, momentum)))
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """Return the bytes of a file with these."""
+    return sum(x.numel() * x.element_size() + OVERHEAD for x in tensors)
+
+
+# ---------------------------------------------------------------- seconds
+
+
+def pace(learner: Learner, teacher: nn.Module | None, stream: Stream, subject: Subject) -> Pace:
+    """Time a step of each phase, a batch, a pass through the teacher and one of the evaluation."""
+    device, count, (train, test) = stream.device, stream.count, subject.images
+    images, labels, indices = next(stream.epoch(0))
+
+    def look(network: nn.Module) -> Features:
+        with torch.no_grad():
+            seen: Features = network(images)
+        return seen
+
+    shown = None if teacher is None else look(teacher)
+    load = seconds_of(lambda: next(stream.epoch(0)), device)
+    teach = seconds_of(lambda: look(teacher), device) if teacher is not None else 0.0
+    own = shared = 0.0
+    start = 0
+    for phase in learner.phases:
+        learner.epoch = start
+        learner.begin_epoch(1, device)
+        step = seconds_of(lambda: learner.step(images, shown, labels, indices, 0), device)
+        own += phase.epochs * step
+        shared += phase.epochs * (load + (teach if phase.reads_teacher else 0.0))
+        start += phase.epochs
+    deployed = learner.method.deployed(learner.student).eval()
+    own += start * seconds_of(lambda: look(deployed), device) * test / train
+    scale = 1 / (count * learner.recipe.epochs)
+    return Pace(own * scale, shared * scale, "calibration")
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Return what one call takes after a first one; the first itself where that is long already.
+
+    On a CPU the process's own time, which other work on the machine does not stretch.
+    """
+    first = clocked(work, 1, device)
+    if first > LONG_ENOUGH:
+        return first
+    return clocked(work, max(1, min(20, int(LONG_ENOUGH / max(first, 1e-3)))), device)
+
+
+def clocked(work: Callable[[], object], times: int, device: torch.device) -> float:
+    """Return the mean seconds of so many calls."""
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    settle(device)
+    before = clock()
+    for _ in range(times):
+        work()
+    settle(device)
+    return (clock() - before) / times
+
+
+def settle(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
