@@ -10,9 +10,9 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
 from benchmark.files import explain
@@ -21,6 +21,7 @@ from benchmark.options import ROOT, options_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmark.machine import Machine, Paths
     from benchmark.planned import Planned
     from benchmark.transfer import Run
 
@@ -55,10 +56,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     """Train what is not done yet, then write the tables and plots."""
     from benchmark.launch import run_here, run_on_cluster
-    from benchmark.machine import Machine
-    from benchmark.planned import find
 
-    machine = Machine.read(find(options.machine, ROOT / "configs" / "machines"))
+    machine = machine_of(options)
     suite = open_suite(options)
     chosen = suite.select(options.only)
     refuse_absent_teachers(suite, chosen)
@@ -84,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     return DONE if all_done else SOME_FAILED
 
 
-def paths_of(suite: Planned, options: argparse.Namespace) -> Any:  # noqa: ANN401
+def paths_of(suite: Planned, options: argparse.Namespace) -> Paths:
     """Return where jobs find things."""
     from benchmark.machine import Paths
 
@@ -92,29 +91,20 @@ def paths_of(suite: Planned, options: argparse.Namespace) -> Any:  # noqa: ANN40
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Say what is done, what is to do and what cannot be, without doing anything."""
-    from benchmark.plan import statuses
+    """Say what is done, what is to do and what cannot be, and what a machine would make of it."""
+    from benchmark.plan import outline, statuses
 
+    machine = machine_of(options) if options.machine else None
     suite, console = open_suite(options), make_console()
     chosen = suite.select(options.only)
-    found = statuses(chosen, suite.store)
-    by_status = {status: [k for k in chosen if found[k] == status] for status in STATUS_WORDS}
-    console.print(f"{suite.name}: {suite.manifest['title']}, {len(chosen)} runs")
-    for status, ids in by_status.items():
-        if ids:
-            console.print(f"\n{len(ids)} {STATUS_WORDS[status]}", highlight=False)
-            for run_id in ids:
-                console.print(f"  {run_id}", highlight=False, soft_wrap=True)
-    reasons = {
-        f"{c['method']}, {column['teacher']} -> {column['student']}: {c['reason']}"
-        for c in suite.manifest["cells"]
-        if c["reason"]
-        for column in [suite.manifest["columns"][c["column"]]]
-    }
-    if reasons:
-        console.print(f"\n{len(reasons)} not applicable")
-        for reason in sorted(reasons):
-            console.print(f"  {reason}", highlight=False, soft_wrap=True)
+    tell(outline(suite.manifest, statuses(chosen, suite.store)), console)
+    if machine is not None:
+        from benchmark.forecast import forecast
+
+        console.print(f"\non {options.machine}:", highlight=False)
+        where = paths_of(suite, options)
+        for line in forecast(chosen, machine, where, options.calibrate):
+            tell([line], console)
     return DONE
 
 
@@ -128,12 +118,14 @@ def status(options: argparse.Namespace) -> int:
     found = cluster.look(runs, suite.store)
     watch = Watch(suite.manifest, list(runs), suite.store, console)
     watch.print({run_id: standing.status for run_id, standing in found.items()})
+    lines = []
     for run_id, (status, detail) in found.items():
         if status == "running":
             detail = cluster.progress(suite.store.run(run_id))
         if status not in ("done", "failed"):
-            line = f"{status}: {run_id}" + f": {detail}" * bool(detail)
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+            lines.append(f"{status}: {run_id}" + f": {detail}" * bool(detail))
+    if lines:
+        tell(lines, console)
     lost = any(standing.status == "lost" for standing in found.values())
     return max(tell_failures(suite, runs, console), SOME_FAILED if lost else DONE)
 
@@ -220,6 +212,25 @@ def models(options: argparse.Namespace) -> int:
     return DONE
 
 
+def speed(options: argparse.Namespace) -> int:
+    """Measure the suite against the field's usual loop, and against what the device could do."""
+    from benchmark.speed import cost, page, report, verb
+
+    console = make_console()
+    if options.suite is None:
+        result = verb.speed(verb.asked(options), console)
+        name, data = "speed", report.as_json(result)
+        about, sheets = list(page.about(result)), list(page.sheets(result))
+    else:
+        found = verb.suite_cost(open_suite(options), options)
+        name, data = f"cost-{found.suite}", found.as_json()
+        about, sheets = list(page.about_device(found.facts)), [cost.sheet(found)]
+    page.show(about, sheets, console)
+    for path in verb.write(name, page.markdown(about, sheets), data, options.results / "speed"):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return DONE
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run,
     "plan": plan,
@@ -231,15 +242,9 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "teachers": teachers,
     "data": data,
     "models": models,
+    "speed": speed,
 }
 DESCRIPTIONS = {verb: (function.__doc__ or "").splitlines()[0] for verb, function in VERBS.items()}
-STATUS_WORDS = {
-    "done": "done",
-    "running": "running now",
-    "ready": "to do, ready to start",
-    "failed": "failed, to be tried again",
-    "blocked": "to do, once what they need is done",
-}
 
 
 # ---------------------------------------------------------------- what they share
@@ -258,6 +263,14 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
         options.plugins,
         data=options.data_root,
     )
+
+
+def machine_of(options: argparse.Namespace) -> Machine:
+    """Read the machine file that is asked for."""
+    from benchmark.machine import Machine
+    from benchmark.planned import find
+
+    return Machine.read(find(options.machine, ROOT / "configs" / "machines"))
 
 
 def asked(options: argparse.Namespace) -> list[str]:
@@ -309,6 +322,11 @@ def tell_failures(suite: Planned, runs: dict[str, Run], console: Console) -> int
     if failures:
         console.print("Failed runs are tried again the next time.", highlight=False)
     return SOME_FAILED if failures else DONE
+
+
+def tell(lines: Iterable[str], console: Console) -> None:
+    """Print lines as they are; of ten thousand at once, rich needs a tenth of the time."""
+    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
 def make_console() -> Console:

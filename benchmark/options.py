@@ -35,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
         "data": add_data_set_options,
         "models": add_zoo_options,
         "logs": add_log_options,
+        "speed": add_speed_options,
     }
     if verb in of_their_own:
         of_their_own[verb](parser)
@@ -44,6 +45,8 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
         add_choice_option(parser)
     if verb == "run":
         add_machine_options(parser)
+    if verb == "plan":
+        add_forecast_options(parser)
 
 
 def add_suite_options(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +93,22 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="on a cluster: follow the jobs until none is queued or running, then report; "
         "without it, submit and return",
+    )
+
+
+def add_forecast_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say for which machine to estimate."""
+    parser.add_argument(
+        "--machine",
+        help="say what `run --machine` would come to: jobs, hours, disk; a name in "
+        "configs/machines/ or a path",
+    )
+    parser.add_argument(
+        "--no-calibration",
+        dest="calibrate",
+        action="store_false",
+        help="with --machine: estimate from records alone, without timing steps of what has none "
+        "(which takes about a minute)",
     )
 
 
@@ -188,3 +207,40 @@ def add_catalogue_options(parser: argparse.ArgumentParser) -> None:
     )
     add_data_option(parser)
     add_plugin_option(parser)
+
+
+def add_speed_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the measurement of speed."""
+    parser.add_argument(
+        "--pair",
+        dest="pairs",
+        action="append",
+        default=[],
+        metavar="TEACHER:STUDENT",
+        help="which networks; may be given again (default: four pairs of the CRD benchmark)",
+    )
+    parser.add_argument(
+        "--methods",
+        default="kd,fitnets,at,fsp,ab",
+        metavar="METHOD,...",
+        help="which, as in kd,ab@crd (default: kd,fitnets,at,fsp,ab)",
+    )
+    parser.add_argument("--batch", type=int, default=64, metavar="N", help="(default: 64)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=150,
+        metavar="S",
+        help="no round begins later, but each pair has two (default: 150)",
+    )
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default: auto)"
+    )
+    parser.add_argument(
+        "--suite",
+        help="time steps of a suite's runs instead, and say what all of it would take here; a "
+        "name in configs/ or a path",
+    )
+    parser.set_defaults(changes=[], plugins=[])
+    add_results_option(parser)
+    add_data_option(parser)

@@ -16,6 +16,7 @@ from benchmark.config import load
 from benchmark.data import SOURCES
 from benchmark.machine import Machine
 from benchmark.planned import Planned, find
+from benchmark.speed import verb
 from tests.methods.test_registry import clean
 from tests.test_cli import SUITE, call, records, suite
 
@@ -110,11 +111,14 @@ def test_every_command_can_be_given_as_it_stands(
         assert is_placeholder(options.network) or options.network in models.NETWORKS
         assert options.dataset in SOURCES
         return
+    if options.verb == "speed" and options.suite is None:
+        assert verb.asked(options).pairs
+        return
     plugins = [example(tmp_path) for _ in options.plugins]
     if options.verb == "methods":
         show(options.names, options.pair, options.dataset, tmp_path, plugins, Console(quiet=True))
         return
-    machine = getattr(options, "machine", "local")
+    machine = getattr(options, "machine", None) or "local"
     if not is_placeholder(machine):
         assert Machine.read(ROOT / find(machine, ROOT / "configs" / "machines"))
     if not is_placeholder(options.suite):

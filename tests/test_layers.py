@@ -12,12 +12,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors", "child", "files", "decode", "document", "config", "seeds", "claim", "store"}
-    | {"environment", "process"},
+    | {"environment", "process", "crew"},
     {"runs", "transfer", "ranks", "optim", "machine", "manifest", "data", "models"},
     {"cohort", "evaluate", "report"},
     {"suite", "grid", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers"}
+    | {"costs", "calibrate", "estimate", "forecast"}
     | {"plan", "planned", "launch", "cluster", "call", "submit", "watch", "probe"}
-    | {"member", "recording", "job"},
+    | {"member", "recording", "job", "speed"},
     {"cli", "options"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "transfer", "report", "plan", "watch"})
