@@ -48,7 +48,7 @@ class Cluster:
         self.watcher = watch(self.folder)
 
     @classmethod
-    def start(cls, folder: Path | None = None, nodes: int = 4, gpus: int = 2) -> Cluster:
+    def start(cls, folder: Path | None = None, nodes: int = 7, gpus: int = 2) -> Cluster:
         """Bring one up and return it with every node idle. ``folder`` must not be there yet.
 
         Its path is to be short (sockets lie in it), its place in memory (a database syncs a lot).

@@ -10,7 +10,7 @@ from tests.slurm.cluster import Cluster, missing
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Cluster]:
-    """A real Slurm of four nodes with two GPUs each. Where none can be, CI fails, others skip."""
+    """A real Slurm of seven nodes with two GPUs each. Where none can be, CI fails, others skip."""
     if packages := missing():
         reason = f"no Slurm here: apt-get install --no-install-recommends {' '.join(packages)}"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)

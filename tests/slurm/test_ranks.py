@@ -1,0 +1,122 @@
+"""On a real Slurm, tasks of one job train together; and a job sees the GPUs that it was given."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark.cluster import ask, cancel, logs_of, submissions
+from benchmark.store import Store
+from tests.slurm.cluster import Cluster, until
+from tests.slurm.processes import processes
+from tests.slurm.scenarios import (
+    LONG,
+    NAME,
+    caught,
+    restarts,
+    results,
+    runs_of,
+    submit,
+    wait,
+)
+from tests.test_cli import is_job, start, suite
+
+pytestmark = pytest.mark.slurm
+LOCAL = "{launcher: local, device: cpu, workers: 1, processes: 2}"
+
+
+@pytest.fixture(scope="module")
+def environment(slurm: Cluster) -> Iterator[None]:
+    """Our own code asks this Slurm."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in slurm.environment().items():
+            patch.setenv(name, value)
+        yield
+
+
+def told(pid: int) -> dict[str, str]:
+    """What a process found in its environment."""
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def ours(slurm: Cluster, task: str) -> list[dict[str, str]]:
+    """The environments of an array's processes that train, with their numbers."""
+    found = [told(pid) | {"PID": str(pid)} for pid in processes(slurm.folder) if is_job(pid)]
+    array = task.partition("_")[0]
+    return [one for one in found if one.get("SLURM_ARRAY_JOB_ID", one["SLURM_JOB_ID"]) == array]
+
+
+@pytest.fixture(scope="module")
+def two_nodes(
+    slurm: Cluster, environment: None, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """A run over two nodes: one of its processes is killed; tried again, it is warned."""
+    folder = tmp_path_factory.mktemp("two")
+    found: dict[str, Any] = {}
+    runs = runs_of(folder, LONG)
+    [run_id] = runs
+    [task] = submit(folder, runs, nodes=2)
+    leader = caught(folder)
+    pair = sorted(ours(slurm, task), key=lambda one: one["RANK"])
+    found["nodes"] = [one["SLURMD_NODENAME"] for one in pair]
+    os.kill(int(pair[1]["PID"]), signal.SIGKILL)
+    os.kill(leader, signal.SIGCONT)
+    found["killed"] = wait(folder, runs, 60)[run_id].status
+    found["failure"] = Store(folder / "results").run(run_id).read_failure()["message"]
+    [task] = submit(folder, runs, nodes=2)
+    until("its second try is at work", lambda: len(ours(slurm, task)) == 2, 120)
+    log = logs_of(folder / "results")[run_id]
+    until("it trains", lambda: " epoch " in log.read_text(), 120)
+    leader = caught(folder)
+    slurm.run("scancel", "--signal=USR2", task)
+    until("Slurm warns", lambda: "Calling checkpoint method" in log.read_text(), 60)
+    os.kill(leader, signal.SIGCONT)
+    found["warned"] = wait(folder, runs)[run_id]
+    found["restarts"] = restarts(slurm, task)
+    return {**found, "log": log.read_text(), "results": results(folder)}
+
+
+def test_processes_on_two_nodes_train_one_run(two_nodes: dict[str, Any]):
+    assert len({*two_nodes["nodes"]}) == 2
+
+
+def test_of_a_killed_task_the_other_says_that_it_is_gone_and_the_job_ends(two_nodes: Any):
+    assert two_nodes["killed"] == "failed"
+    assert "lost touch with the other processes" in two_nodes["failure"]
+
+
+def test_a_warned_job_of_two_tasks_is_requeued_once_by_the_first(two_nodes: dict[str, Any]):
+    assert two_nodes["warned"].status == "done"
+    assert two_nodes["restarts"] == 1
+    [record] = two_nodes["results"].values()
+    last = len(record["history"])
+    assert two_nodes["log"].count(f"epoch {last}/{last}") == 1
+
+
+def test_killed_and_requeued_it_has_the_bits_of_two_processes_here(two_nodes: Any, tmp_path: Path):
+    where = tmp_path / "machine.yaml"
+    where.write_text(LOCAL)
+    process = start(tmp_path, "run", str(suite(tmp_path, LONG)), "--machine", str(where))
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, out + error
+    assert two_nodes["results"] == results(tmp_path)
+
+
+def test_jobs_that_share_a_node_see_the_one_gpu_each_that_they_asked_for(
+    slurm: Cluster, environment: None, tmp_path: Path
+):
+    runs = runs_of(tmp_path, LONG.replace("[0]", "[0, 1]"))
+    tasks = submit(tmp_path, runs, gpus_per_node=1, slurm_nodelist="n1")
+    assert len(tasks) == 2
+    until("both run", lambda: len(ours(slurm, tasks[0])) == 2, 120)
+    seen = [one["CUDA_VISIBLE_DEVICES"] for one in ours(slurm, tasks[0])]
+    cancel(tmp_path / "results", NAME, runs)
+    assert sorted(seen) == ["0", "1"]
+    [note] = submissions(tmp_path / "results").values()
+    until("they are gone", lambda: ask(note.tasks) == {}, 60)
