@@ -32,6 +32,8 @@ def in_a_child(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
 
 def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # For small tensors; several threads wait for each other where others use the cores.
+    os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from benchmark.errors import UserError, suggest
 from benchmark.files import as_json, write_atomic
 from benchmark.plan import Job, Status, statuses
-from benchmark.store import RunFolder, Store, read_claim
+from benchmark.store import RunFolder, Store, claim, read_claim
 from benchmark.transfer import Run
 
 ASK_EVERY = 5.0
@@ -102,6 +102,24 @@ def tasks_of(results: Path, run_ids: Iterable[str]) -> dict[str, list[Task]]:
             for run_id in found.keys() & task.runs:
                 found[run_id].append(task)
     return {run_id: tasks for run_id, tasks in found.items() if tasks}
+
+
+@contextlib.contextmanager
+def my_turn(results: Path) -> Iterator[None]:
+    """Let one process at a time submit or cancel: the next sees what it has done."""
+    folder = results / "submissions" / "turn"
+    spoken = False
+    while (held := claim(folder)) is None:
+        holder = read_claim(folder)
+        if holder is not None and not spoken:
+            print(f"waiting for process {holder.pid} on {holder.host}, which submits or cancels")
+            spoken = True
+        time.sleep(0.2)
+    try:
+        with held.keep_alive():
+            yield
+    finally:
+        held.release()
 
 
 # ---------------------------------------------------------------- the queue
@@ -253,6 +271,19 @@ def cancel(results: Path, suite: str, run_ids: Iterable[str]) -> Cancelled:
 
     Raises UserError where Slurm has to be asked and does not answer, or refuses.
     """
+    arrays = []
+    if (results / "submissions").exists():
+        with my_turn(results):
+            arrays = cancel_queued(results, suite)
+    processes = sorted(jobs_here(results, run_ids))
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, signal.SIGTERM)
+    return Cancelled(arrays, processes)
+
+
+def cancel_queued(results: Path, suite: str) -> list[str]:
+    """Cancel a suite's arrays and note it; return their numbers."""
     ours = {p: s for p, s in submissions(results).items() if s.suite == suite and not s.cancelled}
     tasks = [
         task
@@ -268,11 +299,7 @@ def cancel(results: Path, suite: str, run_ids: Iterable[str]) -> Cancelled:
         raise UserError(f"Slurm refused: scancel {' '.join(arrays)}")
     for path, submission in ours.items():
         replace(submission, cancelled=datetime.now(UTC).isoformat(timespec="seconds")).write(path)
-    processes = sorted(jobs_here(results, run_ids))
-    for pid in processes:
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
-            os.kill(pid, signal.SIGTERM)
-    return Cancelled(arrays, processes)
+    return arrays
 
 
 def jobs_here(results: Path, run_ids: Iterable[str]) -> set[int]:

@@ -9,19 +9,27 @@ import re
 import shlex
 import socket
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmark.call import Call
-from benchmark.cluster import Submission, Task, array_of, ask, standings, tasks_of, told
+from benchmark.cluster import (
+    Submission,
+    Task,
+    array_of,
+    ask,
+    my_turn,
+    standings,
+    tasks_of,
+    told,
+)
 from benchmark.crew import ROOT
 from benchmark.errors import UserError, suggest
 from benchmark.machine import Machine, Paths
 from benchmark.plan import Job, cohorts, waves
-from benchmark.store import Store, claim, read_claim
+from benchmark.store import Store
 from benchmark.transfer import ProbeRun, Run
 
 GIVEN = {"slurm_array_parallelism": "workers", "slurm_dependency": "the order of the runs"}
@@ -168,7 +176,7 @@ def submit_open(
     executor_of(
         machine, paths.results / "jobs" / "submitit", suite, 1
     )  # wrong settings, said first
-    with my_turn(store.root / "submissions" / "turn"):
+    with my_turn(store.root):
         tasks = tasks_of(store.root, runs)
         queue = ask(task for several in tasks.values() for task in several)
         if queue is None:
@@ -265,20 +273,3 @@ def largest_array() -> int:
     if found is None:
         raise UserError("the jobs could not be submitted: scontrol does not tell MaxArraySize")
     return max(1, int(found[1]))
-
-
-@contextlib.contextmanager
-def my_turn(folder: Path) -> Iterator[None]:
-    """Let one process at a time submit into a results folder: the next sees what it queued."""
-    spoken = False
-    while (held := claim(folder)) is None:
-        holder = read_claim(folder)
-        if holder is not None and not spoken:
-            print(f"waiting for process {holder.pid} on {holder.host}, which is submitting")
-            spoken = True
-        time.sleep(0.2)
-    try:
-        with held.keep_alive():
-            yield
-    finally:
-        held.release()

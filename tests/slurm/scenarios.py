@@ -102,7 +102,7 @@ def log_of(folder: Path) -> str:
 
 
 def wait_for_the_warning(folder: Path) -> None:
-    until("a job is warned", lambda: "Calling checkpoint method" in log_of(folder), 120)
+    until("a job is warned", lambda: "Calling checkpoint method" in log_of(folder), 180)
 
 
 def shown(slurm: Cluster, task: str, name: str) -> str:
@@ -239,7 +239,7 @@ from tests.slurm.scenarios import SHORT, runs_of, submit
 folder = Path(sys.argv[1])
 runs = runs_of(folder, SHORT)
 (folder / "ready").touch()
-until("both are", (folder / "go").exists, 120)
+until("both are ready", (folder / "go").exists, 240)
 print(len(submit(folder, runs)))
 """
 
@@ -248,10 +248,10 @@ def two_at_once(slurm: Cluster, folder: Path) -> Any:
     """Two processes, as two people have them."""
     words, runs = [sys.executable, "-c", SOMEBODY_ELSE, str(folder)], runs_of(folder, SHORT)
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
-        until("both are ready", (folder / "ready").exists, 120)
+        until("the other is ready", (folder / "ready").exists, 240)
         (folder / "go").touch()
         ours = len(submit(folder, runs))
-        said, _ = other.communicate(timeout=120)
+        said, _ = other.communicate(timeout=240)
     wait(folder, runs)
     return runs, [ours, int(said.split()[-1])]
 
@@ -301,7 +301,7 @@ def undisturbed(slurm: Cluster, folder: Path) -> Any:
         run_id = next(iter(logs_of(checkout / "results")), "RUN")
         said[line] = give(slurm, checkout, line.replace("RUN", run_id))
         if "--machine slurm" in line:
-            until("four nodes are at work", lambda: at_work(slurm, checkout, nodes), 120)
+            until("four nodes are at work", lambda: at_work(slurm, checkout, nodes), 240)
             STARTED.set()
         if "logs" in line:  # what comes after it is for when all is done
             line = next(line for line in commands(PAGE) if "--wait" in line)
@@ -361,11 +361,11 @@ STARTED = threading.Event()
 
 
 class Played:
-    """All scenarios, played at once: most of them wait most of the time."""
+    """All scenarios, several at once: most of them wait most of the time."""
 
     def __init__(self, slurm: Cluster, root: Path) -> None:
         self.root = root
-        self.pool = ThreadPoolExecutor(len(SCENARIOS))
+        self.pool = ThreadPoolExecutor(6)
         self.found: dict[str, Future[Any]] = {}
         for scenario in SCENARIOS:
             (root / scenario.__name__).mkdir()
@@ -374,11 +374,11 @@ class Played:
 
     def play(self, scenario: Scenario, slurm: Cluster) -> Any:
         if scenario is not undisturbed:
-            STARTED.wait(120)
+            STARTED.wait(240)
         return scenario(slurm, self.root / scenario.__name__)
 
     def __call__(self, scenario: Scenario) -> Any:
-        return self.found[scenario.__name__].result(500)
+        return self.found[scenario.__name__].result(900)
 
     def results(self, scenario: Scenario) -> dict[str, Any]:
         return results(self.root / scenario.__name__)

@@ -108,4 +108,4 @@ def test_a_second_cluster_has_its_own_ports_and_ends_with_its_owner(slurm: Clust
         owner.communicate()
     until("all is gone", lambda: not folder.exists(), 30)
     assert not processes(folder)
-    assert slurm.run("sinfo", "--noheader", "--format=%D", "--partition=main") == "4"
+    assert slurm.run("sinfo", "--noheader", "--format=%D", "--partition=main") == "7"
