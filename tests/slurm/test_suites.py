@@ -151,7 +151,8 @@ def test_a_cancelled_suite_releases_its_claims_and_goes_on_when_asked(
     played: Played, expected: dict[str, Any]
 ):
     task, done, status, state = played(cancelled)
-    assert done.stdout == f"{NAME}: cancelled in the queue: {task}\n", done.stderr
+    # All nodes are this machine: a second line may name the process, if it has not ended yet.
+    assert done.stdout.startswith(f"{NAME}: cancelled in the queue: {task}\n"), done.stderr
     assert (status, state) == ("ready", "waiting")
     [(run_id, record)] = played.results(cancelled).items()
     assert record == expected[run_id]
