@@ -1,9 +1,8 @@
-"""From what a run says to what can be trained: numerics, images, learners, the teacher."""
+"""From what a run says to what can be trained: images, learners, the teacher."""
 
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -18,24 +17,18 @@ from benchmark.data import Source
 from benchmark.data.source import Data, Images, Split
 from benchmark.data.stream import Stream, TestImages
 from benchmark.data.validation import held_out
+from benchmark.models.fold import fold
+from benchmark.numerics import PROFILES, precision
 from benchmark.ranks import ALONE, Ranks
-from benchmark.runs import Decoder, Imported, TrainRun
+from benchmark.runs import Decoder, Imported, Numerics, TrainRun
 from benchmark.store import Store
 from benchmark.transfer import Run
 from methods.interface import Given
 
 TEST_BATCH = 256
+TEST_PIXELS = 2**21
+"""Of a batch on a GPU, where few launches count: 2048 of CIFAR's images."""
 Frozen = TypeVar("Frozen", bound=nn.Module)
-
-
-def be_strict() -> None:
-    """Set the numerics profile: the same bits on the same kind of machine, however often."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def streams(
@@ -54,7 +47,14 @@ def streams(
         device=device,
         ranks=ranks,
     )
-    return stream, TestImages(test.first(config.limit), source, device, TEST_BATCH, config.size)
+    size = config.size or source.size
+    batch_size = test_batch(size, device)
+    return stream, TestImages(test.first(config.limit), source, device, batch_size, config.size)
+
+
+def test_batch(size: int, device: torch.device) -> int:
+    """Return how many test images of a size make a batch."""
+    return max(TEST_BATCH, TEST_PIXELS // size**2) if device.type == "cuda" else TEST_BATCH
 
 
 def decoded_by(data: Data, decoder: Decoder | None) -> Data:
@@ -83,7 +83,7 @@ def learner(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("connectors", run.method.name, run.seed))
         method = method_class.build(config, shape[0], shape[-1], given)
-    place(student, device)
+    place(student, device, run.numerics)
     place(method, device)
     return Learner(run.id, student, method, run.recipe)
 
@@ -101,7 +101,10 @@ def networks(run: TrainRun) -> list[str]:
 def teacher(
     runs: Sequence[TrainRun], store: Store, source: Source, device: torch.device
 ) -> models.Network | None:
-    """Load the cohort's teacher, its weights checked against its record; frozen, in eval mode."""
+    """Load the cohort's teacher, its weights checked against its record; frozen, in eval mode.
+
+    How it computes is the learners' profile's business, not that which it was trained by.
+    """
     teachers = {run.teacher.id: run.teacher for run in runs if run.teacher}
     if not teachers:
         return None
@@ -109,11 +112,15 @@ def teacher(
     [run] = teachers.values()
     network = models.build(run.student, source.classes, run.seed)
     load(network, run.id, store)
-    return frozen(network, device)
+    return frozen_teacher(network, runs[0].dataset.size or source.size, device, runs[0].numerics)
 
 
 def deployed(
-    run: TrainRun | Imported, store: Store, source: Source, device: torch.device
+    run: TrainRun | Imported,
+    store: Store,
+    source: Source,
+    device: torch.device,
+    numerics: Numerics = "strict",
 ) -> nn.Module:
     """Load what a finished run deploys, in the same way; ``source``: what it was trained on."""
     network: nn.Module = models.build(run.student, source.classes, run.seed)
@@ -124,7 +131,7 @@ def deployed(
         built = learner(run, source, labels, next(iter(taught), None), torch.device("cpu"))
         network = built.method.deployed(built.student)
     load(network, run.id, store)
-    return frozen(network, device)
+    return frozen(network, device, numerics)
 
 
 def load(network: nn.Module, run_id: str, store: Store) -> None:
@@ -134,12 +141,22 @@ def load(network: nn.Module, run_id: str, store: Store) -> None:
     network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
 
 
-def frozen(network: Frozen, device: torch.device) -> Frozen:
+def frozen_teacher(network: Frozen, size: int, device: torch.device, numerics: Numerics) -> Frozen:
+    """Put a network where it teaches, by a profile, from images of that size."""
+    if PROFILES[numerics].folded:
+        fold(network, size)
+    return frozen(network, device, numerics)
+
+
+def frozen(network: Frozen, device: torch.device, numerics: Numerics = "strict") -> Frozen:
     """Put a network where it computes, for looking only."""
-    place(network, device)
+    place(network, device, numerics)
     return network.requires_grad_(False).eval()
 
 
-def place(module: nn.Module, device: torch.device) -> None:
+def place(module: nn.Module, device: torch.device, numerics: Numerics = "strict") -> None:
     """Move a module to where and how it computes."""
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for part in module.modules():
+        if isinstance(part, models.Network):
+            part.narrow = precision(numerics, device)

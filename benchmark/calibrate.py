@@ -18,12 +18,13 @@ from rich.progress import track
 from torch import Tensor, nn
 
 import methods
-from benchmark.assemble import be_strict, handed_over, place
+from benchmark.assemble import frozen_teacher, handed_over, place
 from benchmark.cohort import Learner
 from benchmark.config import check
 from benchmark.costs import Finding, Pace, Subject, Weight
 from benchmark.data import Images, find
 from benchmark.data.stream import Stream
+from benchmark.numerics import adopt
 from benchmark.runs import TrainRun
 from benchmark.trial import Scene
 from methods.interface import Features, Method
@@ -46,7 +47,6 @@ def examine(
     """Weigh all subjects, and time on ``device`` as many as the time allows, in their order."""
     for file in plugins:
         methods.add_file(Path(file))
-    be_strict()
     console = Console(stderr=True)
     until = time.monotonic() + seconds
     found = []
@@ -59,6 +59,7 @@ def examine(
 def examined(subject: Subject, root: Path, device: torch.device | None) -> Finding:
     """Weigh a subject, and time it where a device is given."""
     run, source = subject.run, find(subject.run.dataset.name, root)
+    adopt(run.numerics)
     taught_by = run.teacher.student if run.teacher else run.student
     scene = Scene(run.student, taught_by, source.classes, run.dataset.size or source.size)
     labels = torch.arange(subject.images[0]) % source.classes
@@ -66,18 +67,20 @@ def examined(subject: Subject, root: Path, device: torch.device | None) -> Findi
     try:
         networks = tuple(scene.output(name)[0] for name in (scene.student, scene.teacher))
         # A step changes them, and they are other subjects' too.
-        student, teacher = networks if device is None else copy.deepcopy(networks)
+        student, teacher = networks if device is None else map(copy.deepcopy, networks)
         method = built(run, scene, teacher, labels)
         learner = Learner(run.id, student, method, run.recipe)
         weight = weigh(learner)
         if device is None:
             return Finding(weight, None)
-        for module in (student, teacher, method):
-            place(module, device)
+        for module in (student, method):
+            place(module, device, run.numerics)
         noise = noise_of(run, labels, scene.size, device)
         count = len(noise.labels)
         stream = Stream(noise, source, run.dataset, seed=0, batch_size=count, device=device)
-        shown = teacher.eval() if run.teacher else None
+        shown = None
+        if run.teacher:
+            shown = frozen_teacher(teacher, scene.size, device, run.numerics)
         return Finding(weight, pace(learner, shown, stream, subject))
     except Exception:  # noqa: BLE001  (out of memory, a plug-in: `run` will say what is wrong)
         return Finding(weight, None)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from benchmark.data.stream import Batches, Tests
-from benchmark.evaluate import evaluate
-from benchmark.optim import learning_rate, sgd
+from benchmark.data.stream import Batches, Tests, sent
+from benchmark.evaluate import measured, read, scores_of
+from benchmark.optim import learning_rate, set_rate, sgd, state_of
 from benchmark.ranks import ALONE, PartedError
 from benchmark.runs import Recipe
 from methods.check import BadMethod, blame, loss_faults, phase_faults, place
@@ -50,6 +50,10 @@ class Cast(NamedTuple):
     teacher: nn.Module | None = None
 
 
+Loop = Callable[["Sequence[Learner]", nn.Module | None, Batches, int], None]
+"""Trains learners for an epoch, whose number is the last argument."""
+
+
 class NotRun:
     """Stands for a network's features in a phase that says it does not read them."""
 
@@ -75,6 +79,7 @@ class Learner:
         self.failure: Failure | None = None
         self.abandoned = False  # set from outside: somebody else goes on with this run
         self.optimizer: SGD | None = None
+        self.rate = recipe.lr
         self.sums: dict[str, Tensor] = {}
         self.ranks = ALONE
 
@@ -101,13 +106,13 @@ class Learner:
         phase, start = self._phase_and_start()
         if self.optimizer is None or self.epoch == start:
             self.optimizer = self._fresh_optimizer()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, phase, self.epoch - start)
+        self.rate = learning_rate(self.recipe, phase, self.epoch - start)
+        set_rate(self.optimizer, self.rate, device)
         # float64 on the host, so that the shares are the same on every device.
         shares = (
             self.epoch - start + torch.arange(steps, dtype=torch.float64) / steps
         ) / phase.epochs
-        self.progress = shares.float().to(device)
+        self.progress = sent(shares.float(), device)
         self.sums = {}
         self.student.train()
         self.method.train()
@@ -118,9 +123,14 @@ class Learner:
         return sgd(self._parameters(), self.recipe)
 
     def step(
-        self, images: Tensor, teacher: Features | None, labels: Tensor, indices: Tensor, i: int
+        self,
+        images: Tensor,
+        teacher: Features | None,
+        labels: Tensor,
+        indices: Tensor,
+        i: int | Tensor,
     ) -> None:
-        """Train on the epoch's batch number ``i``."""
+        """Train on the epoch's batch number ``i``; where only the device knows it, (1,) int64."""
         assert self.optimizer is not None
         # To None, not to zero: what a loss does not reach must not move, not even by weight decay.
         self.optimizer.zero_grad(set_to_none=True)
@@ -129,7 +139,9 @@ class Learner:
         try:
             seen: Any = self.student(images) if phase.reads_student else NotRun(phase, "student")
             shown: Any = teacher if phase.reads_teacher else NotRun(phase, "teacher")
-            losses = phase.loss(seen, shown, Batch(labels, indices, self.progress[i]))
+            # As an index, a tensor would be read by the host.
+            now = self.progress[i] if isinstance(i, int) else self.progress.index_select(0, i)[0]
+            losses = phase.loss(seen, shown, Batch(labels, indices, now))
             total = total_of(losses, phase)
             if phase.trains:
                 torch.autograd.backward(total)
@@ -147,13 +159,23 @@ class Learner:
     def _add(self, losses: Losses, count: int) -> None:
         for name, value in losses.items():
             weighted = value.detach().double() * count
-            self.sums[name] = self.sums[name] + weighted if name in self.sums else weighted
+            # In place, for a captured step knows places and no names.
+            if name in self.sums:
+                self.sums[name].add_(weighted)
+            else:
+                self.sums[name] = weighted
 
-    def end_epoch(self, images_seen: int, test: Tests) -> None:
-        """Read the epoch's means (the one synchronisation), evaluate, write the history."""
+    def measure(self, test: Tests) -> Tensor:
+        """Evaluate; return the epoch's sums, those of the losses and three of scores, unread."""
+        losses = self.ranks.add(torch.stack(list(self.sums.values())))
+        self.ranks.align(self.student, self.method)
+        return torch.cat([losses, measured(self.method.deployed(self.student), test, self.ranks)])
+
+    def end_epoch(self, sums: list[float], images_seen: int, tested: int) -> None:
+        """Write the history, or fail where something is not finite."""
         phase = self.phase
-        sums = self.ranks.add(torch.stack(list(self.sums.values()))).tolist()
-        means = {name: value / images_seen for name, value in zip(self.sums, sums, strict=True)}
+        *losses, _, _, _ = sums
+        means = {name: value / images_seen for name, value in zip(self.sums, losses, strict=True)}
         # One bad term spoils the weights and with them all other terms: name what is spoilt.
         spoilt = [f"'{name}' ({mean})" for name, mean in means.items() if not math.isfinite(mean)]
         if spoilt:
@@ -162,17 +184,14 @@ class Learner:
                 "non-finite", f"{terms} of phase '{phase.name}' not finite ({place(phase.loss)})"
             )
             return
-        self.ranks.align(self.student, self.method)
-        scores = evaluate(self.method.deployed(self.student), test, self.ranks)
+        scores = scores_of(sums[-3:], tested)
         if not math.isfinite(scores.test_loss):
             self.fail(
                 "non-finite", f"the test loss became {scores.test_loss} in phase '{phase.name}'"
             )
             return
-        assert self.optimizer is not None
-        lr = self.optimizer.param_groups[0]["lr"]
         self.epoch += 1
-        row = {"epoch": self.epoch, "phase": phase.name, "lr": lr, "losses": means}
+        row = {"epoch": self.epoch, "phase": phase.name, "lr": self.rate, "losses": means}
         self.history.append({**row, **scores._asdict()})
 
     def fail(self, kind: FailureKind, message: str, trace: str | None = None) -> None:
@@ -186,7 +205,7 @@ class Learner:
             "history": self.history,
             "student": self.student.state_dict(),
             "method": self.method.state_dict(),
-            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "optimizer": None if self.optimizer is None else state_of(self.optimizer, self.rate),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -197,6 +216,7 @@ class Learner:
         if state["optimizer"] is not None:
             self.optimizer = self._fresh_optimizer()
             self.optimizer.load_state_dict(state["optimizer"])
+            self.rate = state["optimizer"]["param_groups"][0]["lr"]
 
 
 def laid_out(method: Method, budget: Budget) -> Sequence[Phase]:
@@ -220,20 +240,26 @@ def train(
     stream: Batches,
     test: Tests,
     after_epoch: Callable[[Learner], None],
+    loop: Loop | None = None,
 ) -> None:
     """Train every learner to its end or its failure. Those behind catch up first.
 
-    ``after_epoch`` is called for each learner that has finished an epoch or failed in it.
+    ``after_epoch`` is called for each learner that has finished an epoch or failed in it; ``loop``
+    trains an epoch, ``train_epoch`` where none is given.
     """
     while active := [learner for learner in learners if learner.active]:
         epoch = min(learner.epoch for learner in active)
         turn = [learner for learner in active if learner.epoch == epoch]
         started = time.perf_counter()
-        train_epoch(turn, teacher, stream, epoch)
+        (loop or train_epoch)(turn, teacher, stream, epoch)
+        found: dict[Learner, Tensor] = {}
         for learner in turn:
             if learner.failure is None:
                 with isolated(learner):
-                    learner.end_epoch(stream.count, test)
+                    found[learner] = learner.measure(test)
+        for learner, sums in zip(found, read([*found.values()]), strict=True):
+            with isolated(learner):
+                learner.end_epoch(sums, stream.count, len(test.labels))
         share = (time.perf_counter() - started) / len(turn)
         for learner in turn:
             if learner.failure is None:
@@ -249,13 +275,21 @@ def train_epoch(
         learner.begin_epoch(stream.steps, stream.device)
     for i, (images, labels, indices) in enumerate(stream.epoch(epoch)):
         alive = [learner for learner in turn if learner.failure is None]
-        shown = None
-        if teacher is not None and any(learner.phase.reads_teacher for learner in alive):
-            with torch.no_grad():
-                shown = teacher(images)
+        shown = shown_to(alive, teacher, images)
         for learner in alive:
             with isolated(learner):
                 learner.step(images, shown, labels, indices, i)
+
+
+def shown_to(
+    learners: Sequence[Learner], teacher: nn.Module | None, images: Tensor
+) -> Features | None:
+    """Pass a batch through the teacher, if one of the learners reads it now."""
+    if teacher is None or not any(learner.phase.reads_teacher for learner in learners):
+        return None
+    with torch.no_grad():
+        shown: Features = teacher(images)
+    return shown
 
 
 @contextmanager

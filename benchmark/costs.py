@@ -81,15 +81,17 @@ class Sort(NamedTuple):
     teacher: str | None
     method: str
     batch_size: int
+    numerics: str
 
 
 def sort_of(run: Run) -> Sort:
     """Return a run's sort."""
     images = f"{run.dataset.name} {run.dataset.size} {run.dataset.crop}"
+    how = run.recipe.batch_size, run.numerics
     if not isinstance(run, TrainRun):
-        return Sort(images, run.student, None, f"probe {run.protocol}", run.recipe.batch_size)
+        return Sort(images, run.student, None, f"probe {run.protocol}", *how)
     teacher = None if run.teacher is None else run.teacher.student
-    return Sort(images, run.student, teacher, run.method.name, run.recipe.batch_size)
+    return Sort(images, run.student, teacher, run.method.name, *how)
 
 
 def images_of(dataset: DatasetConfig) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from benchmark.data import Source, find, is_local
 from benchmark.entries import Entry, entries, shown
 from benchmark.entries import problems as entry_problems
 from benchmark.naming import ARROW, problems_of_names
-from benchmark.runs import DatasetConfig, Imported, MethodConfig, Recipe, TrainRun
+from benchmark.runs import DatasetConfig, Imported, MethodConfig, Numerics, Recipe, TrainRun
 from benchmark.suite import ProbePart, SuiteFile
 from benchmark.transfer import PROTOCOLS, ProbeRun, Protocol, Run
 from benchmark.trial import Scene, attempt, mismatch
@@ -44,6 +44,7 @@ class Probing:
     protocol: Protocol
     dataset: DatasetConfig
     recipe: Recipe
+    numerics: Numerics
 
     def of(self, backbone: TrainRun | Imported, seed: int) -> ProbeRun:
         """Make the run that asks one network."""
@@ -53,6 +54,7 @@ class Probing:
             backbone=backbone,
             recipe=self.recipe,
             seed=seed,
+            numerics=self.numerics,
         )
 
     def told(self) -> str:
@@ -134,6 +136,8 @@ class Grid:
             "init_epochs": recipe.init_epochs if recipe.epochs > 1 else "extra",
             "epochs": recipe.epochs,
             "departures": list(departures(self.file, self.columns)),
+            "table": self.file.table.model_dump(mode="json"),
+            "as_published": dict(map(as_published, entries(self.file.methods))),
             "methods": list(self.file.methods),
             "probes": [
                 c.probing.told() for c in self.columns[: 1 + len(self.file.probes)] if c.probing
@@ -190,6 +194,8 @@ def referring(run: Run) -> dict[str, Any]:
 
 def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:
     """Yield what is not as a reader would take it to be: `at beta = 250`, `teacher epochs = 40`."""
+    if file.numerics != "strict":
+        yield f"numerics = {file.numerics}"
     for entry in entries(file.methods):
         yield from entry.departures()
     for network in dict.fromkeys(c.student for c in columns if c.student in file.recipes):
@@ -202,6 +208,17 @@ def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:
     for key, value in trained[0].recipe.model_dump(mode="json").items() if trained else ():
         if value != students[key] and key != "init_epochs":
             yield f"teacher {key} = {shown(value)}"
+
+
+def as_published(entry: Entry) -> tuple[str, str]:
+    """Return a row and what a published number must be of: `kd; alpha = 0.5; temperature = 1`.
+
+    The weights of a sum are in no name, as few papers state them; a control is nobody's method.
+    """
+    told = f"{entry.label} "
+    changed = (d.removeprefix(told) for d in entry.departures() if not d.startswith(f"{told}= "))
+    name = "" if entry.control else entry.config.name
+    return entry.label, "; ".join([name, *sorted(changed)])
 
 
 def needs_teacher(file: SuiteFile) -> bool:
@@ -217,8 +234,9 @@ def make_columns(
 ) -> Iterator[Column]:
     """Make a column of every pair, with its teacher's run, and one for each of its probes."""
     source = find(dataset.name, root)
+    size = dataset.size or source.size
     probings = [
-        probing_of(label, part, find(part.dataset or label, root), dataset.size or source.size)
+        probing_of(label, part, find(part.dataset or label, root), size, file.numerics)
         for label, part in file.probes.items()
     ]
     for teacher, student in map(split_pair, file.pairs):
@@ -237,7 +255,9 @@ def make_columns(
             yield Column(source, student, run, brought or run, probing)
 
 
-def probing_of(label: str, part: ProbePart, source: Source, size: int) -> Probing:
+def probing_of(
+    label: str, part: ProbePart, source: Source, size: int, numerics: Numerics
+) -> Probing:
     """Resolve one of the probes: what is left out is the protocol's, or the students'."""
     rules = PROTOCOLS[part.protocol]
     dataset = DatasetConfig(
@@ -251,7 +271,7 @@ def probing_of(label: str, part: ProbePart, source: Source, size: int) -> Probin
         decoder=source.decoder,
     )
     recipe = rules.recipe.model_copy(update={"epochs": part.epochs or rules.recipe.epochs})
-    return Probing(label, part.protocol, dataset, recipe)
+    return Probing(label, part.protocol, dataset, recipe, numerics)
 
 
 def make_cells(file: SuiteFile, index: int, column: Column) -> Iterator[Cell]:

@@ -19,7 +19,7 @@ from typing import NoReturn
 import torch
 
 import methods
-from benchmark import assemble, probe
+from benchmark import assemble, graphs, numerics, probe
 from benchmark.cohort import Cast, Learner, train
 from benchmark.crew import on_a_leash
 from benchmark.data import find
@@ -108,7 +108,7 @@ def train_cohort(members: Sequence[Member], place: Place) -> None:
     if not members:
         return
     assert len({member.run.cohort_key for member in members}) == 1
-    assemble.be_strict()
+    numerics.adopt(members[0].run.numerics)
     cast, ranks = cast_of([member.run for member in members], place), place.ranks
     by_name = {member.run.id: member for member in members}
     for member, learner in zip(members, cast.learners, strict=True):
@@ -122,7 +122,8 @@ def train_cohort(members: Sequence[Member], place: Place) -> None:
             settle(by_name[learner.name], place)
         learner.abandoned = ranks.tell(learner.abandoned)
 
-    train(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch)
+    loop = graphs.loop_for(cast.stream, say)
+    train(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch, loop)
 
 
 def cast_of(runs: Sequence[Run], place: Place) -> Cast:

@@ -39,7 +39,10 @@ HELD_OUT = 0.1
 def cast_of(runs: Sequence[ProbeRun], store: Store, root: Path, device: torch.device) -> Cast:
     """Build a cohort of probes."""
     first = runs[0]
-    backbones = [deployed(run.backbone, store, find(run.trained_on, root), device) for run in runs]
+    backbones = [
+        deployed(run.backbone, store, find(run.trained_on, root), device, run.numerics)
+        for run in runs
+    ]
     source = normed(first, find(first.dataset.name, root), find(first.trained_on, root))
     data = source.load(root)
     if first.protocol == "strict":

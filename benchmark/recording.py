@@ -14,6 +14,7 @@ from benchmark import environment, models, probe
 from benchmark.cohort import Learner
 from benchmark.errors import UserError
 from benchmark.member import Member, Place, now, say
+from benchmark.numerics import precision
 from benchmark.runs import Imported, TrainRun
 from benchmark.store import Damaged, Store, explain
 from benchmark.transfer import ProbeRun, Run
@@ -98,12 +99,14 @@ def finish(member: Member, place: Place) -> None:
         "cost": {
             "seconds": sum(row["seconds"] for row in learner.history),
             "peak_memory_mb": environment.peak_memory_mb(),
+            "peak_gpu_memory_mb": peak_gpu_memory_mb(place.device),
             "halved": member.halved,
             **sizes_of(run, learner),
         },
         "environment": {
             **environment.describe(str(place.device), torch.get_num_threads()),
             "processes": place.ranks.size,
+            "autocast": told_precision(run, place),
         },
         "started": member.started,
         "finished": now(),
@@ -111,6 +114,17 @@ def finish(member: Member, place: Place) -> None:
     member.folder.write_record(record)
     member.folder.discard_checkpoints()
     member.claim.release()
+
+
+def peak_gpu_memory_mb(device: torch.device) -> float | None:
+    """Return the most memory, in MiB, that tensors of this process have had on its GPU so far."""
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+
+
+def told_precision(run: Run, place: Place) -> str | None:
+    """Say what networks computed in where that was not float32: a profile leaves it to devices."""
+    narrow = precision(run.numerics, place.device)
+    return None if narrow is None else str(narrow).removeprefix("torch.")
 
 
 def facts_of(run: Run, learner: Learner, store: Store) -> dict[str, Any]:

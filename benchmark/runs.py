@@ -20,6 +20,8 @@ PROTOCOL = 1
 Crop = Literal["padded", "resized"]
 Fill = Literal["zeros", "reflect"]
 Decoder = Literal["pillow", "dali"]
+Numerics = Literal["strict", "fast"]
+"""The numerics profiles; what they mean is in ``numerics.py``."""
 LATER = {"validation": None, "size": None, "crop": "padded", "fill": "zeros", "decoder": None}
 """Fields of DatasetConfig that came later, with the values that say nothing new."""
 
@@ -135,8 +137,8 @@ class TrainRun(Strict):
     teacher: TrainRun | Imported | None
     recipe: Recipe
     seed: Annotated[int, Field(ge=0)]
-    numerics: Literal["strict"] = "strict"
-    """What decides bits: strict is float32, deterministic kernels and, on a CPU, one thread."""
+    numerics: Numerics = "strict"
+    """What decides bits. A suite gives it to teachers too."""
     protocol: int = PROTOCOL
 
     @cached_property

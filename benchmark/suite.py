@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from benchmark.config import Problem, Strict, check
 from benchmark.data import Source
-from benchmark.runs import Crop, DatasetConfig, Decoder, Fill, Positive, Recipe
+from benchmark.runs import Crop, DatasetConfig, Decoder, Fill, Numerics, Positive, Recipe
 from benchmark.transfer import Protocol
 
 Seed = Annotated[int, Field(ge=0)]
@@ -69,6 +69,18 @@ class TeacherPart(Strict):
     """By network: the weights of teachers that `run_all.py teachers import` brought in."""
 
 
+Names = dict[str, str] | tuple[str, ...]
+"""Which, in this order; of a mapping, under these names."""
+
+
+class TablePart(Strict):
+    """`table:` of a suite file: what its tables show; all statistics stay those of the suite."""
+
+    rows: Names | None = None
+    pairs: Names | None = None
+    datasets: Names | None = None
+
+
 class SuiteFile(Strict):
     """A suite file as it is written."""
 
@@ -85,7 +97,9 @@ class SuiteFile(Strict):
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By student network: where its recipe differs, whatever teaches it."""
     teacher: TeacherPart = TeacherPart()
-    numerics: Literal["strict"] = "strict"
+    numerics: Numerics = "strict"
+    """Of all runs, the teachers' too."""
+    table: TablePart = TablePart()
 
     @property
     def images(self) -> DatasetPart:

@@ -23,11 +23,12 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmark import environment, models
-from benchmark.assemble import TEST_BATCH, be_strict, place
+from benchmark.assemble import TEST_BATCH, place
 from benchmark.data import Source, find
 from benchmark.data.stream import TestImages
 from benchmark.errors import UserError
 from benchmark.evaluate import Scores, evaluate
+from benchmark.numerics import adopt
 from benchmark.runs import Imported
 from benchmark.store import RunFolder, Store
 
@@ -163,7 +164,7 @@ def fitted(name: str, classes: int, weights: Mapping[str, Tensor], file: Path) -
 
 def measured(network: nn.Module, source: Source, data: Path) -> Scores:
     """Score a network on all test images."""
-    be_strict()
+    adopt("strict")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     test = TestImages(source.load(data).test, source, device, TEST_BATCH)
     place(network, device)

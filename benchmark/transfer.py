@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from benchmark.config import Strict, canonical, digest
-from benchmark.runs import Crop, DatasetConfig, Imported, Recipe, TrainRun, filed
+from benchmark.runs import Crop, DatasetConfig, Imported, Numerics, Recipe, TrainRun, filed
 
 Protocol = Literal["hsakd", "strict"]
 VERSION = 1
@@ -71,7 +71,7 @@ class ProbeRun(Strict):
     """Whose embedding; never changed."""
     recipe: Recipe
     seed: Annotated[int, Field(ge=0)]
-    numerics: Literal["strict"] = "strict"
+    numerics: Numerics = "strict"
     version: int = VERSION
 
     @cached_property
@@ -109,9 +109,8 @@ class ProbeRun(Strict):
         """Probes of equal key see the same images; under `strict` each has its own embeddings."""
         dataset = self.dataset.model_dump(mode="json")
         own = self.backbone.id if self.protocol == "strict" else None
-        return canonical(
-            [dataset, self.protocol, self.recipe.batch_size, self.seed, self.version, own]
-        )
+        kind = [self.protocol, self.numerics, self.version]
+        return canonical([dataset, *kind, self.recipe.batch_size, self.seed, own])
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as plain JSON data; ``parse`` reads it back."""

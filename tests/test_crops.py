@@ -46,7 +46,7 @@ def test_a_resized_crop_is_pillows_to_the_bit():
     pixels = noise(60, 48)
     crops = Resized(pixels, 20)
     order, columns = np.arange(60), crops.draw(seed=1, epoch=0)
-    shown = torch.cat(list(crops.batches(order, columns, [16, 16, 16, 12])))
+    shown = torch.cat(list(crops.batches(order, columns, None, [16, 16, 16, 12])))
     for image, made, top, left, height, width in zip(pixels, shown, *columns, strict=True):
         part = transforms.crop(picture(image), int(top), int(left), int(height), int(width))
         assert torch.equal(made, in_two_passes(part, 20))
@@ -56,7 +56,7 @@ def test_a_resized_crop_is_enlarged_where_it_is_small():
     pixels = noise(40, 12)
     crops = Resized(pixels, 32)
     columns = crops.draw(seed=2, epoch=0)
-    [shown] = crops.batches(np.arange(40), columns, [40])
+    [shown] = crops.batches(np.arange(40), columns, None, [40])
     for image, made, top, left, height, width in zip(pixels, shown, *columns, strict=True):
         part = transforms.crop(picture(image), int(top), int(left), int(height), int(width))
         assert torch.equal(made, in_two_passes(part, 32))
@@ -119,7 +119,7 @@ def test_a_stream_shows_what_its_configuration_says():
     batches = list(stream.epoch(0))
     assert [len(labels) for _, labels, _ in batches] == [4, 4, 2]
     order, *columns, _ = stream.table(0)
-    [expected] = Resized(images.pixels, 32).batches(order, columns, [10])
+    [expected] = Resized(images.pixels, 32).batches(order, columns, None, [10])
     assert torch.equal(torch.cat([x for x, _, _ in batches]), stream.normalise(expected))
     assert torch.equal(torch.cat([labels for _, labels, _ in batches]), torch.from_numpy(order))
 

@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors", "child", "files", "decode", "document", "config", "seeds", "claim", "store"}
     | {"environment", "process", "crew"},
-    {"runs", "transfer", "ranks", "optim", "machine", "manifest", "data", "models"},
-    {"cohort", "evaluate", "report"},
+    {"runs", "numerics", "transfer", "ranks", "optim", "machine", "manifest", "data", "models"},
+    {"cohort", "graphs", "evaluate", "report"},
     {"suite", "grid", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers"}
     | {"costs", "calibrate", "estimate", "forecast"}
-    | {"plan", "planned", "launch", "cluster", "call", "submit", "watch", "probe"}
+    | {"plan", "planned", "launch", "cluster", "call", "submit", "watch", "probe", "follow"}
     | {"member", "recording", "job", "speed"},
     {"cli", "options"},
 ]

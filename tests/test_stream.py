@@ -9,7 +9,7 @@ from benchmark.data.cifar import CIFAR100
 from benchmark.data.draws import below, draw
 from benchmark.data.source import Images
 from benchmark.data.stream import Stream
-from benchmark.runs import DatasetConfig
+from benchmark.runs import Crop, DatasetConfig
 
 CPU = torch.device("cpu")
 
@@ -19,8 +19,16 @@ def images(count: int = 100) -> Images:
     return Images(pixels.to(torch.uint8), torch.arange(count) % 7)
 
 
-def stream(seed: int = 3, batch_size: int = 32, padding: int = 4, flip: bool = True) -> Stream:
-    config = DatasetConfig(name="cifar100", version=1, limit=None, padding=padding, flip=flip)
+def stream(
+    seed: int = 3,
+    batch_size: int = 32,
+    padding: int = 4,
+    flip: bool = True,
+    crop: Crop = "padded",
+) -> Stream:
+    config = DatasetConfig(
+        name="cifar100", version=1, limit=None, padding=padding, flip=flip, crop=crop
+    )
     return Stream(images(), CIFAR100, config, seed=seed, batch_size=batch_size, device=CPU)
 
 

@@ -29,7 +29,12 @@ DATASET = DatasetConfig(name="digits", version=1, limit=None, padding=2, flip=Fa
 SEED = 4
 
 
-def streams(seed: int = SEED, count: int = 40) -> tuple[Stream, TestImages]:
+def streams(
+    seed: int = SEED,
+    count: int = 40,
+    batch_size: int = RECIPE.batch_size,
+    device: torch.device = CPU,
+) -> tuple[Stream, TestImages]:
     """40 train images make two full batches and a short one."""
     data = digits()
     stream = Stream(
@@ -37,10 +42,10 @@ def streams(seed: int = SEED, count: int = 40) -> tuple[Stream, TestImages]:
         DIGITS,
         DATASET,
         seed=seeds.derive("stream", seed),
-        batch_size=RECIPE.batch_size,
-        device=CPU,
+        batch_size=batch_size,
+        device=device,
     )
-    return stream, TestImages(data.test.first(50), DIGITS, CPU, 32)
+    return stream, TestImages(data.test.first(50), DIGITS, device, 32)
 
 
 def in_memory(split: Data) -> Split[Images]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -21,6 +22,8 @@ RATIO = 3 / 4, 4 / 3
 """Its width by its height."""
 ATTEMPTS = 10
 UNITS = 2.0**22
+ROOM = 2**30
+"""Bytes that images may take to lie there both ways round: CIFAR's do with half of it."""
 
 
 class Crops(Protocol):
@@ -29,7 +32,9 @@ class Crops(Protocol):
     def draw(self, seed: int, epoch: int) -> Columns:
         """Return an epoch's draws: columns with a number for every image."""
 
-    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
+    def batches(
+        self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
+    ) -> Iterator[Tensor]:
         """Yield (B, 3, H, W) uint8 of these sizes; columns are in this order."""
 
 
@@ -38,29 +43,64 @@ def crops_of(
 ) -> Crops:
     """Return the random crops that a run's configuration asks for; ``side``: of what is shown."""
     if not isinstance(images, Images):
-        return Decoded(images, side)
+        return Decoded(images, side, device)
     pixels = images.pixels.to(device)
     if config.crop == "resized":
         return Resized(pixels, side)
-    return Windows(pixels, config.padding, config.fill)
+    return Windows(pixels, config.padding, config.fill, config.flip)
+
+
+# ---------------------------------------------------------------- images in memory
+
+
+class InMemory(ABC):
+    """Crops of images that lie on a device, which can cut a batch without asking the host."""
+
+    device: torch.device
+
+    @abstractmethod
+    def cut(self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None) -> Tensor:
+        """Return (B, 3, H, W) uint8 of a batch's images and draws, (B,) each, on the device."""
+
+    def batches(
+        self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
+    ) -> Iterator[Tensor]:
+        """Cut one batch after the other."""
+        made = [order, *columns, *([] if mirrored is None else [mirrored])]
+        table = (torch.from_numpy(column).to(self.device) for column in made)
+        for indices, *drawn in zip(*(torch.split(c, sizes) for c in table), strict=True):
+            ways = drawn.pop() if mirrored is not None else None
+            yield self.cut(indices, drawn, ways)
+
+
+def turned(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
+    """Mirror those of (B, 3, H, W) whose place in (B,) is 1."""
+    if mirrored is None:
+        return pixels
+    return torch.where(mirrored[:, None, None, None].bool(), pixels.flip(-1), pixels)
 
 
 # ---------------------------------------------------------------- a window of the padded image
 
 
-class Windows:
+class Windows(InMemory):
     """Pad, then cut a window of the image's own size (He et al., CVPR 2016, section 4.2)."""
 
-    def __init__(self, pixels: Tensor, padding: int, fill: Fill) -> None:
+    def __init__(self, pixels: Tensor, padding: int, fill: Fill, flip: bool) -> None:
         self.count, channels, height, width = pixels.shape
         self.padding, self.device = padding, pixels.device
-        # As pixels, before normalisation, where torchvision's RandomCrop does it.
-        padded = padded_by(pixels, padding, fill)
-        by_image, by_channel, by_row, by_column = padded.stride()
-        # windows[i, down, right] is the crop itself: a view, only what is asked for is copied.
-        self.windows = padded.as_strided(
-            (self.count, 2 * padding + 1, 2 * padding + 1, channels, height, width),
-            (by_image, by_row, by_column, by_channel, by_row, by_column),
+        # As pixels, before normalisation, where torchvision's RandomCrop does it; channels last, as
+        # networks read them.
+        padded = padded_by(pixels, padding, fill).permute(0, 2, 3, 1).contiguous()
+        # Both ways round where there is room for that: else a batch is mirrored image by image.
+        self.both = flip and 2 * padded.numel() <= ROOM
+        stored = torch.stack([padded, padded.flip(2)], 1) if self.both else padded[:, None]
+        by_image, by_way, by_row, by_column, by_channel = stored.stride()
+        # windows[i, way, down, right] is the crop itself: a view, only what is asked for is copied.
+        offsets = 2 * padding + 1
+        self.windows = stored.as_strided(
+            (self.count, stored.shape[1], offsets, offsets, height, width, channels),
+            (by_image, by_way, by_row, by_column, by_row, by_column, by_channel),
         )
 
     def draw(self, seed: int, epoch: int) -> Columns:
@@ -68,11 +108,14 @@ class Windows:
         offsets = 2 * self.padding + 1
         return [below(draw(seed, epoch, way, self.count), offsets) for way in ("down", "right")]
 
-    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
-        """Cut the windows."""
-        table = (torch.from_numpy(column).to(self.device) for column in (order, *columns))
-        for indices, down, right in zip(*(torch.split(c, sizes) for c in table), strict=True):
-            yield self.windows[indices, down, right]
+    def cut(self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None) -> Tensor:
+        """Cut the windows; of a mirrored image, the one that lies as far from its right edge."""
+        down, right = columns
+        if mirrored is None or not self.both:
+            way = torch.zeros_like(indices)
+            return turned(self.windows[indices, way, down, right].permute(0, 3, 1, 2), mirrored)
+        right = torch.where(mirrored.bool(), 2 * self.padding - right, right)
+        return self.windows[indices, mirrored, down, right].permute(0, 3, 1, 2)
 
 
 def padded_by(pixels: Tensor, padding: int, fill: Fill) -> Tensor:
@@ -134,39 +177,45 @@ def fallback(heights: Integers, widths: Integers) -> tuple[Integers, Integers]:
     return height, width
 
 
-class Resized:
+class Resized(InMemory):
     """A part of any size of each image, brought to one size; images in memory."""
 
     def __init__(self, pixels: Tensor, side: int) -> None:
-        self.pixels, self.side = pixels, side
+        self.pixels, self.side, self.device = pixels, side, pixels.device
 
     def draw(self, seed: int, epoch: int) -> Columns:
         """Which part."""
         sizes = (np.full(len(self.pixels), n, np.int64) for n in self.pixels.shape[2:])
         return boxes(seed, epoch, *sizes)
 
-    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
+    def cut(self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None) -> Tensor:
         """Cut and resize."""
-        table = (torch.from_numpy(column).to(self.pixels.device) for column in (order, *columns))
-        for indices, *box in zip(*(torch.split(c, sizes) for c in table), strict=True):
-            yield resize(self.pixels[indices], box, self.side)
+        return turned(resize(self.pixels[indices], columns, self.side), mirrored)
 
 
 class Decoded:
     """The same of images on disk, cut and resized as they are decoded."""
 
-    def __init__(self, images: Streamed, side: int) -> None:
-        self.images, self.side = images, side
+    def __init__(self, images: Streamed, side: int, device: torch.device) -> None:
+        self.images, self.side, self.device = images, side, device
 
     def draw(self, seed: int, epoch: int) -> Columns:
         """Which part."""
         return boxes(seed, epoch, self.images.heights, self.images.widths)
 
-    def batches(self, order: Integers, columns: Columns, sizes: list[int]) -> Iterator[Tensor]:
-        """Decode, cut and resize."""
+    def batches(
+        self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
+    ) -> Iterator[Tensor]:
+        """Decode, cut and resize; on the device, mirror."""
         ends = np.cumsum(sizes)[:-1]
         parts = zip(np.split(order, ends), np.split(np.stack(columns, axis=1), ends), strict=True)
-        yield from self.images.crops(parts, self.side)
+        shown = (pixels.to(self.device) for pixels in self.images.crops(parts, self.side))
+        if mirrored is None:
+            yield from shown
+            return
+        ways = torch.split(torch.from_numpy(mirrored).to(self.device), sizes)
+        for pixels, way in zip(shown, ways, strict=True):
+            yield turned(pixels, way)
 
 
 def resize(pixels: Tensor, box: Sequence[Tensor], side: int) -> Tensor:

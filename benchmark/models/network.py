@@ -1,12 +1,29 @@
 """What every network shows, beside the features of a forward pass."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from methods.interface import Features
 
 
 class Network(nn.Module, ABC):
     """``forward(images)`` returns ``Features``; what else methods may ask for is named here."""
+
+    narrow: torch.dtype | None = None
+    """What a pass computes in, by autocast; what it shows is float32 all the same."""
+
+    def __call__(self, images: Tensor) -> Any:  # noqa: ANN401  (Features, as forward says)
+        """Run normalised images (B, 3, H, W)."""
+        if self.narrow is None:
+            return super().__call__(images)
+        # Every weight is read once a pass, so a cache of narrow ones would save nothing; and a
+        # CUDA graph must not read one that an earlier pass has left.
+        with torch.autocast(images.device.type, self.narrow, cache_enabled=False):
+            seen = super().__call__(images)
+        return widened(seen)
 
     @property
     @abstractmethod
@@ -17,3 +34,13 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """The batch norm behind each preact; in a residual block its last."""
+
+
+def widened(seen: Features) -> Features:
+    """Return features in float32: losses are methods', which know nothing of autocast."""
+
+    def wide(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(x.float() for x in maps)
+
+    stem, embedding, logits = wide((seen.stem, seen.embedding, seen.logits))
+    return Features(stem, wide(seen.stages), wide(seen.preacts), embedding, logits, wide(seen.crd))

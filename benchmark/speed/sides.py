@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import models, seeds
-from benchmark.assemble import be_strict, frozen, handed_over, place
+from benchmark.assemble import frozen, handed_over, place
 from benchmark.cohort import Learner, laid_out, train_epoch
 from benchmark.data.source import Images, Source
 from benchmark.data.stream import Batches, Stream
 from benchmark.entries import Entry
 from benchmark.errors import UserError
 from benchmark.models import Network
+from benchmark.numerics import adopt
 from benchmark.runs import DatasetConfig, Recipe
 from benchmark.speed.clock import Clock, Spans
 from benchmark.speed.figures import Parts, Plan, Stretch
@@ -101,7 +102,12 @@ class TimedLearner(Learner):
     spans: Spans
 
     def step(
-        self, images: Tensor, teacher: Features | None, labels: Tensor, indices: Tensor, i: int
+        self,
+        images: Tensor,
+        teacher: Features | None,
+        labels: Tensor,
+        indices: Tensor,
+        i: int | Tensor,
     ) -> None:
         """Train on a batch."""
         with self.spans.of(self.name):
@@ -182,7 +188,7 @@ class Cohort:
 
     def train(self, learners: Sequence[TimedLearner]) -> Parts:
         """Train some of them, by the suite's own loop."""
-        be_strict()
+        adopt("strict")
         train_epoch(learners, self.teacher, self.batches, 0)
         for learner in learners:
             if learner.failure is not None:

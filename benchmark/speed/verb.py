@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmark import environment, models
-from benchmark.assemble import be_strict
 from benchmark.child import in_a_child
 from benchmark.data.cifar import CIFAR100
 from benchmark.data.source import Images
@@ -27,6 +26,7 @@ from benchmark.entries import Entry
 from benchmark.errors import UserError
 from benchmark.files import write_atomic
 from benchmark.machine import Paths
+from benchmark.numerics import adopt
 from benchmark.planned import Planned
 from benchmark.runs import Recipe
 from benchmark.speed import flow, input, memory
@@ -113,7 +113,7 @@ def speed(asked: Asked, console: Console) -> Result:
     names = [pair_of(text) for text in asked.pairs]
     entries = [entry_of(label) for label in asked.methods]
     device = torch.device(device_of(asked.device))
-    be_strict()
+    adopt("strict")
     watch = Watch(asked.seconds, console)
     with watch.progress:
         facts = facts_of(device)
@@ -144,7 +144,7 @@ def scene_of(asked: Asked, device: torch.device) -> tuple[Scene, str]:
 def suite_cost(suite: Planned, options: argparse.Namespace) -> Cost:
     """Compute what a suite would take here. Raises ``UserError``."""
     device = device_of(options.device)
-    be_strict()
+    adopt("strict")
     plugins = tuple(suite.manifest.get("plugins", ()))
     paths = Paths(options.results, options.data_root, plugins)
     return cost(suite, paths, device, options.seconds, facts_of(torch.device(device)))
