@@ -158,9 +158,26 @@ def logs(options: argparse.Namespace) -> int:
     return DONE
 
 
+def show(options: argparse.Namespace) -> int:
+    """Say what a run was, where its numbers came from, and the command that does it again."""
+    from benchmark.cluster import run_named
+    from benchmark.report.account import account
+
+    run_id = run_named(options.results, options.run)
+    print("\n".join(account(run_id, options.results, ROOT / "configs")))
+    return DONE
+
+
 def report(options: argparse.Namespace) -> int:
-    """Write tables and plots from the records there are."""
-    write_report(open_suite(options, needs_code=False), make_console())
+    """Write tables, plots and, if asked for, the page from the records there are."""
+    suite, console = open_suite(options, needs_code=False), make_console()
+    try:
+        if options.watch:
+            from benchmark.follow import follow
+
+            follow(suite, options.html, console)
+    finally:  # after Ctrl-C too: a page that nobody writes any more must not wait for news
+        write_report(suite, console, options.html)
     return DONE
 
 
@@ -237,6 +254,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "status": status,
     "cancel": cancel,
     "logs": logs,
+    "show": show,
     "report": report,
     "methods": methods,
     "teachers": teachers,
@@ -293,13 +311,18 @@ def refuse_absent_teachers(suite: Planned, runs: dict[str, Run]) -> None:
             )
 
 
-def write_report(suite: Planned, console: Console) -> None:
-    """Print the table, write all files and name them."""
+def write_report(suite: Planned, console: Console, html: bool = False) -> None:
+    """Print the table, write all files, with `html` the page too, and name them."""
     from benchmark import report
 
     runs = suite.results / "runs"
     report.show(suite.manifest, runs, console)
-    for path in report.write(suite.manifest, runs, suite.results):
+    paths = report.write(suite.manifest, runs, suite.results)
+    if html:
+        from benchmark.report import page
+
+        paths.append(page.write(suite.manifest, runs, suite.results))
+    for path in paths:
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         console.print(f"wrote {shown}", highlight=False, soft_wrap=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark import models
 from benchmark.data import find
-from benchmark.errors import Place, Problem, UserError
+from benchmark.errors import Place, Problem, UserError, suggest
 
 ARROW = re.compile(r"(\S+)\s*->\s*(\S+)")
 
@@ -20,6 +20,7 @@ def problems_of_names(raw: dict[str, Any], root: Path) -> Iterator[Problem]:
     yield from pair_problems(raw)
     yield from network_problems(raw)
     yield from duplicates(raw)
+    yield from table_problems(raw)
 
 
 def dataset_problems(raw: dict[str, Any], root: Path) -> Iterator[Problem]:
@@ -62,6 +63,25 @@ def network_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     block = raw.get("recipes")
     for name in block if isinstance(block, dict) else {}:
         yield from unknown_network(("recipes", name), name)
+
+
+def table_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """Find rows, pairs and data sets that the tables are to show and that are not in the suite."""
+    part, dataset = raw.get("table"), raw.get("dataset")
+    name = dataset.get("name") if isinstance(dataset, dict) else dataset
+    there = {
+        "rows": _listed(raw.get("methods")),
+        "pairs": [" -> ".join(t.replace("->", " ").split()) for t in _listed(raw.get("pairs"))],
+        "datasets": [str(name), *_listed(raw.get("probes"))],
+    }
+    for key, names in there.items():
+        for text in _listed(part.get(key) if isinstance(part, dict) else None):
+            if text not in names:
+                yield Problem(("table", key), suggest(text, names, "name"))
+
+
+def _listed(block: object) -> list[str]:
+    return [str(item) for item in block] if isinstance(block, list | dict) else []
 
 
 def unknown_network(place: Place, name: str) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
         "data": add_data_set_options,
         "models": add_zoo_options,
         "logs": add_log_options,
+        "show": add_show_options,
         "speed": add_speed_options,
     }
     if verb in of_their_own:
@@ -47,6 +48,8 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
         add_machine_options(parser)
     if verb == "plan":
         add_forecast_options(parser)
+    if verb == "report":
+        add_report_options(parser)
 
 
 def add_suite_options(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +113,26 @@ def add_forecast_options(parser: argparse.ArgumentParser) -> None:
         help="with --machine: estimate from records alone, without timing steps of what has none "
         "(which takes about a minute)",
     )
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the report."""
+    parser.add_argument(
+        "--html",
+        action="store_true",
+        help="write the page too: results/tables/SUITE.html, one file to open in a browser",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="keep all up to date while the grid runs, until no run is left or Ctrl-C",
+    )
+
+
+def add_show_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a run's account."""
+    parser.add_argument("run", metavar="RUN", help="a run's id, or a beginning that no other has")
+    add_results_option(parser)
 
 
 def add_log_options(parser: argparse.ArgumentParser) -> None:

@@ -66,6 +66,8 @@ class Planned:
                     "folder."
                 )
             manifest = in_a_child(make_manifest, document, name, code, files, data)
+            sets = [word for change in changes for word in ("--set", change)]
+            manifest["asked"] = [str(path.resolve()), *sets]
             write_manifest(results, manifest)
         return cls(name, manifest, Store(results), results)
 

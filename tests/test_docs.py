@@ -103,7 +103,7 @@ def test_every_command_can_be_given_as_it_stands(
         named = {name for name in options.names if not is_placeholder(name.rpartition("/")[2])}
         assert named <= SOURCES.keys()
         return
-    if options.verb == "logs":
+    if options.verb in ("logs", "show"):
         assert is_placeholder(options.run)
         return
     if options.verb == "teachers":

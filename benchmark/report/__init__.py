@@ -11,14 +11,22 @@ from benchmark.report.table import Table, tabulate
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Results", "Table", "load", "show", "tabulate", "write"]
+    from benchmark.report.beside import Beside
+
+SHOWN = ("", "over-pairs")  # on a terminal: the table itself and what is said over all pairs
+
+__all__ = ["Results", "Table", "load", "pictures", "show", "tables", "tabulate", "write"]
 
 
 def show(manifest: Mapping[str, Any], runs: Path, console: "Console") -> None:
-    """Print the suite's table. Raises UserError for a damaged record."""
+    """Print the suite's tables. Raises UserError for a damaged record."""
     from benchmark.report import terminal
+    from benchmark.report.layouts import layouts
 
-    terminal.show(tabulate(load(manifest, runs)), console)
+    outcome = load(manifest, runs)
+    for layout in layouts(tabulate(outcome)):
+        if layout.name in SHOWN:
+            terminal.show(layout, console)
 
 
 def write(manifest: Mapping[str, Any], runs: Path, results: Path) -> list[Path]:
@@ -27,24 +35,45 @@ def write(manifest: Mapping[str, Any], runs: Path, results: Path) -> list[Path]:
     Files are replaced whole; unchanged records give unchanged bytes. Raises UserError for a
     damaged record, OSError where the system refuses a file.
     """
-    from benchmark.report import latex, longform, markdown
-
     outcome = load(manifest, runs)
-    table = tabulate(outcome)
-    files = {
-        results / "tables" / f"{table.suite}.md": markdown.render(table).encode(),
-        results / "tables" / f"{table.suite}.tex": latex.render(table).encode(),
-        results / "tables" / f"{table.suite}.csv": longform.render(table).encode(),
-    }
+    files = {results / "tables" / name: text.encode() for name, text in tables(outcome).items()}
     if outcome.any_done():
-        files |= _pictures(outcome, results / "plots")
+        files |= pictures(outcome, results / "plots")
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
     return list(files)
 
 
-def _pictures(outcome: Results, folder: Path) -> dict[Path, bytes]:
+def tables(outcome: Results) -> dict[str, str]:
+    """Every file of tables by its name: the sidecar last, for it names the others."""
+    from benchmark.report import beside, latex, longform, markdown, trace
+    from benchmark.report.layouts import layouts
+
+    table = tabulate(outcome)
+    published = _published(outcome, table)
+    every = [*layouts(table), *([beside.lay_out_beside(published)] if published else [])]
+    files = {f"{table.suite}.md": "\n".join(map(markdown.render, every))}
+    files |= {
+        f"{'-'.join(filter(None, (table.suite, layout.name)))}.tex": latex.render(layout)
+        for layout in every
+    }
+    files[f"{table.suite}.csv"] = longform.render(table)
+    if published is not None:
+        files[f"{table.suite}-published.csv"] = beside.render_csv(published)
+    return files | {f"{table.suite}.json": trace.render(outcome, table, list(files))}
+
+
+def _published(outcome: Results, table: Table) -> "Beside | None":
+    from benchmark.report.beside import beside
+    from benchmark.report.published import library, match
+
+    known = library()
+    return beside(outcome, table, known, match(outcome.manifest, known))
+
+
+def pictures(outcome: Results, folder: Path) -> dict[Path, bytes]:
+    """Every plot by its path."""
     from benchmark.report import plots  # matplotlib and seaborn take seconds to import
 
     suite = outcome.manifest.suite

@@ -1,10 +1,12 @@
-"""The table as LaTeX (booktabs): a file that compiles alone and that a paper can \\input."""
+"""Tables as LaTeX (booktabs): files that compile alone and that a paper can \\input."""
 
 import re
 import unicodedata
 
-from benchmark.report.layout import Entry, lay_out, letter
-from benchmark.report.table import Table
+from benchmark.report.layout import Entry, Grid, Layout, letter, split
+
+ACROSS = 150  # letters in a line of a page's width before it would have to be set too small
+NARROW = 75  # and in one that fits half of it
 
 # Inside a document \@nodocument is \relax, so there the preamble is skipped, and the name called
 # on the last line means nothing. No package beyond Debian's texlive-latex-recommended.
@@ -44,6 +46,8 @@ _SHOWN_AS = {
     "\u00b7": r"$\cdot$",
     "\u2192": r"$\rightarrow$",
     "\u0394": r"$\Delta$",
+    "\u2020": r"\textdagger{}",
+    "\u2021": r"\textdaggerdbl{}",
     "\u2013": r"\textendash{}",
     "\u2014": r"\textemdash{}",
 }
@@ -53,33 +57,53 @@ _PLAIN = re.compile(r"[ -~ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜ
 _LIGATURE = re.compile(r"([-'`,])(?=\1)|[?!](?=`)")
 
 
-def render(table: Table) -> str:
-    """The whole file: comment, preamble, the float with its caption and footnotes."""
-    grid = lay_out(table)
-    wide = "*" if len(table.columns) > 1 else ""
+def render(layout: Layout) -> str:
+    """The whole file: comment, preamble, floats with caption and footnotes.
+
+    What is too wide for a page is split by columns, each part a float with the same number.
+    """
+    wide = "*" if next(split(layout, NARROW)) != layout.grid else ""
+    parts = list(split(layout, ACROSS))
+    label = re.sub("[^A-Za-z0-9]+", "-", "-".join(filter(None, (layout.suite, layout.name))))
+    title = escape(layout.title.strip().rstrip("."))
+    below = [r"\par\vspace{0.5ex}{\scriptsize Footnotes: below the last part.}"]
+    below = below if layout.notes else []
+    lines: list[str] = []
+    for place, part in enumerate(parts):
+        again = [rf"\addtocounter{{table}}{{-1}}\caption{{{title}, continued.}}"]
+        first = [rf"\caption{{{title}. {escape(layout.caption)}}}", rf"\label{{tab:{label}}}"]
+        lines += [
+            rf"\begin{{table{wide}}}[htp]\centering\footnotesize",
+            *(again if place else first),
+            *_tabular(part, layout.ruled),
+            *(_notes(layout.notes) if place == len(parts) - 1 else below),
+            rf"\end{{table{wide}}}",
+        ]
+    return _HEAD + "\n".join(lines) + "\n" + _TAIL
+
+
+def _tabular(grid: Grid, ruled: int) -> list[str]:
     heads = [[escape(line) for line in lines] for lines in zip(*grid.heads, strict=True)]
     blocks = [_block(block) for block in grid.blocks]
-    columns = "l" + "c" * (len(grid.heads) - 1)
-    lines = [
-        rf"\begin{{table{wide}}}[ht]\centering\footnotesize",
-        rf"\caption{{{escape(table.title.strip().rstrip('.'))}. {escape(table.caption)}}}",
-        rf"\label{{tab:{re.sub('[^A-Za-z0-9]+', '-', table.suite)}}}",
+    spaced = any(len(block) > 1 for block in grid.blocks)
+    body = ("\\addlinespace\n" if spaced else "").join(block + "\n" for block in blocks[ruled:])
+    return [
         r"\par\vspace{1ex}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}l{'c' * (len(grid.heads) - 1)}@{{}}}}",
         r"\toprule",
         *(" & ".join(head) + r" \\" for head in heads),
         r"\midrule",
-        blocks[0],
-        r"\midrule",
-        ("\\addlinespace\n" if wide else "").join(block + "\n" for block in blocks[1:]).rstrip(),
+        *([*blocks[:ruled], r"\midrule"] if ruled else []),
+        body.rstrip(),
         r"\bottomrule",
         r"\end{tabular}}",
-        *([r"\par\vspace{0.5ex}"] if table.notes else []),
-        *(_note(place, note) for place, note in enumerate(table.notes)),
-        rf"\end{{table{wide}}}",
     ]
-    return _HEAD + "\n".join(lines) + "\n" + _TAIL
+
+
+def _notes(notes: tuple[str, ...]) -> list[str]:
+    space = [r"\par\vspace{0.5ex}"] if notes else []
+    return [*space, *(_note(place, note) for place, note in enumerate(notes))]
 
 
 def escape(text: str) -> str:
@@ -108,7 +132,9 @@ def _mark(entry: Entry) -> str:
         text = rf"\textbf{{{text}}}"
     if entry.italic:
         text = rf"\textit{{{text}}}"
-    return text + (rf"\textsuperscript{{{entry.marks}}}" if entry.marks else "")
+    if entry.underlined and text:
+        text = rf"\underline{{{text}}}"
+    return text + (rf"\textsuperscript{{{escape(entry.marks)}}}" if entry.marks else "")
 
 
 def _note(place: int, note: str) -> str:

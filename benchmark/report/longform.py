@@ -32,10 +32,18 @@ def _numbers(table: Table, cell: Cell) -> dict[str, object]:
         "mean": cell.mean,
         "std": cell.std,
         "best": cell.best,
+        "second": cell.second,
+        "low": cell.interval.low if cell.interval else None,
+        "high": cell.interval.high if cell.interval else None,
+        "gap_closed": cell.gap,
     }
-    for name, delta in zip(table.references, cell.deltas, strict=True):
+    for name, delta, test in zip(table.references, cell.deltas, cell.tests, strict=True):
         values[f"delta_{name}"] = delta.mean if delta else None
         values[f"delta_{name}_n"] = delta.n if delta else 0
+        values[f"delta_{name}_low"] = test.interval.low if test else None
+        values[f"delta_{name}_high"] = test.interval.high if test else None
+        values[f"delta_{name}_p"] = test.p if test else None
+        values[f"delta_{name}_holm"] = test.holm if test else None
     return values | {"notes": "; ".join(table.notes[note] for note in cell.notes)}
 
 

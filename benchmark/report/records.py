@@ -1,7 +1,7 @@
 """What the run folders hold, read once and typed: the only door between files and the report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -37,6 +37,11 @@ class Cost:
 
     parameters: int
     deployed_parameters: int | None = None
+    connector_parameters: int = 0
+    seconds: float = 0.0
+    """Of all epochs: the run's share where several were trained at once."""
+    peak_memory_mb: float | None = None
+    """Of the process, with whatever it trained at once."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,26 @@ class Column:
     teacher: str
     student: str
     teacher_run: str | None
+    shown: tuple[str, str] | None = None
+    """What tables call data set and pair, where the suite says."""
+
+    @property
+    def pair(self) -> str:
+        """As a suite writes it."""
+        return f"{self.teacher} -> {self.student}"
+
+
+Names = tuple[str, ...] | dict[str, str] | None
+"""Which, in this order; of a mapping, under these names."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a grid its tables show."""
+
+    rows: Names = None
+    pairs: Names = None
+    datasets: Names = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +134,10 @@ class Manifest:
     validation: int | None = None
     probes: tuple[str, ...] = ()
     """What the columns of probes are."""
+    table: Choice = Choice()
+    as_published: Mapping[str, str] = field(default_factory=dict)
+    """By row: method, preset and what departs from them, as published numbers are told by."""
+    runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def measure(self) -> str:

@@ -1,14 +1,19 @@
 """From outcomes to a table of data cells; how a cell looks on paper is the writers' business."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
-from benchmark.report.records import Column, Manifest, Outcome, Results
+from benchmark.report.analysis import Analysis, Summary, analyse, by_seed, matched, summarise
+from benchmark.report.caption import caption
+from benchmark.report.choice import chosen_columns, chosen_rows
+from benchmark.report.records import Column, Outcome, Results
+from benchmark.report.statistics import Interval, Test
 
-REFERENCES = ("scratch", "kd")  # what differences are taken to, where the suite has them
+__all__ = ["Cell", "Delta", "Row", "Table", "by_seed", "paired", "printed", "tabulate"]
+
 NOTE_WIDTH = 240  # a failure's message may be a page long
 
 
@@ -31,6 +36,10 @@ class Cell:
     deltas: tuple[Delta | None, ...]  # in the order of Table.references
     best: bool
     notes: tuple[int, ...]  # places in Table.notes
+    second: bool = False
+    interval: Interval | None = None  # of the mean; of three seeds and more
+    tests: tuple[Test | None, ...] = ()  # of the deltas
+    gap: float | None = None  # of the way from scratch to teacher, in percent
 
     @property
     def n(self) -> int:
@@ -55,6 +64,8 @@ class Row:
     role: Literal["teacher", "student"]
     name: str
     cells: tuple[Cell, ...]
+    shown: str = ""
+    """What the suite calls it in tables, the name where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,31 +79,52 @@ class Table:
     references: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+    places: tuple[int, ...] = ()  # of the columns in the manifest
+    summary: Summary | None = None
+    resolvable: Mapping[str, tuple[float, int] | None] | None = None  # by data set
+
+    @property
+    def students(self) -> tuple[Row, ...]:
+        """The rows that compete."""
+        return tuple(row for row in self.rows if row.role == "student")
 
 
 def tabulate(results: Results) -> Table:
-    """The table of last-epoch test top-1 that `results` make."""
+    """The table of last-epoch test top-1 that `results` make, as the suite wants it shown.
+
+    Raises UserError where the suite's `table` chooses what is not in its grid.
+    """
     grid = results.manifest
-    references = tuple(name for name in REFERENCES if name in grid.methods)
-    columns = [_column(results, index, references) for index in range(len(grid.columns))]
-    notes = tuple(
-        dict.fromkeys(note for column in columns for cell in column for note in _says(cell))
-    )
-    names = ("teacher", *grid.methods)
+    analysis = analyse(results)
+    names, columns = chosen_rows(grid), chosen_columns(grid)
+    made = [_column(results, place, list(names), analysis) for place in columns]
+    notes = tuple(dict.fromkeys(note for column in made for cell in column for note in _says(cell)))
     taught = any(column.teacher_run for column in grid.columns)
     rows = tuple(
         Row(
             "student" if line else "teacher",
             name,
-            tuple(_noted(column[line], notes) for column in columns),
+            tuple(_noted(column[line], notes) for column in made),
+            names.get(name, name),
         )
-        for line, name in enumerate(names)
+        for line, name in enumerate(("teacher", *names))
         if line or taught
     )
     cells = [cell for row in rows for cell in row.cells]
     complete = all(cell.complete or not cell.applicable for cell in cells)
-    caption = _caption(grid, references, complete)
-    return Table(grid.suite, grid.title, caption, grid.columns, references, rows, notes)
+    shown = tuple(columns.values())
+    return Table(
+        grid.suite,
+        grid.title,
+        caption(grid, shown, analysis, complete),
+        shown,
+        analysis.references,
+        rows,
+        notes,
+        tuple(columns),
+        summarise(results, analysis),
+        analysis.resolvable,
+    )
 
 
 def printed(percent: float) -> str:
@@ -100,49 +132,54 @@ def printed(percent: float) -> str:
     return f"{percent:.2f}"
 
 
-def by_seed(outcomes: Iterable[Outcome]) -> dict[int | None, float]:
-    """Last-epoch top-1 in percent of the runs that are done."""
-    return {o.seed: o.record.result.top1 for o in outcomes if o.record is not None}
-
-
 def paired(ours: Iterable[Outcome], theirs: Iterable[Outcome]) -> Delta | None:
     """Ours minus theirs, seed by seed, over the seeds that both have."""
-    mine, others = by_seed(ours), by_seed(theirs)
-    both = [mine[seed] - others[seed] for seed in mine if seed in others]
-    return Delta(fmean(both), len(both)) if both else None
+    return _delta(*matched(by_seed(ours), by_seed(theirs)))
 
 
-def _column(results: Results, index: int, references: tuple[str, ...]) -> list[Cell]:
-    """The cells of one pair from top to bottom, the teacher's first, the best marked."""
-    methods = results.manifest.methods
-    students = {name: results.students[index, name] for name in methods}
-    cells = [
-        _cell(
-            outcomes,
-            # A method's difference to itself says nothing, so there is none.
-            [None if name == other else paired(outcomes, students[other]) for other in references],
-        )
-        for name, outcomes in students.items()
-    ]
-    complete = [cell.mean for cell in cells if cell.complete and cell.mean is not None]
-    best = printed(max(complete)) if complete else None
-    marked = [
-        replace(cell, best=cell.complete and cell.mean is not None and printed(cell.mean) == best)
-        for cell in cells
-    ]
-    return [_cell((results.teachers[index],), [None] * len(references)), *marked]
+def _delta(ours: Iterable[float], theirs: Iterable[float]) -> Delta | None:
+    differences = [mine - other for mine, other in zip(ours, theirs, strict=True)]
+    return Delta(fmean(differences), len(differences)) if differences else None
 
 
-def _cell(outcomes: tuple[Outcome, ...], deltas: Sequence[Delta | None]) -> Cell:
+def _column(results: Results, place: int, names: list[str], analysis: Analysis) -> list[Cell]:
+    """The cells of one pair from top to bottom, the teacher's first, the best two marked."""
+    none = (None,) * len(analysis.references)
+    cells = [_student(results, place, name, analysis) for name in names]
+    whole = [printed(cell.mean) for cell in cells if cell.complete and cell.mean is not None]
+    first, second = [*sorted(set(whole), key=float, reverse=True), None, None][:2]
+    marked = [_ranked(cell, first, second) for cell in cells]
+    return [_cell((results.teachers[place],), none), *marked]
+
+
+def _ranked(cell: Cell, first: str | None, second: str | None) -> Cell:
+    mean = printed(cell.mean) if cell.complete and cell.mean is not None else ""
+    return replace(cell, best=mean == first, second=mean == second)
+
+
+def _student(results: Results, place: int, name: str, analysis: Analysis) -> Cell:
+    # A method's difference to itself says nothing, so there is none.
+    keys = [(place, name, other) for other in analysis.references]
+    deltas = tuple(_delta(*analysis.pairs.get(key, ((), ()))) for key in keys)
+    return replace(
+        _cell(results.students[place, name], deltas),
+        interval=analysis.intervals[place, name],
+        tests=tuple(analysis.tests.get(key) for key in keys),
+        gap=analysis.gaps[place, name],
+    )
+
+
+def _cell(outcomes: tuple[Outcome, ...], deltas: tuple[Delta | None, ...]) -> Cell:
     values = list(by_seed(outcomes).values())
     return Cell(
         outcomes=outcomes,
         applicable=any(outcome.state != "not applicable" for outcome in outcomes),
         mean=fmean(values) if values else None,
         std=stdev(values) if len(values) > 1 else None,
-        deltas=tuple(deltas),
+        deltas=deltas,
         best=False,
         notes=(),
+        tests=(None,) * len(deltas),
     )
 
 
@@ -171,32 +208,3 @@ def _says(cell: Cell) -> list[str]:
 
 def _noted(cell: Cell, notes: tuple[str, ...]) -> Cell:
     return replace(cell, notes=tuple(notes.index(note) for note in _says(cell)))
-
-
-def _caption(grid: Manifest, references: tuple[str, ...], complete: bool) -> str:
-    """All that a reader must know to read a number: data, epoch, seeds, spread, budget, marks."""
-    n = len(grid.seeds)
-    limit = "" if grid.dataset_limit is None else f" (limited to {grid.dataset_limit} images)"
-    if grid.validation is not None:
-        limit = f", {grid.validation:,} held-out train images{limit}"
-    pair = ""
-    if len(grid.columns) == 1:
-        pair = f", teacher {grid.columns[0].teacher}, student {grid.columns[0].student}"
-    initialising = {"inside": "included", "extra": "on top"}[grid.init_epochs]
-    epochs = f"{grid.epochs} epoch{'s' * (grid.epochs != 1)}"
-    sentences = [
-        f"{grid.measure.capitalize()} (%) on {grid.dataset}{limit}{pair},",
-        f"after the last of {epochs}",
-        f"(epochs of initialising phases {initialising}).",
-        f"Mean ± sample standard deviation over {n} seed{'s' * (n != 1)};",
-        "bold: the best mean among the complete student rows.",
-    ]
-    sentences += [f"Column {probe}." for probe in grid.probes]
-    if references:
-        to = " and to ".join(references)
-        sentences.append(f"Δ: difference to {to} in percentage points, paired by seed.")
-    if grid.departures:
-        sentences.append(f"Not at the default: {'; '.join(grid.departures)}.")
-    if not complete:
-        sentences.append(f"k/{n}: only k of {n} seeds are done.")
-    return " ".join(sentences)

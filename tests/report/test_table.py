@@ -114,10 +114,10 @@ def test_failures_and_reasons_are_footnotes_said_once(tmp_path):
         ({"init_epochs": "extra"}, "(epochs of initialising phases on top)"),
         ({}, "sample standard deviation over 3 seeds"),
         ({"seeds": [7]}, "over 1 seed;"),
-        ({}, "bold: the best mean among the complete student rows"),
+        ({}, "bold: the best mean among the complete student rows, underlined: the second."),
         ({}, "difference to scratch and to kd in percentage points, paired by seed"),
         ({"departures": ["at beta = 250", "x = 1"]}, "Not at the default: at beta = 250; x = 1."),
-        ({"probes": ["stl10: what it is"]}, "complete student rows. Column stl10: what it is. Δ:"),
+        ({"probes": ["stl10: what it is"]}, "the second. Column stl10: what it is. Δ:"),
         ({}, "k/3: only k of 3 seeds are done"),
     ],
 )

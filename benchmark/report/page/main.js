@@ -1,0 +1,232 @@
+// What the reader's hands do: filters, keys, pointer; and the page's own clock while a grid runs.
+
+const card = byId("card");
+
+function drawFilters() {
+  const option = (value, text) => h("option", { value }, text);
+  const choice = (name, label, list) => h("label", {}, label, h("select", { name }, list));
+  const sets = [...new Set(columns.map((column) => column.dataset))];
+  byId("filters").replaceChildren(
+    h(
+      "label",
+      {},
+      "Method",
+      h("input", {
+        name: "method",
+        type: "search",
+        placeholder: "all, or kd, at \u2026",
+        autocomplete: "off",
+        spellcheck: "false",
+      }),
+    ),
+    choice("dataset", "Data set", [option("", "all"), sets.map((name) => option(name, name))]),
+    choice("pair", "Pair", [
+      option("", "all"),
+      columns.map((column, place) => option(String(place), pairName(column))),
+    ]),
+    choice(
+      "show",
+      "Show",
+      SHOW.map(([value, text]) => option(value, text)),
+    ),
+    content.published
+      ? h(
+          "label",
+          { class: "check" },
+          h("input", { name: "published", type: "checkbox", value: "1" }),
+          "Published values",
+        )
+      : "",
+    h("button", { type: "reset", class: "quiet" }, "Reset"),
+  );
+}
+
+function fillFilters() {
+  for (const control of byId("filters").elements) {
+    if (control.type === "checkbox") control.checked = state[control.name] === "1";
+    else if (control.name) control.value = state[control.name];
+  }
+  // A pair of another data set would leave nothing; one pair shows every number already.
+  for (const option of byId("filters").elements.pair.options) {
+    option.hidden =
+      option.value !== "" &&
+      Boolean(state.dataset) &&
+      columns[Number(option.value)].dataset !== state.dataset;
+  }
+  byId("filters").elements.show.closest("label").hidden = pairsShown().length === 1;
+  byId("filters").elements.dataset.closest("label").hidden = !several;
+  byId("filters").elements.pair.closest("label").hidden = columns.length === 1;
+}
+
+function filtersChanged(event) {
+  const { name, type, checked, value } = event.target;
+  const changes = { [name]: type === "checkbox" ? (checked ? "1" : "") : value };
+  if (name === "dataset") changes.pair = "";
+  choose(changes);
+  fillFilters();
+  drawTable();
+}
+
+function drawFacts() {
+  const all = rows.flatMap((row) => row.cells.flatMap(runsOf));
+  const wanted = new Set(all.filter((run) => run.state !== "not applicable"));
+  const done = [...wanted].filter((run) => run.state === "done");
+  const newest = done
+    .map((run) => run.times[1] ?? "")
+    .sort()
+    .at(-1);
+  const facts = [
+    `${done.length.toLocaleString("en")} of ${plural(wanted.size, "run")} done`,
+    plural(students.length, "method"),
+    plural(columns.length, "pair"),
+    plural(seeds.length, "seed"),
+    newest && `newest result ${newest.slice(0, 16).replace("T", " ")}`,
+  ];
+  byId("facts").textContent = facts.filter(Boolean).join(" \u00b7 ");
+  const words = [
+    h("p", {}, named(content.caption)),
+    content.notes.map((note, i) =>
+      h("p", { class: "note" }, h("sup", {}, letter(i)), " ", named(note)),
+    ),
+  ];
+  byId("caption").replaceChildren(...words.flat());
+  const file = (kind) => [
+    h("a", { href: `${encodeURIComponent(content.suite)}.${kind}` }, kind),
+    " ",
+  ];
+  document
+    .querySelector("footer")
+    .replaceChildren(
+      "The same table: ",
+      ...["md", "tex", "csv"].flatMap(file),
+      " \u00b7 a cell opens with Enter, closes with Esc; arrows go from cell to cell",
+    );
+}
+
+// ---------------------------------------------------------------- the card with a cell's curves
+
+function showCard(target) {
+  const place = target?.closest?.("[data-cell]")?.dataset.cell;
+  if (!place || dialog.open) return hideCard();
+  const [line, column] = place.split(".").map(Number);
+  const drawing = curve(rows[line], column, 400, 150);
+  if (!drawing) return hideCard();
+  const { mean: value, std, n } = rows[line].cells[column];
+  const words = `${percent(value)}${std === null ? "" : ` \u00b1 ${percent(std)}`}, ${plural(n, "run")}`;
+  card.replaceChildren(
+    h(
+      "p",
+      {},
+      marker(lookOf(rows[line])),
+      named(rows[line].shown),
+      h("span", { class: "muted" }, ` ${words}`),
+    ),
+    drawing,
+  );
+  hideCard();
+  card.hidden = false;
+  const cell = target.closest("[data-cell]");
+  cell.firstElementChild.setAttribute("aria-describedby", "card");
+  const box = cell.getBoundingClientRect();
+  const below = box.bottom + card.offsetHeight + 12 < innerHeight;
+  card.style.left = `${Math.max(8, Math.min(box.left, innerWidth - card.offsetWidth - 12))}px`;
+  card.style.top = `${Math.max(8, below ? box.bottom + 6 : box.top - card.offsetHeight - 6)}px`;
+}
+
+function hideCard() {
+  card.hidden = true;
+  byId("results").querySelector("[aria-describedby]")?.removeAttribute("aria-describedby");
+}
+
+// ---------------------------------------------------------------- light and dark
+
+const THEMES = ["auto", "light", "dark"];
+
+// A browser may refuse to keep anything for a page from a file.
+function kept(value) {
+  try {
+    if (value !== undefined) localStorage.setItem("kd-theme", value);
+    return localStorage.getItem("kd-theme") ?? "auto";
+  } catch {
+    return value ?? "auto";
+  }
+}
+
+function wear(theme) {
+  document.documentElement.dataset.theme = THEMES.includes(theme) ? theme : "auto";
+  byId("theme").textContent =
+    { light: "\u2600 light", dark: "\u263e dark" }[theme] ?? "\u25d0 auto";
+  byId("theme").setAttribute("aria-label", `Colours: ${theme}. Change`);
+}
+
+// ---------------------------------------------------------------- while a grid runs
+
+function live() {
+  if (!content.refresh) return;
+  const pause = h("input", { type: "checkbox" });
+  byId("live").append(
+    h("span", { class: "pulse" }),
+    `The grid is running; this page reads itself anew every ${content.refresh} seconds. `,
+    h("label", {}, pause, " wait"),
+  );
+  setInterval(() => {
+    const busy = dialog.open || pause.checked || document.activeElement?.name === "method";
+    if (!busy && !document.hidden) location.reload();
+  }, content.refresh * 1000);
+}
+
+// ---------------------------------------------------------------- go
+
+readAddress();
+drawFilters();
+fillFilters();
+drawFacts();
+drawTable();
+drawOverall();
+drawUndone();
+wear(kept());
+live();
+if (state.open) openDetail(state.open);
+
+byId("filters").addEventListener("input", filtersChanged);
+byId("filters").addEventListener("submit", (event) => event.preventDefault());
+byId("filters").addEventListener("reset", (event) => {
+  event.preventDefault();
+  choose(CHOICES);
+  fillFilters();
+  drawTable();
+});
+byId("theme").addEventListener("click", () =>
+  wear(kept(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3])),
+);
+byId("results").addEventListener("keydown", moveFocus);
+byId("results").addEventListener("pointerover", (event) => showCard(event.target));
+byId("results").addEventListener("pointerleave", hideCard);
+byId("results").addEventListener(
+  "focusin",
+  (event) => event.target.matches(":focus-visible") && showCard(event.target),
+);
+byId("results").addEventListener("focusout", hideCard);
+document.addEventListener("keydown", (event) => event.key === "Escape" && hideCard());
+document.addEventListener("click", (event) => {
+  const sort = event.target.closest("[data-sort]");
+  const open =
+    event.target.closest("[data-open]") ?? event.target.closest("[data-cell]")?.firstElementChild;
+  if (sort) sortBy(sort);
+  else if (open) openDetail(open.dataset.open);
+  else if (event.target === dialog) dialog.close(); // its backdrop
+});
+addEventListener("scroll", hideCard, { passive: true });
+dialog.addEventListener("close", () => {
+  const place = state.open;
+  choose({ open: "" });
+  byId("results")
+    .querySelector(`[data-open="${CSS.escape(place)}"]`)
+    ?.focus({ preventScroll: true });
+});
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details").forEach((details) => details.setAttribute("open", ""));
+  // What lies above the page prints as one screen: an opened cell is copied to paper instead.
+  if (dialog.open) byId("printed").append(...dialog.cloneNode(true).children);
+});
+addEventListener("afterprint", () => byId("printed").replaceChildren());
