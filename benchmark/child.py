@@ -1,13 +1,15 @@
 """Calling a function in a process of its own."""
 
+import gc
 import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
-from typing import ParamSpec, TypeVar
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
 
 from benchmark.errors import UserError
 
@@ -20,25 +22,56 @@ def in_a_child(function: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
 
     A launcher lives as long as its jobs, and torch would cost it half a gigabyte all that time.
     """
-    # Not a fork: the parent may have threads. On Ctrl-C the child ends and says nothing.
-    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin) as pool:
-        try:
-            return pool.submit(function, *args, **named).result()
-        except BrokenProcessPool:
-            raise UserError(
-                "a process of this command was killed from outside (out of memory?); run it again"
-            ) from None
+    context = get_context("spawn")  # not a fork: this process may have threads
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, function, args, named))
+    process.start()
+    theirs.close()
+    try:
+        returned, value = ours.recv()
+    except EOFError:
+        raise UserError(
+            "a process of this command was killed from outside (out of memory?); run it again"
+        ) from None
+    finally:
+        # It has said all there is: to take torch down in good order would take most of a second.
+        process.kill()
+        process.join()
+        ours.close()
+    if not returned:
+        raise value
+    found: T = value
+    return found
+
+
+def _answer(
+    pipe: Connection, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
+) -> None:
+    _begin()
+    try:
+        answer = True, function(*args, **named)
+    except Exception as error:  # noqa: BLE001  (it is raised again, where it is waited for)
+        if not isinstance(error, UserError):
+            error.add_note(f"in a process of its own:\n{traceback.format_exc()}")
+        answer = False, error
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pipe.send(answer)
+    pipe.close()
+    os._exit(0)
 
 
 def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # on Ctrl-C it ends and says nothing
+    # Ten thousand runs are many objects, and none of them is garbage.
+    gc.set_threshold(100_000, 20, 20)
     # For small tensors; several threads wait for each other where others use the cores.
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
 def _end_with_the_parent() -> None:
-    """Else a child of a parent that was killed would wait for work for ever."""
+    """Else a child of a parent that was killed would go on for nobody."""
     parent = parent_process()
     assert parent is not None
     parent.join()

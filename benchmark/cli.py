@@ -7,6 +7,7 @@ finished suite, its status and its report need only the manifest that planning l
 from __future__ import annotations
 
 import argparse
+import gc
 import shlex
 import signal
 import sys
@@ -31,6 +32,7 @@ DONE, SOME_FAILED, USERS_MISTAKE, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line says; return the exit code."""
     options = parse(arguments)
+    gc.set_threshold(100_000, 20, 20)  # ten thousand runs are many objects, and no garbage
     try:
         return VERBS[options.verb](options)
     except UserError as error:
