@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +15,15 @@ from rich.console import Console
 from benchmark import calibrate, cli, planned
 from benchmark.data.cifar import CIFAR100
 from benchmark.errors import UserError
+from benchmark.graphs import Graphed
 from benchmark.runs import Recipe
-from benchmark.speed import figures, floor, flow, input, memory, page, report, verb
+from benchmark.speed import epochs, figures, floor, flow, input, memory, page, report, verb
 from benchmark.speed.clock import Clock, Times
+from benchmark.speed.epochs import Epochs, Key, Timed
 from benchmark.speed.figures import Round, Stretch
 from benchmark.speed.reference import Pictures
 from benchmark.speed.sides import Cohort, Loops, Scene
+from tests.tape import Plain
 
 CPU = torch.device("cpu")
 BATCH = 4
@@ -167,6 +172,68 @@ def test_the_clock_of_work_does_not_count_waiting():
     assert work < 0.04
 
 
+# ---------------------------------------------------------------- whole epochs
+
+
+@pytest.fixture(scope="module")
+def whole(scene: Scene) -> Epochs:
+    """On a CPU, where a graph's stand-in runs a step again."""
+    pair, labels = (TEACHER, STUDENT), ["at", "kd"]
+    made: dict[str, epochs.Make] = {
+        "eager": epochs.LOOPS["eager"],
+        "graphs": lambda stream, say: Graphed(stream, Plain(), say, warm_up=1),
+    }
+    entries = [memory.entry_of(label) for label in labels]
+    return epochs.measure(scene, loops(scene, *labels), pair, entries, made, 2, 1, batches=1)
+
+
+def test_every_loop_is_timed_in_every_profile_alone_and_together(whole: Epochs):
+    ways = [("usual", "usual")]
+    ways += [(loop, numerics) for loop in ("eager", "graphs") for numerics in ("strict", "fast")]
+    assert whole.timed.keys() == {Key(*way, count) for way in ways for count in (1, 2)}
+    assert (whole.alone, whole.methods, whole.longest) == ("kd", 2, 240)
+    for timed in whole.timed.values():
+        assert len(timed.seconds) == 2
+        assert min(timed.seconds) > 0
+        assert (timed.waits, timed.refused) == (None, "")
+
+
+def test_a_timed_epoch_is_the_streams_and_stays_in_the_main_phase(scene: Scene):
+    sizes, phases = Counter[int](), set()
+    entries = [memory.entry_of("fitnets")]
+    stream = replace(scene, images=scene.images.first(5)).stream()
+    pair = "wrn_16_2", STUDENT
+    side = epochs.Suite(scene, stream, pair, entries, "fast", epochs.LOOPS["eager"])
+    [learner] = side.learners
+    learner.student.register_forward_hook(lambda _, given, __: sizes.update([len(given[0])]))
+    learner.student.register_forward_hook(lambda *_: phases.add(learner.phase.name))
+    side.warm_up(1)
+    optimizer = learner.optimizer
+    assert side.time() > 0
+    assert (side.epoch, sizes, phases) == (2, {4: 2, 1: 2}, {"distill"})
+    assert learner.optimizer is optimizer  # else nothing captured could be kept
+
+
+def by_hand() -> Epochs:
+    def timed(*seconds: float, waits: int | None = None, refused: str = "") -> Timed:
+        return Timed(seconds, waits, refused)
+
+    found = {Key("usual", "usual", 1): timed(8, 8, 8), Key("usual", "usual", 2): timed(24, 30, 48)}
+    for numerics in ("strict", "fast"):
+        found[Key("graphs", numerics, 1)] = timed(2, 2, 2, waits=0)
+        found[Key("graphs", numerics, 2)] = timed(2, 3, 3, waits=1, refused="it asks the host")
+    return Epochs("kd", 2, 240, found)
+
+
+def test_whole_epochs_are_compared_in_pairs_and_summed_to_all_epochs():
+    found = by_hand()
+    assert found.faster(Key("graphs", "strict", 1)) == 4
+    assert (
+        found.faster(Key("graphs", "strict", 2)) == 12
+    )  # of 12, 10, 16; of medians it would be 10
+    assert found.full("strict", steps=10) == 240 * 10 * (3 + 2)  # scratch is on its own
+
+
 # ---------------------------------------------------------------- the verb
 
 
@@ -222,6 +289,27 @@ def test_the_data_are_complete_and_the_page_has_every_pair(result: report.Result
     assert {goal["met"] for goal in found["goals"]} <= {True, False}
     pixels = next(goal for goal in found["goals"] if goal["what"].startswith("pixels"))
     assert pixels["met"]
+
+
+def test_whole_epochs_are_in_the_tables_the_data_and_the_goals(
+    result: report.Result, whole: Epochs
+):
+    [first, second] = result.pairs
+    assert not [goal for goal in report.goals(result) if "graphs" in goal.what]
+    pairs = [replace(first, epochs=whole), replace(second, epochs=by_hand())]
+    found = replace(result, pairs=pairs)
+    text = page.markdown(page.about(found), page.sheets(found))
+    assert f"| {first.name} | kd | graphs | fast |" in text
+    assert f"| {second.name} | 2 | graphs, refused | strict | 3000.00 | 12.00 |" in text
+    assert f"Not captured: {second.name}, 2 in fast: it asks the host." in text
+    assert f"| {second.name} | 3 | 240 | {240 * 50_000 / BATCH * 5 / 60:.1f} |" in text
+    data = json.loads(json.dumps(report.as_json(found)))["pairs"]
+    assert [len(pair["epochs"]["timed"]) for pair in data] == [10, 6]
+    alone = replace(result, pairs=pairs[1:])
+    [single, cohort_, *others] = report.goals_of_epochs(alone)
+    assert (single.value, single.wanted, single.met) == ("4.00x", ">= 4x", True)
+    assert (cohort_.value, cohort_.wanted, cohort_.met) == ("12.00x", ">= 12x", True)
+    assert (others[-1].value, others[-1].met) == ("2", True)
 
 
 @pytest.mark.parametrize(

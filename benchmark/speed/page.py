@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.numerics import PROFILES
+from benchmark.speed.epochs import PREFETCHED, Epochs
 from benchmark.speed.figures import Figure, apart, geometric_mean, main_course, middle, together
 from benchmark.speed.floor import floor
 from benchmark.speed.input import Input
-from benchmark.speed.report import PairResult, Result, goals
+from benchmark.speed.report import IMAGES, PairResult, Result, goals
 
 TOTALS = "main", "main, unused teacher skipped", "whole", "whole, unused teacher skipped"
 STYLES = {"met": "green", "NOT met": "red"}
@@ -95,6 +97,9 @@ def sheets(result: Result) -> Iterator[Sheet]:
     yield seconds(result)
     yield inputs(result.input)
     yield floors(result)
+    if any(pair.epochs for pair in result.pairs):
+        yield whole_epochs(result)
+        yield full_cohorts(result)
     rows = [[g.what, g.value, g.wanted, "met" if g.met else "NOT met"] for g in goals(result)]
     yield Sheet("Goals", ["", "measured", "goal", ""], rows)
 
@@ -206,3 +211,66 @@ def floors_of(pair: PairResult, result: Result) -> list[str]:
     row += [f"{teacher.eager / 1e6:.1f} + {student.eager / 1e6:.1f}"]
     row += [f"{low.seconds * 1e3:.2f}", low.bound, f"{took * 1e3:.2f}"]
     return [pair.name, *row, f"{took / low.seconds:.2f}"]
+
+
+def whole_epochs(result: Result) -> Sheet:
+    """Every loop in every profile, alone and together."""
+    rows = [row for pair in result.pairs if pair.epochs for row in epochs_of(pair, result)]
+    columns = ["pair", "methods", "loop", "numerics", "ms a step", "times as fast", "over floor"]
+    note = (
+        "Medians by the wall's clock, in turns; a step: a full batch's worth of an epoch's time, "
+        "from its table of draws to its last update, the short batch included; without "
+        "evaluation. Main phases. usual: a loop a method, one after the other, in steady state "
+        f"({PREFETCHED} batches that its DataLoader has ready are not counted). over floor: the "
+        "floor above, which is in float32; fast computes in bfloat16 and may come below it. waits: "
+        "how often torch saw the host wait for the device in an epoch of these steps; it does not "
+        "notice all of them."
+    )
+    told = {
+        f"{pair.name}, {key.methods} in {key.numerics}: {timed.refused}"
+        for pair in result.pairs
+        for key, timed in (pair.epochs.timed.items() if pair.epochs else ())
+        if timed.refused
+    }
+    note += "".join(f" Not captured: {one}." for one in sorted(told))
+    return Sheet("Whole steps in an epoch", [*columns, "waits"], rows, note)
+
+
+def epochs_of(pair: PairResult, result: Result) -> Iterator[list[str]]:
+    """Yield a pair's rows."""
+    found = pair.epochs
+    assert found
+    for key, timed in sorted(found.timed.items(), key=lambda item: item[0].methods):
+        low = floor(*pair.counted, key.methods, result.rates).seconds * result.batch
+        yield [
+            pair.name,
+            found.alone if key.methods == 1 else str(key.methods),
+            f"{key.loop}, refused" if timed.refused else key.loop,
+            "-" if key.loop == "usual" else key.numerics,
+            f"{timed.median * 1e3:.2f}",
+            f"{found.faster(key):.2f}",
+            f"{timed.median / low:.2f}",
+            "-" if timed.waits is None else str(timed.waits),
+        ]
+
+
+def full_cohorts(result: Result) -> Sheet:
+    """What all epochs would take."""
+
+    def minutes(found: Epochs) -> Iterator[str]:
+        for numerics in PROFILES:
+            yield f"{found.full(numerics, IMAGES / result.batch) / 60:.1f}"
+
+    rows = [
+        [pair.name, str(pair.epochs.methods + 1), str(pair.epochs.longest), *minutes(pair.epochs)]
+        for pair in result.pairs
+        if pair.epochs
+    ]
+    note = (
+        f"Computed, not measured: seconds of a step by graphs, times the steps of {IMAGES:,} "
+        "images, times the epochs of the longest member. The methods together, then scratch, which "
+        "has no teacher and hence a cohort of its own, charged as the single run above; every "
+        "epoch as if all were in their main phases; without evaluation."
+    )
+    columns = ["pair", "runs", "epochs", *(f"minutes, {numerics}" for numerics in PROFILES)]
+    return Sheet("All epochs of the methods and scratch", columns, rows, note)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from benchmark.numerics import PROFILES
+from benchmark.speed.epochs import Epochs, Key
 from benchmark.speed.figures import (
     Figure,
     Plan,
@@ -35,6 +37,8 @@ class PairResult:
     flow: Flow | None
     counted: tuple[Counted, Counted]
     """Teacher's, student's."""
+    epochs: Epochs | None = None
+    """Whole epochs, on a GPU."""
 
     @property
     def name(self) -> str:
@@ -83,6 +87,11 @@ class Result:
 
 # ---------------------------------------------------------------- goals
 
+IMAGES = 50_000
+"""CIFAR-100's to train on."""
+LONG = "resnet32x4 -> resnet8x4"
+"""The pair whose full training has a goal."""
+
 
 class Goal(NamedTuple):
     """A figure beside what it should be."""
@@ -112,6 +121,33 @@ def goals(result: Result) -> Iterator[Goal]:
         yield Goal(what, f"{share:.2%}", "< 0.30%", share < 0.003)
     memory = result.memory_mb / 1024
     yield Goal(f"peak memory, {result.memory_of}", f"{memory:.2f} GiB", "< 4 GiB", memory < 4)
+    yield from goals_of_epochs(result)
+
+
+def goals_of_epochs(result: Result) -> Iterator[Goal]:
+    """Yield those of whole epochs by graphs."""
+    found = [(pair.name, pair.epochs) for pair in result.pairs if pair.epochs]
+    if not found:
+        return
+    count = max(one.methods for _, one in found)
+    for numerics in PROFILES:
+        for what, least in (("a single run", 4), (f"{count} methods together", 12)):
+            whole = [
+                one.faster(Key("graphs", numerics, 1 if least == 4 else one.methods))
+                for _, one in found
+            ]
+            words = f"{what}, whole epochs by graphs in {numerics}, geometric mean of the pairs"
+            yield faster(words, geometric_mean(whole), least)
+        for name, one in found:
+            if name == LONG:
+                minutes = one.full(numerics, IMAGES / result.batch) / 60
+                what = f"all epochs of {count} methods and scratch in {numerics}, {name}, computed"
+                yield Goal(what, f"{minutes:.1f} min", "< 8 min", minutes < 8)
+    counted = [t.waits for _, one in found for k, t in one.timed.items() if k.loop == "graphs"]
+    most = max((waits for waits in counted if waits is not None), default=None)
+    if most is not None:
+        what = "host synchronisations of an epoch by graphs, the reading of its sums included"
+        yield Goal(what, str(most + 1), "<= 2", most + 1 <= 2)
 
 
 def faster(what: str, value: float, least: float) -> Goal:
@@ -154,6 +190,7 @@ def pair_as_json(pair: PairResult, rates: Rates) -> dict[str, Any]:
         "fsp": flow,
         "counted": {"teacher": teacher._asdict(), "student": student._asdict()},
         "floor": low._asdict(),
+        "epochs": pair.epochs and pair.epochs.as_json(),
         "rounds": [
             {
                 side: {name: list(map(float, times)) for name, times in parts.items()}

@@ -29,7 +29,7 @@ from benchmark.machine import Paths
 from benchmark.numerics import adopt
 from benchmark.planned import Planned
 from benchmark.runs import Recipe
-from benchmark.speed import flow, input, memory
+from benchmark.speed import epochs, flow, input, memory
 from benchmark.speed.cost import Cost, cost
 from benchmark.speed.figures import Round
 from benchmark.speed.floor import Counted, counted, rates
@@ -69,6 +69,7 @@ class Bench:
     left_out: Mapping[str, str]
     cohort: Cohort
     loops: Loops
+    entries: Sequence[Entry]
     counted: tuple[Counted, Counted]
     rounds: list[Round] = field(default_factory=list)
     lasted: float = 0.0
@@ -126,7 +127,7 @@ def speed(asked: Asked, console: Console) -> Result:
         benches = [bench(scene, stream, pictures, pair, entries, watch) for pair in names]
         peak, of = memory_of(benches, asked, device, watch)
         take_turns(benches, asked.seconds, watch)
-        pairs = [result_of(one, device, watch) for one in benches]
+        pairs = [result_of(one, scene, watch) for one in benches]
     facts |= {"images": whose, "train_images": len(scene.images.labels), "batch": asked.batch}
     facts |= {"methods": list(asked.methods), "epochs": EPOCHS, "load_after": os.getloadavg()}
     facts |= {"seconds": watch.elapsed, "cpu_seconds": time.process_time()}
@@ -173,7 +174,7 @@ def bench(
     loops.warm_up()
     counts = [counted(name, SOURCE.classes, SOURCE.size, scene.recipe.batch_size) for name in pair]
     labels = [entry.label for entry in chosen]
-    return Bench(teacher, student, labels, left_out, cohort, loops, (counts[0], counts[1]))
+    return Bench(teacher, student, labels, left_out, cohort, loops, chosen, (counts[0], counts[1]))
 
 
 def memory_of(
@@ -201,8 +202,13 @@ def take_turns(benches: Sequence[Bench], seconds: float, watch: Watch) -> None:
             one.round()
 
 
-def result_of(one: Bench, device: torch.device, watch: Watch) -> PairResult:
-    """Sum up a pair."""
+def result_of(one: Bench, scene: Scene, watch: Watch) -> PairResult:
+    """Measure what a pair needs once, and sum up."""
+    pair, whole = (one.teacher, one.student), None
+    if scene.device.type == "cuda":
+        watch.say(f"{one.teacher} -> {one.student}: whole epochs, by graphs and without")
+        whole = epochs.measure(scene, one.loops, pair, one.entries)
+        adopt("strict")
     watch.say(f"{one.teacher} -> {one.student}: FSP")
     return PairResult(
         one.teacher,
@@ -211,8 +217,9 @@ def result_of(one: Bench, device: torch.device, watch: Watch) -> PairResult:
         one.left_out,
         one.cohort.plans,
         one.rounds,
-        flow.measure(one.teacher, one.student, SOURCE, device, FLOW_ROUNDS),
+        flow.measure(*pair, SOURCE, scene.device, FLOW_ROUNDS),
         one.counted,
+        whole,
     )
 
 
