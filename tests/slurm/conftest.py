@@ -19,6 +19,15 @@ def slurm() -> Iterator[Cluster]:
     cluster.stop()
 
 
+@pytest.fixture(scope="module")
+def environment(slurm: Cluster) -> Iterator[None]:
+    """Our own code asks this Slurm."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in slurm.environment().items():
+            patch.setenv(name, value)
+        yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +27,6 @@ from tests.test_cli import is_job, start, suite
 
 pytestmark = pytest.mark.slurm
 LOCAL = "{launcher: local, device: cpu, workers: 1, processes: 2}"
-
-
-@pytest.fixture(scope="module")
-def environment(slurm: Cluster) -> Iterator[None]:
-    """Our own code asks this Slurm."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in slurm.environment().items():
-            patch.setenv(name, value)
-        yield
 
 
 def told(pid: int) -> dict[str, str]:

@@ -46,15 +46,6 @@ pytestmark = pytest.mark.slurm
 
 
 @pytest.fixture(scope="module")
-def environment(slurm: Cluster) -> Iterator[None]:
-    """Our own code asks this Slurm."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in slurm.environment().items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture(scope="module")
 def played(
     slurm: Cluster, environment: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Played]:
