@@ -21,6 +21,8 @@ class Epoch:
     epoch: int
     phase: str
     top1: Percent
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Weighted means over the epoch, by term."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,65 @@ class Cost:
     """Of all epochs: the run's share where several were trained at once."""
     peak_memory_mb: float | None = None
     """Of the process, with whatever it trained at once."""
+    step_seconds: float | None = None
+    """A training step of the student's own, without the teacher's pass: mean of all epochs."""
+    teacher_seconds: float | None = None
+    """The teacher's pass for one step, which a cohort shares: mean of the steps that had one."""
+    images_per_second: float | None = None
+    """Train images over all epochs, by the run's share of seconds, evaluation included."""
+    gpu_hours: float | None = None
+    energy_joules: float | None = None
+    """The run's share of what its GPUs drew; None where no device tells."""
+    flops: int | None = None
+    """Of one image's forward pass through the student; a multiplication and an addition are two."""
+    connector_flops: int | None = None
+    """Of the last phase's loss for one image, connectors in it, forward."""
+    deployed_flops: int | None = None
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """How well predicted probabilities fit: all better when lower."""
+
+    ece: Percent
+    """Expected calibration error of the top-1 confidence, 15 bins of equal width, percent."""
+    nll: float
+    """Nats."""
+    brier: float
+    """Over all classes: 0 to 2."""
+
+
+@dataclass(frozen=True)
+class Calibration(Sharpness):
+    """As trained, and after temperature scaling."""
+
+    temperature: float
+    """Fitted to all test images: says whether the network is too sure of itself (above 1)."""
+    scaled: Sharpness
+    """Each half of the test images at the temperature fitted to the other half."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How alike student and teacher are on the test images."""
+
+    agreement: Percent
+    """Same top-1 class."""
+    kl: float
+    """Mean of KL(teacher || student), nats."""
+    error_agreement: Percent | None
+    """Same top-1 class, of the images that the teacher has wrong; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of a finished network besides its accuracy."""
+
+    calibration: Calibration
+    fidelity: Fidelity | None = None
+    """None without a teacher."""
+    cka: Mapping[str, float] | None = None
+    """Linear CKA with the teacher, by place: stem, stage 1 to n, embedding."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +114,8 @@ class Record:
     result: Final
     history: tuple[Epoch, ...]
     cost: Cost
+    measures: Measures | None = None
+    """None of a probe, and of runs older than measures."""
     remark: str | None = None
     """What a reader of the number must know, as of a teacher from elsewhere."""
 
