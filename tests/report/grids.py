@@ -89,7 +89,6 @@ def cost(method: str) -> dict[str, Any]:
     """What a run of that method takes."""
     own, taught = 0.020 + 0.002 * (len(method) % 19), method != "scratch"
     made: dict[str, Any] = {
-        "seconds": 1000 * own,
         "step_seconds": own,
         "images_per_second": 64 / own,
     }
