@@ -117,11 +117,11 @@ def test_a_cell_opens_by_keyboard_and_escape_closes_it_where_it_was(opened):
         assert part in text
     opened.press("Escape")
     assert not opened.ask(f"{DIALOG}.open")
-    assert opened.ask("document.activeElement.dataset.open") == "2.1"
+    opened.until("document.activeElement.dataset.open === '2.1'")
     opened.press("Enter")
     opened.click("[data-turn='1']")
     opened.press("Escape")
-    assert opened.ask("document.activeElement.dataset.open") == "3.1"
+    opened.until("document.activeElement.dataset.open === '3.1'")
 
 
 def test_only_one_cell_is_a_stop_for_the_tab_key(opened):
