@@ -17,11 +17,11 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD
 
+from benchmark.clock import Clock, Spans
 from benchmark.data.stream import Batches, Tests, sent
 from benchmark.evaluate import measured, read, scores_of
-from benchmark.optim import learning_rate, set_rate, sgd, state_of
+from benchmark.optim import SGD, learning_rate
 from benchmark.ranks import ALONE, PartedError
 from benchmark.runs import Recipe
 from methods.check import BadMethod, blame, loss_faults, phase_faults, place
@@ -50,8 +50,14 @@ class Cast(NamedTuple):
     teacher: nn.Module | None = None
 
 
-Loop = Callable[["Sequence[Learner]", nn.Module | None, Batches, int], None]
-"""Trains learners for an epoch, whose number is the last argument."""
+Loop = Callable[["Sequence[Learner]", nn.Module | None, Batches, int], Spans | None]
+"""Trains learners for an epoch, whose number is the last argument.
+
+It returns what each learner's steps took, by name, and the ``TEACHER``'s passes; None: not known.
+"""
+TEACHER = "the teacher"
+CLOCKED = "seconds", "step_seconds", "teacher_seconds", "joules"
+"""What of a history's rows two equal runs have each of its own."""
 
 
 class NotRun:
@@ -107,7 +113,7 @@ class Learner:
         if self.optimizer is None or self.epoch == start:
             self.optimizer = self._fresh_optimizer()
         self.rate = learning_rate(self.recipe, phase, self.epoch - start)
-        set_rate(self.optimizer, self.rate, device)
+        self.optimizer.set_rate(self.rate, device)
         # float64 on the host, so that the shares are the same on every device.
         shares = (
             self.epoch - start + torch.arange(steps, dtype=torch.float64) / steps
@@ -120,7 +126,7 @@ class Learner:
     def _fresh_optimizer(self) -> SGD:
         self.student.zero_grad(set_to_none=True)
         self.method.zero_grad(set_to_none=True)
-        return sgd(self._parameters(), self.recipe)
+        return SGD(self._parameters(), self.recipe)
 
     def step(
         self,
@@ -132,8 +138,7 @@ class Learner:
     ) -> None:
         """Train on the epoch's batch number ``i``; where only the device knows it, (1,) int64."""
         assert self.optimizer is not None
-        # To None, not to zero: what a loss does not reach must not move, not even by weight decay.
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.forget_gradients()
         phase = self.phase
         trained = self._parameters() if phase.trains else []
         try:
@@ -205,7 +210,8 @@ class Learner:
             "history": self.history,
             "student": self.student.state_dict(),
             "method": self.method.state_dict(),
-            "optimizer": None if self.optimizer is None else state_of(self.optimizer, self.rate),
+            "optimizer": self.optimizer
+            and {"state": self.optimizer.state(), "param_groups": [{"lr": self.rate}]},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -215,7 +221,7 @@ class Learner:
         self.method.load_state_dict(state["method"])
         if state["optimizer"] is not None:
             self.optimizer = self._fresh_optimizer()
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state(state["optimizer"]["state"])
             self.rate = state["optimizer"]["param_groups"][0]["lr"]
 
 
@@ -241,17 +247,19 @@ def train(
     test: Tests,
     after_epoch: Callable[[Learner], None],
     loop: Loop | None = None,
+    meter: Callable[[], float] | None = None,
 ) -> None:
     """Train every learner to its end or its failure. Those behind catch up first.
 
     ``after_epoch`` is called for each learner that has finished an epoch or failed in it; ``loop``
-    trains an epoch, ``train_epoch`` where none is given.
+    trains an epoch, ``train_epoch`` where none is given; ``meter`` tells the joules drawn so far.
     """
     while active := [learner for learner in learners if learner.active]:
         epoch = min(learner.epoch for learner in active)
         turn = [learner for learner in active if learner.epoch == epoch]
-        started = time.perf_counter()
-        (loop or train_epoch)(turn, teacher, stream, epoch)
+        taught = [learner for learner in turn if learner.phase.reads_teacher]
+        started, drawn = time.perf_counter(), meter and meter()
+        spans = (loop or train_epoch)(turn, teacher, stream, epoch)
         found: dict[Learner, Tensor] = {}
         for learner in turn:
             if learner.failure is None:
@@ -261,24 +269,31 @@ def train(
             with isolated(learner):
                 learner.end_epoch(sums, stream.count, len(test.labels))
         share = (time.perf_counter() - started) / len(turn)
+        joules = None if meter is None or drawn is None else (meter() - drawn) / len(turn)
+        means = {name: float(mean[1]) for name, mean in spans.read().items()} if spans else {}
         for learner in turn:
             if learner.failure is None:
-                learner.history[-1]["seconds"] = share
+                shown = means.get(TEACHER) if learner in taught else None
+                clocked = share, means.get(learner.name), shown, joules
+                learner.history[-1] |= dict(zip(CLOCKED, clocked, strict=True))
             after_epoch(learner)
 
 
 def train_epoch(
     turn: Sequence[Learner], teacher: nn.Module | None, stream: Batches, epoch: int
-) -> None:
+) -> Spans:
     """One epoch: each batch passes through the teacher once, then through every learner."""
+    spans = Spans(Clock(stream.device))
     for learner in turn:
         learner.begin_epoch(stream.steps, stream.device)
     for i, (images, labels, indices) in enumerate(stream.epoch(epoch)):
         alive = [learner for learner in turn if learner.failure is None]
-        shown = shown_to(alive, teacher, images)
+        with spans.of(TEACHER):
+            shown = shown_to(alive, teacher, images)
         for learner in alive:
-            with isolated(learner):
+            with isolated(learner), spans.of(learner.name):
                 learner.step(images, shown, labels, indices, i)
+    return spans
 
 
 def shown_to(

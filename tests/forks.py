@@ -118,7 +118,7 @@ def start(words: Sequence[str]) -> Command | subprocess.Popen[str]:
 @cache
 def load() -> None:
     """Load what the command and its jobs load late, or each fork would do so for itself."""
-    for name in ("benchmark.job", "seaborn", "sklearn.datasets", "torch._dynamo"):
+    for name in ("benchmark.job", "seaborn"):
         importlib.import_module(name)
 
 

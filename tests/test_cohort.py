@@ -229,10 +229,9 @@ def test_a_phase_begins_with_a_fresh_optimizer_over_student_and_connectors():
     learner.begin_epoch(3, training.CPU)
     assert learner.optimizer is not first
     assert learner.optimizer is not None
-    assert not learner.optimizer.state
+    assert not learner.optimizer.momenta
     everything = [*learner.student.parameters(), *learner.method.parameters()]
-    [group] = learner.optimizer.param_groups
-    assert [id(p) for p in group["params"]] == [id(p) for p in everything]
+    assert [id(p) for p in learner.optimizer.parameters] == [id(p) for p in everything]
     assert all(p.grad is None for p in everything)
 
 

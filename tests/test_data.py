@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR100 as OFFICIAL
 
 from benchmark.config import UserError
 from benchmark.data import SOURCES
+from benchmark.data.digits import read
 from benchmark.data.source import Images, Split
 from tests.training import digits, in_memory
 
@@ -38,9 +40,13 @@ def test_the_digits_are_split_by_class_and_no_image_is_lost():
     assert len(split.train.labels) == 599
 
 
-def test_the_digits_are_enlarged_exactly():
-    from sklearn.datasets import load_digits
+def test_the_digits_are_scikit_learns():
+    for ours, theirs in zip(read(), load_digits(return_X_y=True), strict=True):
+        assert ours.dtype == theirs.dtype
+        assert np.array_equal(ours, theirs)
 
+
+def test_the_digits_are_enlarged_exactly():
     small = {(row * 255 / 16 + 0.5).astype(np.uint8).tobytes() for row in load_digits().data}
     for part in digits():
         assert part.pixels.shape[1:] == (3, 16, 16)

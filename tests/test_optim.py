@@ -1,10 +1,13 @@
 """The learning rate follows the protocol, whatever the run's length."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from benchmark.optim import learning_rate, sgd
+from benchmark.optim import SGD, learning_rate
 from benchmark.runs import Recipe
 from methods.interface import Phase
 
@@ -32,7 +35,7 @@ def test_a_constant_phase_keeps_the_base_rate():
 
 def test_sgd_is_the_recipes_and_passes_over_what_has_no_gradient():
     moved, untouched = (nn.Parameter(torch.ones(2)) for _ in range(2))
-    optimizer = sgd([moved, untouched], RECIPE)
+    optimizer = SGD([moved, untouched], RECIPE)
     torch.autograd.backward((2 * moved).sum())
     optimizer.step()
     # gradient 2 plus weight decay 5e-4, no momentum yet
@@ -44,3 +47,45 @@ def test_sgd_is_the_recipes_and_passes_over_what_has_no_gradient():
     # plain momentum, not Nesterov's: 0.9 * 2.0005 + 4 + 5e-4 * before
     step = 0.05 * (0.9 * 2.0005 + 4 + 5e-4 * before)
     torch.testing.assert_close(moved.detach(), before - step)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_steps_have_the_bits_of_torchs_optimizer(momentum, nesterov):
+    recipe = RECIPE.model_copy(update={"momentum": momentum, "nesterov": nesterov})
+    weights = [[nn.Parameter(torch.linspace(-1, 1, n)) for n in (7, 999)] for _ in range(2)]
+    ours = SGD(weights[0], recipe)
+    torchs = torch.optim.SGD(
+        weights[1], 0.05, momentum, weight_decay=5e-4, nesterov=nesterov, fused=True
+    )
+    for step in range(4):
+        for one in (*weights[0], *weights[1]):
+            one.grad = (one.detach() + step).sin()
+        ours.step()
+        torchs.step()
+        assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_a_first_gradient_may_come_late():
+    early, late = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = SGD([early, late], RECIPE)
+    for gradients in ((1.0, None), (1.0, 2.0)):
+        for one, gradient in zip((early, late), gradients, strict=True):
+            one.grad = None if gradient is None else torch.full((2,), gradient)
+        optimizer.step()
+    assert late.tolist() == pytest.approx([1 - 0.05 * 2.0005] * 2)
+
+
+def test_a_job_does_without_what_is_slow_to_import():
+    code = """
+import sys, torch, benchmark.job
+from benchmark.data.digits import read
+from benchmark.optim import SGD
+from benchmark.runs import Recipe
+weight = torch.nn.Parameter(torch.ones(1))
+weight.grad = torch.ones(1)
+SGD([weight], Recipe(epochs=1, batch_size=2, lr=0.1)).step()
+read()
+sys.exit(", ".join({"torch._dynamo", "sklearn", "scipy", "pandas"} & sys.modules.keys()) or None)
+"""
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

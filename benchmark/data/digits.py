@@ -7,6 +7,7 @@ network leaves nothing to distil; and a larger test part resolves smaller differ
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,7 @@ SPLIT_SEED = 20191
 
 def load(root: Path) -> Split[Images]:
     """Read the package's copy; ``root`` is not looked at."""
-    from sklearn.datasets import load_digits  # slow to import, and only this data set needs it
-
-    grey, labels = load_digits(return_X_y=True)
+    grey, labels = read()
     pixels = ((grey.reshape(-1, 8, 8).astype(np.int64) * 255 + 8) // 16).astype(np.uint8)
     pixels = pixels.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
     images = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1).contiguous()
@@ -35,6 +34,21 @@ def load(root: Path) -> Split[Images]:
     parts = [torch.from_numpy(order[mask]) for mask in (is_train[order], ~is_train[order])]
     train, test = (Images(images[part], torch.from_numpy(labels)[part]) for part in parts)
     return Split(train, test)
+
+
+def read() -> tuple[np.ndarray, np.ndarray]:
+    """Return what `sklearn.datasets.load_digits` does: (1797, 64) of 0 to 16, and (1797,)."""
+    # Its file, for the package takes longer to import than a network of the quickstart an epoch.
+    package = find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        file = Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            table = np.loadtxt(file, delimiter=",")
+            return table[:, :-1], table[:, -1].astype(np.int64)
+    from sklearn.datasets import load_digits  # of a version that keeps it elsewhere
+
+    grey, labels = load_digits(return_X_y=True)
+    return grey, labels
 
 
 def look(root: Path) -> Presence:
