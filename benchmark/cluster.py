@@ -134,11 +134,25 @@ def ask(tasks: Iterable[Task]) -> Queue | None:
     text = told("squeue", "--array", f"--format={FIELDS}", *listed)
     if text is None:  # the controller is away, as it may be: the accounting is another server's
         columns = "--format=JobID,State,Reason,NodeList"
-        text = told("sacct", "--allocations", "--array", "--parsable2", columns, *listed)
+        text = told("sacct", "--allocations", "--parsable2", columns, *listed)
     if text is None:
         return None
     rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
-    return {row[0]: Queued(*row[1:]) for row in rows if row[1] in LIVE}
+    live = [row for row in rows if row[1] in LIVE]
+    return {task: Queued(*row[1:]) for row in live for task in tasks_in(row[0])}
+
+
+def tasks_in(job: str) -> Iterator[str]:
+    """Yield the tasks of what sacct keeps in one line while none has started: 7_[0-2,5%4]."""
+    array, bracket, inner = job.partition("_[")
+    if not bracket:
+        yield job
+        return
+    for part in inner.rstrip("]").partition("%")[0].split(","):
+        first, _, last = part.partition("-")
+        last, _, step = last.partition(":")
+        for number in range(int(first), int(last or first) + 1, int(step or 1)):
+            yield f"{array}_{number}"
 
 
 def array_of(task: Task) -> str:

@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from tests.slurm.configuration import configure, user
 from tests.slurm.processes import clear, kill, processes, program, watch
 
+T = TypeVar("T")
 PACKAGES = {  # of Debian and Ubuntu, each with a command that comes with it alone
     "munge": "munged",
     "slurmctld": "slurmctld",
@@ -114,12 +116,13 @@ class Cluster:
         """Start a lost node again and wait until Slurm has heard of it."""
         self._start_nodes([name])
 
-    def restart_controller(self, pause: float = 0) -> None:
-        """End the controller in good order and start it again ``pause`` seconds later."""
+    def restart_controller(self, meanwhile: Callable[[], T]) -> T:
+        """End the controller in good order, do something without it, and start it again."""
         self.daemons["slurmctld"].terminate()
         self.daemons["slurmctld"].wait(30)
-        time.sleep(pause)
+        done = meanwhile()
         self._start_controller()
+        return done
 
     def logs(self, lines: int = 15) -> str:
         """Return the jobs, the nodes and the end of every log."""

@@ -58,7 +58,7 @@ def test_a_job_sees_the_gpus_that_it_asked_for(slurm: Cluster):
 def test_a_job_is_kept_over_a_restart_of_the_controller(slurm: Cluster):
     job = submit(slurm, "sleep 4")
     wait_for_state(slurm, job, "RUNNING", 30)
-    slurm.restart_controller()
+    slurm.restart_controller(lambda: None)
     wait_for_state(slurm, job, "COMPLETED", 30)
     assert "Restarts=0" in slurm.run("scontrol", "--oneliner", "show", "job", job)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.cluster import Standing, ask, cancel, follow, logs_of, look, submissions
+from benchmark.cluster import Queue, Standing, ask, cancel, follow, logs_of, look, submissions, told
 from benchmark.store import Store
 from tests.jobs import grid, perform
 from tests.slurm.cluster import Cluster
@@ -194,11 +195,22 @@ def test_a_controller_that_is_away_for_a_while_is_waited_for(
     runs = runs_of(tmp_path, LONG)
     submit(tmp_path, runs)
     pid = caught(tmp_path)
+    [note] = submissions(tmp_path / "results").values()
+
+    def meanwhile() -> tuple[str | None, Queue | None]:
+        time.sleep(3)
+        return told("squeue"), ask(note.tasks)
+
     with ThreadPoolExecutor(1) as pool:
-        restarted = pool.submit(slurm.restart_controller, 3)
+        restarted = pool.submit(slurm.restart_controller, meanwhile)
         restarted.add_done_callback(lambda _: os.kill(pid, signal.SIGCONT))
         found = follow(runs, Store(tmp_path / "results"), lambda statuses: None)
-        restarted.result(60)
+        by_squeue, by_sacct = restarted.result(60)
+    assert by_squeue is None
+    assert by_sacct is not None
+    assert {task: queued.state for task, queued in by_sacct.items()} == {
+        note.tasks[0].id: "RUNNING"
+    }
     assert {standing.status for standing in found.values()} == {"done"}
     [(run_id, record)] = results(tmp_path).items()
     assert record == expected[run_id]
