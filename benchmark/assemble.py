@@ -79,7 +79,9 @@ def learner(
     size = run.dataset.size or source.size
     shape = [models.shapes(name, source.classes, 3, size) for name in networks(run)]
     student = models.build(run.student, source.classes, run.seed)
-    given = handed_over(teacher or student, train_labels, run.recipe.batch_size)
+    # The teacher may be that of its company alone.
+    taught_by = teacher if teacher and run.teacher else student
+    given = handed_over(taught_by, train_labels, run.recipe.batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("connectors", run.method.name, run.seed))
         method = method_class.build(config, shape[0], shape[-1], given)

@@ -1,5 +1,6 @@
 """What a run weighs and how long its steps take here, on noise: for runs that have no record yet.
 
+Steps are timed as jobs take them: by themselves, or where they are captured in graphs, in those.
 Networks are real, of random weights, and so are method, optimizer and augmentation; what is not
 counted is reading from a disk. It ends in time: what is left over then is not timed.
 """
@@ -18,12 +19,15 @@ from rich.progress import track
 from torch import Tensor, nn
 
 import methods
-from benchmark.assemble import frozen_teacher, handed_over, place
-from benchmark.cohort import Learner
+from benchmark import graphs
+from benchmark.assemble import frozen_teacher, handed_over, place, test_batch
+from benchmark.cohort import Learner, Loop
 from benchmark.config import check
 from benchmark.costs import Finding, Pace, Subject, Weight
-from benchmark.data import Images, find
-from benchmark.data.stream import Stream
+from benchmark.data import Images, Source, find
+from benchmark.data.stream import Stream, TestImages
+from benchmark.errors import UserError
+from benchmark.evaluate import measured
 from benchmark.numerics import adopt
 from benchmark.runs import TrainRun
 from benchmark.trial import Scene
@@ -32,7 +36,11 @@ from methods.interface import Features, Method
 LONG_ENOUGH = 0.3
 """Seconds of one kind of step after which it is known."""
 FEW = 16
-"""Images in a batch, at most, on a CPU."""
+"""Images in a batch, at most, on a CPU: one costs about the same in a smaller batch."""
+BATCHES = 8
+"""In an epoch of those that are timed where steps are captured."""
+COMPANY = 6
+"""Learners of the cohort that is timed there beside a single one: branches of a graph overlap."""
 OVERHEAD = 330
 """Bytes that `torch.save` adds to each tensor, measured on a ResNet-8."""
 
@@ -65,25 +73,40 @@ def examined(subject: Subject, root: Path, device: torch.device | None) -> Findi
     labels = torch.arange(subject.images[0]) % source.classes
     weight = None
     try:
-        networks = tuple(scene.output(name)[0] for name in (scene.student, scene.teacher))
-        # A step changes them, and they are other subjects' too.
-        student, teacher = networks if device is None else map(copy.deepcopy, networks)
-        method = built(run, scene, teacher, labels)
-        learner = Learner(run.id, student, method, run.recipe)
-        weight = weigh(learner)
-        if device is None:
-            return Finding(weight, None)
-        for module in (student, method):
-            place(module, device, run.numerics)
-        noise = noise_of(run, labels, scene.size, device)
-        count = len(noise.labels)
-        stream = Stream(noise, source, run.dataset, seed=0, batch_size=count, device=device)
-        shown = None
-        if run.teacher:
-            shown = frozen_teacher(teacher, scene.size, device, run.numerics)
-        return Finding(weight, pace(learner, shown, stream, subject))
+        student, teacher = (scene.output(name)[0] for name in (scene.student, scene.teacher))
+        weight = weigh(Learner(run.id, student, built(run, scene, teacher, labels), run.recipe))
+        return Finding(weight, None if device is None else timed(subject, scene, source, device))
     except Exception:  # noqa: BLE001  (out of memory, a plug-in: `run` will say what is wrong)
         return Finding(weight, None)
+
+
+def timed(subject: Subject, scene: Scene, source: Source, device: torch.device) -> Pace:
+    """Time a subject by the loop that its job would have on a device."""
+    run, resident = subject.run, subject.run.dataset.decoder is None
+    labels = torch.arange(subject.images[0]) % source.classes
+    size = min(run.recipe.batch_size, FEW) if device.type == "cpu" else run.recipe.batch_size
+    batches = BATCHES if device.type == "cuda" and resident else 1
+    noise = noise_of(labels[: size * batches], scene.size)
+    stream = Stream(noise, source, run.dataset, seed=0, batch_size=size, device=device)
+    # Noise in memory stands for streamed images too, whose steps jobs do not capture.
+    loop = graphs.loop_for(stream, lambda why: None) if resident else None
+    # Steps change a student, and to freeze changes a teacher: they are other subjects' too.
+    student, teacher = (scene.output(name)[0] for name in (scene.student, scene.teacher))
+    members = [
+        Learner(run.id, copy.deepcopy(student), built(run, scene, teacher, labels), run.recipe)
+        for _ in range(COMPANY if loop else 1)
+    ]
+    for member in members:
+        place(member.student, device, run.numerics)
+        place(member.method, device)
+    shown = None
+    if run.teacher:
+        shown = frozen_teacher(copy.deepcopy(teacher), scene.size, device, run.numerics)
+    if loop is None:
+        return pace(members[0], shown, stream, subject)
+    tested = noise_of(labels[: test_batch(scene.size, device)], scene.size)
+    test = TestImages(tested, source, device, len(tested.labels), scene.size)
+    return pace_in_cohorts(members, shown, stream, test, subject, loop)
 
 
 def built(run: TrainRun, scene: Scene, teacher: nn.Module, labels: Tensor) -> Method:
@@ -95,11 +118,9 @@ def built(run: TrainRun, scene: Scene, teacher: nn.Module, labels: Tensor) -> Me
     return made
 
 
-def noise_of(run: TrainRun, labels: Tensor, size: int, device: torch.device) -> Images:
-    """Make one batch of images; on a CPU an image costs about the same in a smaller one."""
-    count = run.recipe.batch_size
-    some = labels[: min(count, FEW) if device.type == "cpu" else count]
-    return Images(torch.randint(0, 256, (len(some), 3, size, size), dtype=torch.uint8), some)
+def noise_of(labels: Tensor, size: int) -> Images:
+    """Make an image for each label."""
+    return Images(torch.randint(0, 256, (len(labels), 3, size, size), dtype=torch.uint8), labels)
 
 
 # ---------------------------------------------------------------- bytes
@@ -123,7 +144,7 @@ def size_of(tensors: Iterable[Tensor]) -> int:
 
 def pace(learner: Learner, teacher: nn.Module | None, stream: Stream, subject: Subject) -> Pace:
     """Time a step of each phase, a batch, a pass through the teacher and one of the evaluation."""
-    device, count, (train, test) = stream.device, stream.count, subject.images
+    device, (train, test) = stream.device, subject.images
     images, labels, indices = next(stream.epoch(0))
 
     def look(network: nn.Module) -> Features:
@@ -145,8 +166,52 @@ def pace(learner: Learner, teacher: nn.Module | None, stream: Stream, subject: S
         start += phase.epochs
     deployed = learner.method.deployed(learner.student).eval()
     own += start * seconds_of(lambda: look(deployed), device) * test / train
-    scale = 1 / (count * learner.recipe.epochs)
+    scale = 1 / (len(labels) * learner.recipe.epochs)
     return Pace(own * scale, shared * scale, "calibration")
+
+
+def pace_in_cohorts(
+    members: Sequence[Learner],
+    teacher: nn.Module | None,
+    stream: Stream,
+    test: TestImages,
+    subject: Subject,
+    loop: Loop,
+) -> Pace:
+    """Time epochs of one learner and of all, which are alike, phase by phase, and evaluations.
+
+    A cohort's time is taken to rise evenly with its learners between the two; what is left for none
+    is what they share.
+    """
+    first, device = members[0], stream.device
+
+    def image(count: int, start: int, epochs: int) -> float:
+        for member in members[:count]:
+            # Not at the phase's first epoch, which begins with an optimizer of its own.
+            member.epoch = start + min(1, epochs - 1)
+
+        def epoch() -> None:
+            loop(members[:count], teacher, stream, 0)
+
+        epoch()  # the first steps are not yet replays
+        return seconds_of(epoch, device) / stream.count
+
+    own = shared = 0.0
+    start = 0
+    for phase in first.phases:
+        alone, together = (image(n, start, phase.epochs) for n in (1, len(members)))
+        slope = max(0.0, together - alone) / (len(members) - 1)
+        own += phase.epochs * slope
+        shared += phase.epochs * (alone - slope)
+        start += phase.epochs
+    for member in members:
+        if member.failure:
+            raise UserError(member.failure.message)
+    deployed = first.method.deployed(first.student)
+    evaluation = seconds_of(lambda: measured(deployed, test), device) / len(test.labels)
+    train, tested = subject.images
+    own += start * evaluation * tested / train
+    return Pace(own / first.recipe.epochs, shared / first.recipe.epochs, "calibration")
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

@@ -7,6 +7,7 @@ finished suite, its status and its report need only the manifest that planning l
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import shlex
 import signal
@@ -22,6 +23,7 @@ from benchmark.options import ROOT, options_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from benchmark.follow import Writer
     from benchmark.machine import Machine, Paths
     from benchmark.planned import Planned
     from benchmark.transfer import Run
@@ -171,15 +173,16 @@ def show(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write tables, plots and, if asked for, the page from the records there are."""
+    """Write tables, plots and what else is asked for from the records there are."""
+    also = writers_of(options)  # first: one may be missing, and a watch lasts hours
     suite, console = open_suite(options, needs_code=False), make_console()
     try:
         if options.watch:
-            from benchmark.follow import follow
+            from benchmark.follow import EVERY, follow
 
-            follow(suite, options.html, console)
+            follow(suite, writers_of(options, refresh=EVERY), console)
     finally:  # after Ctrl-C too: a page that nobody writes any more must not wait for news
-        write_report(suite, console, options.html)
+        write_report(suite, console, also)
     return DONE
 
 
@@ -233,20 +236,21 @@ def models(options: argparse.Namespace) -> int:
 
 def speed(options: argparse.Namespace) -> int:
     """Measure the suite against the field's usual loop, and against what the device could do."""
-    from benchmark.speed import cost, page, report, verb
+    from benchmark.speed import cost, page, verb, work
 
     console = make_console()
     if options.suite is None:
-        result = verb.speed(verb.asked(options), console)
-        name, data = "speed", report.as_json(result)
+        asked = verb.asked(options)
+        result, path = verb.speed(asked, console), asked.into
         about, sheets = list(page.about(result)), list(page.sheets(result))
     else:
         found = verb.suite_cost(open_suite(options), options)
-        name, data = f"cost-{found.suite}", found.as_json()
         about, sheets = list(page.about_device(found.facts)), [cost.sheet(found)]
+        path = verb.new_file(options, f"cost-{found.suite}")
+        work.write(path, page.markdown(about, sheets), found.as_json())
     page.show(about, sheets, console)
-    for path in verb.write(name, page.markdown(about, sheets), data, options.results / "speed"):
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    for written in (path.with_suffix(".md"), path):
+        console.print(f"wrote {written}", highlight=False, soft_wrap=True)
     return DONE
 
 
@@ -313,17 +317,28 @@ def refuse_absent_teachers(suite: Planned, runs: dict[str, Run]) -> None:
             )
 
 
-def write_report(suite: Planned, console: Console, html: bool = False) -> None:
-    """Print the table, write all files, with `html` the page too, and name them."""
+def writers_of(options: argparse.Namespace, refresh: int | None = None) -> list[Writer]:
+    """Return what writes the report's parts that are asked for by a flag each."""
+    writers: list[Writer] = []
+    if options.html:
+        from benchmark.report import page
+
+        writers.append(functools.partial(page.write, refresh=refresh))
+    if options.tensorboard:
+        from benchmark.report import events
+
+        writers.append(events.write)
+    return writers
+
+
+def write_report(suite: Planned, console: Console, also: Sequence[Writer] = ()) -> None:
+    """Print the table, write all files, and those of `also`, and name them."""
     from benchmark import report
 
     runs = suite.results / "runs"
     report.show(suite.manifest, runs, console)
     paths = report.write(suite.manifest, runs, suite.results)
-    if html:
-        from benchmark.report import page
-
-        paths.append(page.write(suite.manifest, runs, suite.results))
+    paths += [write(suite.manifest, runs, suite.results) for write in also]
     for path in paths:
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         console.print(f"wrote {shown}", highlight=False, soft_wrap=True)

@@ -53,7 +53,8 @@ class Cast(NamedTuple):
 Loop = Callable[["Sequence[Learner]", nn.Module | None, Batches, int], Spans | None]
 """Trains learners for an epoch, whose number is the last argument.
 
-It returns what each learner's steps took, by name, and the ``TEACHER``'s passes; None: not known.
+It returns what each learner's steps took, by name, and the ``TEACHER``'s passes; None where nobody
+can tell, as within a CUDA graph.
 """
 TEACHER = "the teacher"
 CLOCKED = "seconds", "step_seconds", "teacher_seconds", "joules"
@@ -270,12 +271,12 @@ def train(
                 learner.end_epoch(sums, stream.count, len(test.labels))
         share = (time.perf_counter() - started) / len(turn)
         joules = None if meter is None or drawn is None else (meter() - drawn) / len(turn)
-        means = {name: float(mean[1]) for name, mean in spans.read().items()} if spans else {}
+        # Of the device's work: a loaded machine does not stretch what steps take on a CPU.
+        means = {name: float(work) for name, (work, _) in spans.read().items()} if spans else {}
         for learner in turn:
             if learner.failure is None:
-                shown = means.get(TEACHER) if learner in taught else None
-                clocked = share, means.get(learner.name), shown, joules
-                learner.history[-1] |= dict(zip(CLOCKED, clocked, strict=True))
+                pair = means.get(learner.name), means.get(TEACHER) if learner in taught else None
+                learner.history[-1] |= zip(CLOCKED, (share, *pair, joules), strict=True)
             after_epoch(learner)
 
 

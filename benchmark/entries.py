@@ -90,6 +90,12 @@ def entries(block: Mapping[str, Mapping[str, Any] | None]) -> list[Entry]:
     return [entry for entry in found if entry is not None]
 
 
+def plain(name: str) -> MethodConfig:
+    """Return a method as it is by default."""
+    [entry] = entries({name: None})
+    return entry.config
+
+
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Lay values over defaults, part by part where both are mappings."""
     merged = dict(below)

@@ -8,7 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,24 @@ def describe(device: str, threads: int | None = None) -> dict[str, Any]:
         "threads": threads or os.cpu_count(),
         "host": socket.gethostname(),
     }
+
+
+def energy_meter(uuid: str) -> Callable[[], float] | None:
+    """Return what tells the joules that an NVIDIA GPU has drawn so far, whoever used it.
+
+    None where nvidia-ml-py, its library or the GPU's counter is not there.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        device = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
+        pynvml.nvmlDeviceGetTotalEnergyConsumption(device)
+    except pynvml.NVMLError:
+        return None
+    return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(device) / 1000
 
 
 def peak_memory_mb() -> float:

@@ -36,11 +36,15 @@ def measured(network: nn.Module, test: Tests, ranks: Ranks = ALONE) -> Tensor:
     network.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=test.labels.device)
     for images, labels in test.batches(ranks):
-        logits = network(images).logits
-        ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        sums += torch.stack([ranked[:, 0].sum().double(), ranked.sum().double(), loss.double()])
+        sums += sums_of(network(images).logits, labels)
     return ranks.add(sums)
+
+
+def sums_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the sums (3,) of a batch's scores, float64."""
+    ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+    loss = F.cross_entropy(logits, labels, reduction="sum")
+    return torch.stack([ranked[:, 0].sum().double(), ranked.sum().double(), loss.double()])
 
 
 def scores_of(sums: Sequence[float], count: int) -> Scores:

@@ -2,22 +2,30 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from benchmark import report
 from benchmark.plan import statuses
 from benchmark.planned import Planned
-from benchmark.report import page
+
+Writer = Callable[[Mapping[str, Any], Path, Path], Path]
+"""From manifest, runs and results to a file or folder of the report's."""
 
 EVERY = 10  # seconds between looks, and between a page's looks at itself
 SELDOM = 60.0  # seconds after which the report says again how far runs are
 WAITING = {"ready", "running"}
 
 
-def follow(suite: Planned, html: bool, console: Console, every: float = EVERY) -> None:
-    """Write the report whenever a run begins or ends; return when none runs or can be begun."""
+def follow(suite: Planned, also: Sequence[Writer], console: Console, every: float = EVERY) -> None:
+    """Write the report, and what `also` writes, whenever a run begins or ends, and now and then.
+
+    Returns when no run is under way or can be begun.
+    """
     runs, seen, written = suite.select(""), None, 0.0
     while True:
         found = statuses(runs, suite.store)
@@ -29,7 +37,6 @@ def follow(suite: Planned, html: bool, console: Console, every: float = EVERY) -
             console.print(f"{datetime.now():%H:%M:%S}  {suite.name}: {tally}", soft_wrap=True)
         if found != seen or ("running" in counts and time.monotonic() - written > SELDOM):
             seen, written = found, time.monotonic()
-            report.write(suite.manifest, suite.results / "runs", suite.results)
-            if html:
-                page.write(suite.manifest, suite.results / "runs", suite.results, refresh=EVERY)
+            for write in (report.write, *also):
+                write(suite.manifest, suite.results / "runs", suite.results)
         time.sleep(every)

@@ -123,7 +123,7 @@ def forecast(
     devices = [f"cuda:{i}" for i in range(device.gpus)] or ["cpu"]
     workers = len(places(machine, devices)) if machine.workers == "auto" else machine.workers
     limit = array_limit() if on_cluster else None
-    plan = arrays(runs, workers, machine.largest, limit or len(runs))
+    plan = arrays(runs, workers, machine.largest, (limit or len(runs)) if on_cluster else None)
     yield f"{device.kind}, up to {workers} jobs at once, up to {machine.largest} runs in a job"
     for number, wave in enumerate(plan, 1):
         cohorts = [cohort for array in wave for cohort in array.cohorts]

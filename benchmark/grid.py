@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmark.child import shared
+from benchmark.columns import Column, make_columns
 from benchmark.config import Document, check, digest
-from benchmark.data import Source, find, is_local
+from benchmark.data import find, is_local
 from benchmark.entries import Entry, entries, shown
 from benchmark.entries import problems as entry_problems
-from benchmark.naming import ARROW, problems_of_names
-from benchmark.runs import DatasetConfig, Imported, MethodConfig, Numerics, Recipe, TrainRun
-from benchmark.suite import ProbePart, SuiteFile
-from benchmark.transfer import PROTOCOLS, ProbeRun, Protocol, Run
+from benchmark.naming import problems_of_names
+from benchmark.runs import Imported, Recipe, TrainRun
+from benchmark.suite import SuiteFile
+from benchmark.transfer import ProbeRun, Run
 from benchmark.trial import Scene, attempt, mismatch
 from methods.interface import Budget
 
@@ -34,67 +37,6 @@ class Cell:
         run = self.run and self.run.id
         names = {"column": self.column, "method": self.method, "seed": self.seed}
         return {**names, "run": run, "reason": self.reason}
-
-
-@dataclass(frozen=True)
-class Probing:
-    """What a column's networks are asked besides what they were trained for."""
-
-    label: str
-    protocol: Protocol
-    dataset: DatasetConfig
-    recipe: Recipe
-    numerics: Numerics
-
-    def of(self, backbone: TrainRun | Imported, seed: int) -> ProbeRun:
-        """Make the run that asks one network."""
-        return ProbeRun(
-            dataset=self.dataset,
-            protocol=self.protocol,
-            backbone=backbone,
-            recipe=self.recipe,
-            seed=seed,
-            numerics=self.numerics,
-        )
-
-    def told(self) -> str:
-        """Say what the column's numbers are."""
-        limit = f", limited to {self.dataset.limit} images" if self.dataset.limit else ""
-        return (
-            f"{self.label}: a linear classifier on the frozen embedding, data set "
-            f"{self.dataset.name} at {self.dataset.size} px{limit}, protocol {self.protocol}, "
-            f"{self.recipe.epochs} epoch{'s' * (self.recipe.epochs != 1)}"
-        )
-
-
-@dataclass(frozen=True)
-class Column:
-    """One teacher-student pair on one data set."""
-
-    source: Source
-    student: str
-    trained: TrainRun
-    """The teacher as it is trained here."""
-    teacher: TrainRun | Imported
-    """The one that teaches: trained here, or brought in."""
-    probing: Probing | None = None
-    """For a column of probes of the same networks."""
-
-    @property
-    def heading(self) -> str:
-        """What the column is of."""
-        return self.probing.label if self.probing else self.source.name
-
-    @property
-    def teacher_run(self) -> Run | Imported:
-        """Where the column's number for the teacher comes from."""
-        return self.probing.of(self.teacher, self.teacher.seed) if self.probing else self.teacher
-
-    @property
-    def untrained(self) -> TrainRun:
-        """The controls' teacher: the weights that the teacher's training began with."""
-        recipe = self.trained.recipe.model_copy(update={"epochs": 1})
-        return self.trained.model_copy(update={"method": plain("untrained"), "recipe": recipe})
 
 
 @dataclass(frozen=True)
@@ -160,7 +102,8 @@ class Grid:
 def expand(document: Document, name: str, root: Path) -> Grid:
     """Make the grid of a suite file; all that is wrong with it is one ``UserError``.
 
-    ``root`` is where the data lie: only folders of images are looked at there.
+    ``root`` is where the data lie: only folders of images are looked at there. Raises
+    ``BadMethod`` where a method does not work.
     """
     file, problems = check(SuiteFile, document.data)
     raw = document.data if isinstance(document.data, dict) else {}
@@ -179,7 +122,13 @@ def expand(document: Document, name: str, root: Path) -> Grid:
     if file is None or teacher_recipe is None or dataset is None or problems:
         document.fail(problems)
     columns = list(make_columns(file, dataset, teacher_recipe, root))
-    cells = [cell for i, column in enumerate(columns) for cell in make_cells(file, i, column)]
+    rows = entries(file.methods)
+    reasons = judged(file, rows, [column.scene for column in columns])
+    cells = [
+        cell
+        for index, column in enumerate(columns)
+        for cell in make_cells(file, zip(rows, reasons[column.scene], strict=True), index, column)
+    ]
     return Grid(name, file.title, digest(document.data), file, columns, cells)
 
 
@@ -187,9 +136,10 @@ def referring(run: Run) -> dict[str, Any]:
     """Return a run as plain data; one that it needs and that is trained here is told by its id."""
     field = "backbone" if isinstance(run, ProbeRun) else "teacher"
     if not run.trains_first:
-        return run.as_json()
+        return run.plain
     # Ten thousand students would else repeat their teacher, in a file that `status` reads.
-    return {**run.model_dump(mode="json", exclude={field}), field: run.trains_first[-1].id}
+    own = {name: value for name, value in run.plain.items() if name != field}
+    return {**own, field: run.trains_first[-1].id}
 
 
 def departures(file: SuiteFile, columns: Sequence[Column]) -> Iterator[str]:
@@ -229,71 +179,51 @@ def needs_teacher(file: SuiteFile) -> bool:
 # ---------------------------------------------------------------- the expansion
 
 
-def make_columns(
-    file: SuiteFile, dataset: DatasetConfig, teacher_recipe: Recipe, root: Path
-) -> Iterator[Column]:
-    """Make a column of every pair, with its teacher's run, and one for each of its probes."""
-    source = find(dataset.name, root)
-    size = dataset.size or source.size
-    probings = [
-        probing_of(label, part, find(part.dataset or label, root), size, file.numerics)
-        for label, part in file.probes.items()
-    ]
-    for teacher, student in map(split_pair, file.pairs):
-        run = TrainRun(
-            dataset=dataset,
-            student=teacher,
-            method=plain("scratch"),
-            teacher=None,
-            recipe=teacher_recipe.model_copy(update={"init_epochs": "inside"}),
-            seed=file.teacher.seed,
-            numerics=file.numerics,
-        )
-        weights = file.teacher.imported.get(teacher)
-        brought = weights and Imported(dataset=source.name, student=teacher, weights=weights)
-        for probing in (None, *probings):
-            yield Column(source, student, run, brought or run, probing)
+def judged(
+    file: SuiteFile, rows: Sequence[Entry], scenes: Iterable[Scene]
+) -> dict[Scene, list[str | None]]:
+    """Say of every pair why rows cannot distil it, and try those that can. Raises ``BadMethod``."""
+    # By teacher, for those are the large networks, and each process builds its own.
+    parts: dict[str, list[Scene]] = {}
+    for scene in dict.fromkeys(scenes):
+        parts.setdefault(scene.teacher, []).append(scene)
+    found = shared(partial(verdicts, file, rows), list(parts.values()))
+    return dict(verdict for part in found for verdict in part)
 
 
-def probing_of(
-    label: str, part: ProbePart, source: Source, size: int, numerics: Numerics
-) -> Probing:
-    """Resolve one of the probes: what is left out is the protocol's, or the students'."""
-    rules = PROTOCOLS[part.protocol]
-    dataset = DatasetConfig(
-        name=source.name,
-        version=source.version,
-        limit=part.limit,
-        size=part.size or size,
-        crop="resized" if source.decoder else rules.crop,
-        padding=0,
-        flip=rules.flip,
-        decoder=source.decoder,
-    )
-    recipe = rules.recipe.model_copy(update={"epochs": part.epochs or rules.recipe.epochs})
-    return Probing(label, part.protocol, dataset, recipe, numerics)
+def verdicts(
+    file: SuiteFile, rows: Sequence[Entry], scenes: Sequence[Scene]
+) -> list[tuple[Scene, list[str | None]]]:
+    """Do so for a few pairs in this process."""
+    return [(scene, [verdict(file, entry, scene) for entry in rows]) for scene in scenes]
 
 
-def make_cells(file: SuiteFile, index: int, column: Column) -> Iterator[Cell]:
-    """Make a column's cells: every row with every seed. Raises ``BadMethod``."""
-    source, (recipe, _) = column.source, file.recipe_of(column.student)
+def verdict(file: SuiteFile, entry: Entry, scene: Scene) -> str | None:
+    """Say why a row cannot distil a pair; None where it can and a trial has shown it."""
+    recipe, _ = file.recipe_of(scene.student)
     assert recipe is not None  # checked before
-    size = column.trained.dataset.size or source.size
-    scene = Scene(column.student, column.teacher.student, source.classes, size)
-    for entry in entries(file.methods):
-        reason = mismatch(entry, scene)
-        if reason is None and column.probing is None:
-            attempt(entry, scene, recipe.batch_size, Budget(recipe.epochs, recipe.init_epochs))
+    reason = mismatch(entry, scene)
+    if reason is None:
+        attempt(entry, scene, recipe.batch_size, Budget(recipe.epochs, recipe.init_epochs))
+    return reason
+
+
+def make_cells(
+    file: SuiteFile, rows: Iterable[tuple[Entry, str | None]], index: int, column: Column
+) -> Iterator[Cell]:
+    """Make a column's cells: every row with every seed."""
+    for entry, reason in rows:
+        first = None if reason else student_run(file, column, entry)
         for seed in file.seeds:
-            run = None if reason else student_run(file, column, entry, recipe, seed)
+            run = first and first.model_copy(update={"seed": seed})
             asked = column.probing.of(run, seed) if run and column.probing else run
             yield Cell(index, entry.label, seed, asked, reason)
 
 
-def student_run(
-    file: SuiteFile, column: Column, entry: Entry, recipe: Recipe, seed: int
-) -> TrainRun:
-    """Make the run of one cell."""
+def student_run(file: SuiteFile, column: Column, entry: Entry) -> TrainRun:
+    """Make the run of a row's first seed."""
+    recipe, _ = file.recipe_of(column.student)
+    assert recipe is not None  # checked before
     taught = entry.spec.kind.needs_teacher
     teacher = column.untrained if entry.control else column.teacher
     # A method without initialising epochs is the same run wherever such epochs are counted.
@@ -304,19 +234,6 @@ def student_run(
         method=entry.config,
         teacher=teacher if taught else None,
         recipe=recipe,
-        seed=seed,
+        seed=file.seeds[0],
         numerics=file.numerics,
     )
-
-
-def split_pair(text: str) -> tuple[str, str]:
-    """Read 'teacher -> student'."""
-    match = ARROW.fullmatch(text.strip())
-    assert match is not None  # checked before
-    return match.group(1), match.group(2)
-
-
-def plain(name: str) -> MethodConfig:
-    """Return a method as it is by default."""
-    [entry] = entries({name: None})
-    return entry.config

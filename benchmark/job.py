@@ -26,12 +26,14 @@ from benchmark.data import find
 from benchmark.data.stream import Tests
 from benchmark.errors import UserError
 from benchmark.evaluate import evaluate
+from benchmark.measures import Exam
 from benchmark.member import Member, Place, say, take
 from benchmark.models.network import Network
 from benchmark.plan import Job
 from benchmark.ranks import Ranks, joined
 from benchmark.recording import finish, read_state, record_crash, settle
 from benchmark.runs import Imported, TrainRun
+from benchmark.spent import energy_meter
 from benchmark.store import Store
 from benchmark.transfer import ProbeRun, Run
 
@@ -107,23 +109,24 @@ def train_cohort(members: Sequence[Member], place: Place) -> None:
     """Train members together, from wherever each stands."""
     if not members:
         return
-    assert len({member.run.cohort_key for member in members}) == 1
+    assert len({member.run.stream_key for member in members}) == 1
     numerics.adopt(members[0].run.numerics)
     cast, ranks = cast_of([member.run for member in members], place), place.ranks
-    by_name = {member.run.id: member for member in members}
+    by_name, exam = {member.run.id: member for member in members}, Exam(cast)
     for member, learner in zip(members, cast.learners, strict=True):
         member.learner, learner.ranks = learner, ranks
         resume(member, ranks)
         if learner.epoch == learner.epochs and ranks.leads:
-            finish(member, place)  # it died between its last epoch and its record
+            finish(member, place, exam)  # it died between its last epoch and its record
 
     def after_epoch(learner: Learner) -> None:
         if ranks.leads:
-            settle(by_name[learner.name], place)
+            settle(by_name[learner.name], place, exam)
         learner.abandoned = ranks.tell(learner.abandoned)
 
     loop = graphs.loop_for(cast.stream, say)
-    train(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch, loop)
+    meter = energy_meter(place)
+    train(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch, loop, meter)
 
 
 def cast_of(runs: Sequence[Run], place: Place) -> Cast:
@@ -141,7 +144,7 @@ def cast_of(runs: Sequence[Run], place: Place) -> Cast:
     stream, test = assemble.streams(first, source, source.load(root), device, place.ranks)
     teacher = assemble.teacher(trained, store, source, device)
     if teacher is not None:
-        verify(teacher, first, test, place)
+        verify(teacher, next(run for run in trained if run.teacher), test, place)
     learners = [assemble.learner(r, source, stream.labels, teacher, device) for r in trained]
     return Cast(learners, stream, test, teacher)
 

@@ -20,7 +20,7 @@ from benchmark.cluster import follow
 from benchmark.crew import INTERRUPTED, Crew, how
 from benchmark.errors import UserError
 from benchmark.machine import Machine, Paths
-from benchmark.plan import Job, Status, next_cohort, statuses
+from benchmark.plan import Job, Status, needs_of, next_cohort, statuses
 from benchmark.store import Store
 from benchmark.submit import executor_of, refusals, submit_open
 from benchmark.transfer import ProbeRun, Run
@@ -192,7 +192,7 @@ def _run_all(
     show: Callable[[Mapping[str, Status]], None],
 ) -> dict[str, Status]:
     tried: set[str] = set()
-    waited_for = {need.id for run in runs.values() for need in run.needs}
+    waited_for = needs_of(runs.values())
     for run in runs.values():
         store.run(run.id).write_config(run.as_json())
     while True:

@@ -62,7 +62,8 @@ def adopt(numerics: Numerics) -> None:
     profile = PROFILES[numerics]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(profile.threads)
-    torch.use_deterministic_algorithms(profile.deterministic, warn_only=True)
+    # `torch.use_deterministic_algorithms(..., warn_only=True)`, which also loads torch's compiler.
+    torch.set_deterministic_debug_mode("warn" if profile.deterministic else "default")
     # Nothing here reads what it has not written; to fill it costs some percent of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = profile.autotuned

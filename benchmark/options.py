@@ -123,6 +123,12 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
         help="write the page too: results/tables/SUITE.html, one file to open in a browser",
     )
     parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write every run's history too, for `tensorboard --logdir results/tensorboard`; needs "
+        "the extra `tensorboard`",
+    )
+    parser.add_argument(
         "--watch",
         action="store_true",
         help="keep all up to date while the grid runs, until no run is left or Ctrl-C",
@@ -258,6 +264,13 @@ def add_speed_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default: auto)"
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        metavar="FILE",
+        help="write to FILE.json and FILE.md after each part, and measure only what is not there "
+        "yet (default: new files in results/speed)",
     )
     parser.add_argument(
         "--suite",

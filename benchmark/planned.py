@@ -17,6 +17,12 @@ from benchmark.manifest import read_manifest, runs_of, write_manifest
 from benchmark.store import Store
 from benchmark.transfer import Run
 
+ENDINGS = (
+    *("over-pairs", "data-sets", "fidelity", "calibration", "cost", "published", "runs"),
+    *("accuracy", "curves", "ranks", "over-scratch", "over-kd", "losses"),
+)
+"""What the report adds to a suite's name, in names of files."""
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -132,7 +138,17 @@ def parse_only(text: str) -> dict[str, list[str]]:
 
 
 def suite_name(path: Path, overrides: Iterable[str]) -> str:
-    """Name a suite: its file's stem and what the command line changed; tables stay apart."""
+    """Name a suite: its file's stem and what the command line changed; tables stay apart.
+
+    Raises UserError where its tables would take the names of another suite's.
+    """
+    for ending in ENDINGS:
+        if path.stem.endswith(f"-{ending}"):
+            other = path.stem.removesuffix(f"-{ending}")
+            raise UserError(
+                f"{path}: no suite may be called so: {path.stem} is what a table or plot of a "
+                f"suite {other} is called. Rename the file."
+            )
     changes = (re.sub(r"[^\w=.-]+", "_", change.rpartition(".")[2]) for change in overrides)
     return "-".join([path.stem, *changes])[:80]
 

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
-from benchmark import environment, models, probe
+from benchmark import environment, probe
 from benchmark.cohort import Learner
 from benchmark.errors import UserError
+from benchmark.measures import Exam, Findings
 from benchmark.member import Member, Place, now, say
 from benchmark.numerics import precision
 from benchmark.runs import Imported, TrainRun
+from benchmark.spent import cost_of
 from benchmark.store import Damaged, Store, explain
 from benchmark.transfer import ProbeRun, Run
+from methods.check import blame
 
 
 def read_state(member: Member) -> dict[str, Any] | None:
@@ -37,13 +40,13 @@ def read_state(member: Member) -> dict[str, Any] | None:
     return state
 
 
-def settle(member: Member, place: Place) -> None:
+def settle(member: Member, place: Place, exam: Exam) -> None:
     """After an epoch: checkpoint it, show it, and at the end record it.
 
     What the disk refuses is this run's failure; the others of its cohort go on.
     """
     try:
-        write_down(member, place)
+        write_down(member, place, exam)
     except OSError as error:
         member.learner.abandoned = True
         say(f"{member.run.id} FAILED: {explain(error)}")
@@ -52,7 +55,7 @@ def settle(member: Member, place: Place) -> None:
             member.claim.release()
 
 
-def write_down(member: Member, place: Place) -> None:
+def write_down(member: Member, place: Place, exam: Exam) -> None:
     """Checkpoint an epoch or record a failure. Raises OSError."""
     learner = member.learner
     if learner.failure is not None:
@@ -79,15 +82,17 @@ def write_down(member: Member, place: Place) -> None:
     state = {"started": member.started, "learner": learner.state()}
     member.folder.save_checkpoint(serialise(state))
     if learner.epoch == learner.epochs:
-        finish(member, place)
+        finish(member, place, exam)
 
 
-def finish(member: Member, place: Place) -> None:
-    """Write weights, then the record: once it exists, the run is done."""
+def finish(member: Member, place: Place, exam: Exam) -> None:
+    """Write weights and predictions, then the record: once it exists, the run is done."""
     learner, run = member.learner, member.run
     deployed = learner.method.deployed(learner.student)
     sha256 = member.folder.save_weights(serialise(deployed.state_dict()))
-    last = learner.history[-1]
+    found, last = examined(member, exam), learner.history[-1]
+    if found is not None:
+        member.folder.save_predictions(found.predictions)
     record = {
         "schema": 1,
         "id": run.id,
@@ -96,13 +101,9 @@ def finish(member: Member, place: Place) -> None:
         "result": {key: last[key] for key in ("top1", "top5", "test_loss", "epoch")},
         "history": learner.history,
         "weights": {"sha256": sha256},
-        "cost": {
-            "seconds": sum(row["seconds"] for row in learner.history),
-            "peak_memory_mb": environment.peak_memory_mb(),
-            "peak_gpu_memory_mb": peak_gpu_memory_mb(place.device),
-            "halved": member.halved,
-            **sizes_of(run, learner),
-        },
+        "measures": found and found.measures,
+        "cost": cost_of(member, place, exam.cast.stream.count)
+        | (found.operations if found else {}),
         "environment": {
             **environment.describe(str(place.device), torch.get_num_threads()),
             "processes": place.ranks.size,
@@ -116,9 +117,18 @@ def finish(member: Member, place: Place) -> None:
     member.claim.release()
 
 
-def peak_gpu_memory_mb(device: torch.device) -> float | None:
-    """Return the most memory, in MiB, that tensors of this process have had on its GPU so far."""
-    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+def examined(member: Member, exam: Exam) -> Findings | None:
+    """Measure a finished network; None of a probe, and where that fails: the run itself has not."""
+    run = member.run
+    if not isinstance(run, TrainRun):
+        return None
+    try:
+        return exam.of(member.learner, taught=run.teacher is not None)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise  # a smaller cohort will have room
+    except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
+        say(f"{run.id} is not measured: {blame(error, type(member.learner.method))}")
+        return None
 
 
 def told_precision(run: Run, place: Place) -> str | None:
@@ -144,20 +154,6 @@ def told(need: TrainRun | Imported | None, store: Store) -> dict[str, Any] | Non
         "id": need.id,
         "top1": record["result"]["top1"],
         "sha256": record["weights"]["sha256"],
-    }
-
-
-def sizes_of(run: Run, learner: Learner) -> dict[str, int]:
-    """Count parameters: the student's, the connectors', and of what is deployed."""
-    deployed = learner.method.deployed(learner.student)
-    # Frozen ones too: what SimKD deploys has the teacher's classifier in it.
-    whole = sum(p.numel() for p in deployed.parameters())
-    if isinstance(run, ProbeRun):
-        return {"parameters": whole, "connector_parameters": 0, "deployed_parameters": whole}
-    return {
-        "parameters": models.count_parameters(learner.student),
-        "connector_parameters": models.count_parameters(learner.method),
-        "deployed_parameters": whole,
     }
 
 

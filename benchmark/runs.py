@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -34,7 +34,37 @@ def filed(name: str) -> str:
     return re.sub(r"[^\w.+-]", "-", name)
 
 
-class DatasetConfig(Strict):
+class Part(Strict):
+    """What runs are made of; ten thousand of them have a few in common."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the part as plain JSON data."""
+        return self.model_dump(mode="json")
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The same, made once: to be read only."""
+        return self.as_json()
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy, without what the original has cached."""
+        copy = super().model_copy(update=update, deep=deep)
+        for cached in vars(copy).keys() - type(self).model_fields.keys():
+            del vars(copy)[cached]
+        return copy
+
+
+class Whole(Part):
+    """A run; for those that need it a part of theirs."""
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The run as plain JSON data, in which its parts' own stand: to be read only."""
+        values = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return {name: v.plain if isinstance(v, Part) else v for name, v in values}
+
+
+class DatasetConfig(Part):
     """Which images, and how they are augmented."""
 
     name: str
@@ -69,7 +99,7 @@ class DatasetConfig(Strict):
         return {k: v for k, v in data.items() if k not in LATER or v != LATER[k]}
 
 
-class MethodConfig(Strict):
+class MethodConfig(Part):
     """Which method, and all of its parameters, defaults included."""
 
     name: str
@@ -79,7 +109,7 @@ class MethodConfig(Strict):
     config: dict[str, Any]
 
 
-class Recipe(Strict):
+class Recipe(Part):
     """How a student is optimised: SGD with step decays, the same for every method of a suite."""
 
     epochs: Positive
@@ -103,7 +133,7 @@ class Recipe(Strict):
         return self
 
 
-class Imported(Strict):
+class Imported(Part):
     """A teacher from elsewhere, named by its weights."""
 
     dataset: str
@@ -123,12 +153,8 @@ class Imported(Strict):
         """Of weights that are overwritten."""
         return 0
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the teacher as plain JSON data."""
-        return self.model_dump(mode="json")
 
-
-class TrainRun(Strict):
+class TrainRun(Whole):
     """One network trained once. A teacher is such a run too, nested in its students' identity."""
 
     dataset: DatasetConfig
@@ -146,7 +172,7 @@ class TrainRun(Strict):
         """Readable stem and ten digits of the canonical form's hash; a folder's name."""
         name = f"{filed(self.student)}-{self.method.name}"
         stem = f"{filed(self.dataset.name)}-{name}-s{self.seed}"
-        return f"{stem}-{digest(self.as_json())}"
+        return f"{stem}-{digest(self.plain)}"
 
     @property
     def needs(self) -> tuple[TrainRun | Imported, ...]:
@@ -159,25 +185,15 @@ class TrainRun(Strict):
         return tuple(need for need in self.needs if isinstance(need, TrainRun))
 
     @cached_property
+    def stream_key(self) -> str:
+        """Runs of equal key see the same batches."""
+        images = [self.dataset.plain, self.recipe.batch_size, self.seed]
+        return canonical([*images, self.numerics, self.protocol])
+
+    @cached_property
     def cohort_key(self) -> str:
         """Runs of equal key see the same batches and the same teacher: they can share a cohort."""
-        dataset, teacher = self.dataset.model_dump(mode="json"), self.teacher and self.teacher.id
-        return canonical(
-            [dataset, self.recipe.batch_size, self.seed, self.numerics, self.protocol, teacher]
-        )
-
-    def model_copy(
-        self, *, update: Mapping[str, Any] | None = None, deep: bool = False
-    ) -> TrainRun:
-        """Copy, without the cached id of the original."""
-        copy = super().model_copy(update=update, deep=deep)
-        for cached in ("id", "cohort_key"):
-            copy.__dict__.pop(cached, None)
-        return copy
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the run as plain JSON data; ``TrainRun.parse`` reads it back."""
-        return self.model_dump(mode="json")
+        return canonical([self.stream_key, self.teacher and self.teacher.id])
 
     @classmethod
     def parse(cls, data: Any) -> TrainRun:  # noqa: ANN401

@@ -23,7 +23,7 @@ State = Literal["done", "failed", "running", "waiting"]
 FailureKind = Literal["non-finite", "error", "died"]
 """A loss or a weight that is no number; an exception; a process that ended without a word."""
 SCHEMA = 1
-_KEPT = {"config.json", "record.json", "student.pt"}
+_KEPT = {"config.json", "record.json", "student.pt", "predictions.npy"}
 _SEAL = b"sha256 %s\n"
 _SEAL_LENGTH = len(_SEAL) - len(b"%s") + 64
 
@@ -70,6 +70,11 @@ class RunFolder:
     def weights(self) -> Path:
         """The trained student."""
         return self.path / "student.pt"
+
+    @property
+    def predictions(self) -> Path:
+        """What it predicts of the test images, and what they are."""
+        return self.path / "predictions.npy"
 
     @property
     def failure(self) -> Path:
@@ -193,6 +198,11 @@ class RunFolder:
         if not self.record.exists():
             write_atomic(self.weights, payload)
         return hashlib.sha256(payload).hexdigest()
+
+    def save_predictions(self, payload: bytes) -> None:
+        """Keep what the trained student predicts; to be written before the record, as weights."""
+        if not self.record.exists():
+            write_atomic(self.predictions, payload)
 
     def read_weights(self, sha256: str) -> bytes:
         """Return the trained student that a record speaks of."""

@@ -28,7 +28,7 @@ from benchmark.cluster import (
 from benchmark.crew import ROOT
 from benchmark.errors import UserError, suggest
 from benchmark.machine import Machine, Paths
-from benchmark.plan import Job, cohorts, waves
+from benchmark.plan import Job, cohorts, needs_of, waves
 from benchmark.store import Store
 from benchmark.transfer import ProbeRun, Run
 
@@ -219,8 +219,9 @@ class Submitting:
         assert self.machine.workers != "auto"
         workers = self.machine.workers
         limit = largest_array() if runs else 1
-        for wave in waves(runs):
-            kinds = [cohorts(some, workers, self.machine.largest) for some in self.by_machine(wave)]
+        waited_for, largest = needs_of(runs), self.machine.largest
+        for wave in waves(runs, workers, largest, queued=True):
+            kinds = [cohorts(some, waited_for, workers, largest) for some in self.by_machine(wave)]
             parts = [made[i : i + limit] for made in kinds for i in range(0, len(made), limit)]
             for part in parts:
                 self.array(part, max(1, workers // len(parts)))

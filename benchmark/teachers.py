@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,10 @@ from benchmark.assemble import TEST_BATCH, place
 from benchmark.data import Source, find
 from benchmark.data.stream import TestImages
 from benchmark.errors import UserError
-from benchmark.evaluate import Scores, evaluate
+from benchmark.evaluate import Scores, scores_of, sums_of
+from benchmark.measures import measures
+from benchmark.measures.answers import Answers, answers
+from benchmark.measures.flops import of_pass
 from benchmark.numerics import adopt
 from benchmark.runs import Imported
 from benchmark.store import RunFolder, Store
@@ -72,13 +75,14 @@ def bring_in(
     folder = store.run(run.id)
     if folder.state() == "done":
         return folder
-    scores = measured(built, source, data)
+    arrival = examined(built, source, data)
     folder.write_config(run.as_json())
     payload = io.BytesIO()
     torch.save(built.state_dict(), payload)
     sha256 = folder.save_weights(payload.getvalue())
+    folder.save_predictions(arrival.answers.as_npy())
     expected = PUBLISHED.get((dataset, network)) if published is None else published
-    folder.write_record(record(run, file, built, scores, sha256, expected))
+    folder.write_record(record(run, file, built, arrival, sha256, expected))
     return folder
 
 
@@ -162,22 +166,33 @@ def fitted(name: str, classes: int, weights: Mapping[str, Tensor], file: Path) -
     return network
 
 
-def measured(network: nn.Module, source: Source, data: Path) -> Scores:
-    """Score a network on all test images."""
+class Arrival(NamedTuple):
+    """What is found out about a network when it is brought in."""
+
+    scores: Scores
+    answers: Answers
+    flops: int
+
+
+def examined(network: nn.Module, source: Source, data: Path) -> Arrival:
+    """Show all test images to a network, once."""
     adopt("strict")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     test = TestImages(source.load(data).test, source, device, TEST_BATCH)
     place(network, device)
-    scores = evaluate(network, test)
+    seen = answers(network, test)
+    flops = of_pass(network, seen.images)
     network.cpu()
-    return scores
+    batches = zip(*(torch.split(x, TEST_BATCH) for x in (seen.logits, seen.labels)), strict=True)
+    sums = torch.stack([sums_of(*batch) for batch in batches]).sum(dim=0)
+    return Arrival(scores_of(sums.tolist(), len(seen.labels)), seen, flops)
 
 
 def record(
     run: Imported,
     file: Path,
     network: nn.Module,
-    scores: Scores,
+    arrival: Arrival,
     sha256: str,
     published: float | None,
 ) -> dict[str, Any]:
@@ -191,16 +206,22 @@ def record(
         "id": run.id,
         "kind": "import",
         "config": run.as_json(),
-        "result": {**scores._asdict(), "epoch": 0},
+        "result": {**arrival.scores._asdict(), "epoch": 0},
         "published": published,
         "remark": f"below the {published:.2f} that was published"
-        if shortfall(scores.top1, published)
+        if shortfall(arrival.scores.top1, published)
         else None,
         "history": [],
         "teacher": None,
         "weights": {"sha256": sha256},
         "file": {"name": file.name, "sha256": digest},
-        "cost": {"parameters": count, "deployed_parameters": count},
+        "measures": measures(arrival.answers, None),
+        "cost": {
+            "parameters": count,
+            "deployed_parameters": count,
+            "flops": arrival.flops,
+            "deployed_flops": arrival.flops,
+        },
         "environment": environment.describe("cuda" if torch.cuda.is_available() else "cpu"),
         "started": now,
         "finished": now,

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from benchmark.config import Strict, canonical, digest
-from benchmark.runs import Crop, DatasetConfig, Imported, Numerics, Recipe, TrainRun, filed
+from benchmark.config import canonical, digest
+from benchmark.runs import Crop, DatasetConfig, Imported, Numerics, Recipe, TrainRun, Whole, filed
 
 Protocol = Literal["hsakd", "strict"]
 VERSION = 1
@@ -62,7 +62,7 @@ PROTOCOLS: dict[Protocol, Rules] = {
 }
 
 
-class ProbeRun(Strict):
+class ProbeRun(Whole):
     """One linear classifier, trained once on one network's embedding."""
 
     dataset: DatasetConfig
@@ -79,7 +79,7 @@ class ProbeRun(Strict):
         """Readable stem and ten digits of the canonical form's hash; a folder's name."""
         method = self.backbone.method.name if isinstance(self.backbone, TrainRun) else "imported"
         stem = f"{filed(self.dataset.name)}-{self.protocol}-{filed(self.student)}-{method}"
-        return f"{stem}-s{self.seed}-{digest(self.as_json())}"
+        return f"{stem}-s{self.seed}-{digest(self.plain)}"
 
     @property
     def student(self) -> str:
@@ -107,14 +107,14 @@ class ProbeRun(Strict):
     @cached_property
     def cohort_key(self) -> str:
         """Probes of equal key see the same images; under `strict` each has its own embeddings."""
-        dataset = self.dataset.model_dump(mode="json")
         own = self.backbone.id if self.protocol == "strict" else None
         kind = [self.protocol, self.numerics, self.version]
-        return canonical([dataset, *kind, self.recipe.batch_size, self.seed, own])
+        return canonical([self.dataset.plain, *kind, self.recipe.batch_size, self.seed, own])
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the run as plain JSON data; ``parse`` reads it back."""
-        return self.model_dump(mode="json")
+    @property
+    def stream_key(self) -> str:
+        """Whoever sees a probe's batches has its key too."""
+        return self.cohort_key
 
 
 Run = TrainRun | ProbeRun

@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import models
 from benchmark.data import find
 from benchmark.errors import UserError
+from benchmark.measures.flops import of_pass
 from benchmark.models import found
 from benchmark.models.network import Network
 from methods.interface import Features, Shapes
@@ -74,9 +74,7 @@ def look(network: Network, size: int) -> View:
             features = network.eval()(image)  # not counted: the first pass may check the size
         except ValueError as error:
             raise UserError(str(error)) from error
-        with FlopCounterMode(display=False) as counter:
-            network(image)
-    return View(features, counter.get_total_flops())
+    return View(features, of_pass(network, image))
 
 
 def anatomy(name: str, classes: int, size: int, dataset: str) -> Table:

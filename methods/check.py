@@ -25,6 +25,9 @@ class BadMethod(ValueError):  # noqa: N818
         self.mistakes = list(mistakes)
         super().__init__("\n".join(self.mistakes))
 
+    def __reduce__(self) -> tuple[type[BadMethod], tuple[list[str]]]:
+        return BadMethod, (self.mistakes,)  # from process to process
+
 
 def place(what: Any) -> str:  # noqa: ANN401
     """Where a class or function stands: ``file:line``."""

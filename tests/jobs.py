@@ -11,7 +11,7 @@ from benchmark import job
 from benchmark.config import load
 from benchmark.grid import Grid, expand
 from benchmark.member import Place, take
-from benchmark.plan import Job, next_cohort, statuses
+from benchmark.plan import Job, needs_of, next_cohort, statuses
 from benchmark.store import Store
 
 
@@ -25,6 +25,7 @@ def grid(tmp_path: Path, text: str, root: Path | None = None) -> Grid:
 def perform(made: Grid, results: Path, root: Path | None = None) -> Store:
     """Do every run, cohort by cohort."""
     store, runs = Store(results), made.runs()
+    waited_for = needs_of(runs.values())
     for run in runs.values():
         store.run(run.id).write_config(run.as_json())
     while True:
@@ -32,7 +33,8 @@ def perform(made: Grid, results: Path, root: Path | None = None) -> Store:
         ready = [run for run_id, run in runs.items() if found[run_id] == "ready"]
         if not ready:
             return store
-        do([run.id for run in next_cohort(ready, set(), 1, 8)], store, results, root or results)
+        cohort = [run.id for run in next_cohort(ready, waited_for, 1, 8)]
+        do(cohort, store, results, root or results)
 
 
 def do(run_ids: list[str], store: Store, results: Path, root: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.cohort import CLOCKED
 from benchmark.store import Store
 from tests import forks
 
@@ -30,6 +31,8 @@ methods:
 seeds: [0]
 recipe: {epochs: 3, batch_size: 32, lr: 0.05}
 """
+KEPT = {"config.json", "record.json", "student.pt", "predictions.npy"}
+"""What a finished run leaves."""
 LONG = SUITE.replace("epochs: 3", "epochs: 200")
 """Which no test is to wait for."""
 TORCHLESS = """
@@ -85,8 +88,8 @@ def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 def numbers(record: dict[str, Any]) -> dict[str, Any]:
     """A record without what the clock, the company and the machine put in."""
-    history = [{k: v for k, v in row.items() if k != "seconds"} for row in record["history"]]
-    keep = ("id", "config", "result", "teacher", "weights")
+    history = [{k: v for k, v in row.items() if k not in CLOCKED} for row in record["history"]]
+    keep = ("id", "config", "result", "teacher", "weights", "measures")
     return {**{key: record[key] for key in keep}, "history": history}
 
 
@@ -101,7 +104,7 @@ def test_a_run_trains_every_cell_and_leaves_whole_records(finished):
         assert {"torch", "commit", "device", "python"} <= record["environment"].keys()
         assert record["cost"]["parameters"] > 70_000
         files = {path.name for path in (finished / "results" / "runs" / run_id).iterdir()}
-        assert files == {"config.json", "record.json", "student.pt"}
+        assert files == KEPT
 
 
 def test_a_students_record_names_its_teachers_weights(finished):

@@ -17,6 +17,7 @@ from benchmark.cluster import (
     logs_of,
     look,
     run_named,
+    tasks_in,
     tasks_of,
     weigh,
 )
@@ -51,21 +52,57 @@ def submitted(results: Path, *tasks: Task, suite: str = "a", cancelled: str | No
 
 
 def test_teachers_students_and_probes_go_in_waves_whatever_their_order():
-    alone = student("scratch", 0)
-    found = waves([PROBE, alone, RUN, TEACHER])
-    assert found == [[alone, TEACHER], [RUN], [PROBE]]
+    other = student("scratch", 7)
+    assert waves([PROBE, other, RUN, TEACHER], 1, 8, queued=True) == [
+        [other, TEACHER],
+        [RUN],
+        [PROBE],
+    ]
 
 
 def test_what_is_needed_and_done_already_makes_no_wave():
-    assert waves([PROBE, RUN]) == [[RUN], [PROBE]]
-    assert waves([PROBE]) == [[PROBE]]
-    assert waves([]) == []
+    assert waves([PROBE, RUN], 1, 8, queued=True) == [[RUN], [PROBE]]
+    assert waves([PROBE], 1, 8, queued=True) == [[PROBE]]
+    assert waves([], 1, 8, queued=True) == []
+
+
+STUDENTS = [student(method, 0) for method in ("scratch", "kd", "at")]
+
+
+@pytest.mark.parametrize(
+    ("workers", "largest", "queued", "sizes"),
+    [
+        (1, 8, True, [1, 3]),  # it rides: a job less in the queue
+        (1, 2, True, [2, 2]),  # there is no place left in the distillers' job
+        (2, 8, True, [2, 2]),  # nor where each has a job of its own
+        (1, 8, False, [1, 3]),
+        (1, 2, False, [2, 2]),
+    ],
+)
+def test_a_baseline_goes_with_its_distillers_where_it_finds_a_place(
+    workers, largest, queued, sizes
+):
+    found = waves([TEACHER, *STUDENTS], workers, largest, queued)
+    assert [len(wave) for wave in found] == sizes
+
+
+def test_in_a_queue_a_baseline_rides_where_a_worker_of_ours_would_be_idle():
+    runs = [TEACHER, *STUDENTS, student("ab", 0)]
+    assert [len(wave) for wave in waves(runs, 2, 8, queued=True)] == [1, 4]
+    assert [len(wave) for wave in waves(runs, 2, 8, queued=False)] == [2, 3]
+
+
+def test_with_its_teachers_there_a_suite_is_one_wave_of_cohorts_with_their_baselines():
+    runs = [student(method, seed) for method in ("scratch", "kd", "at") for seed in (0, 1)]
+    [wave] = waves(runs, 2, 8, queued=True)
+    found = {frozenset(run.id for run in one) for one in cohorts(wave, set(), 2, 8)}
+    assert found == {frozenset(run.id for run in runs if run.seed == seed) for seed in (0, 1)}
 
 
 @pytest.mark.parametrize(("workers", "largest"), [(1, 8), (2, 8), (3, 2), (100, 8), (1, 1)])
 def test_cohorts_have_every_run_once_share_a_key_and_keep_to_the_limits(workers, largest):
     runs = [student(method, seed) for seed in (0, 1) for method in ("kd", "at", "ab", "fsp", "sp")]
-    made = cohorts(runs, workers, largest)
+    made = cohorts(runs, set(), workers, largest)
     assert sorted(run.id for cohort in made for run in cohort) == sorted(run.id for run in runs)
     assert all(len({run.cohort_key for run in cohort}) == 1 for cohort in made)
     assert max(map(len, made)) <= largest
@@ -76,7 +113,7 @@ def test_a_group_is_cut_evenly():
     runs = [
         student(method, 0) for method in ("kd", "at", "ab", "fsp", "sp", "crd", "rkd", "cc", "ft")
     ]
-    assert [len(cohort) for cohort in cohorts(runs, 1, 8)] == [4, 5]
+    assert [len(cohort) for cohort in cohorts(runs, set(), 1, 8)] == [4, 5]
 
 
 # ---------------------------------------------------------------- how runs stand
@@ -130,6 +167,19 @@ def test_where_there_is_no_slurm_the_files_alone_tell(tmp_path: Path, slurmless:
 def test_nothing_submitted_nothing_asked(slurmless: None):
     assert ask([]) == {}
     assert ask([TASK]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "tasks"),
+    [
+        ("7", ["7"]),
+        ("7_1", ["7_1"]),
+        ("7_[0-3,5%2]", ["7_0", "7_1", "7_2", "7_3", "7_5"]),  # as Slurm 22.05 tells it
+        ("7_[0-4:2]", ["7_0", "7_2", "7_4"]),
+    ],
+)
+def test_what_accounting_keeps_in_one_line_are_many_tasks(line: str, tasks: list[str]):
+    assert [*tasks_in(line)] == tasks
 
 
 def test_what_was_cancelled_is_not_lost(tmp_path: Path):

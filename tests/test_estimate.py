@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark import estimate
+from benchmark import calibrate, estimate, graphs
 from benchmark.calibrate import built, examined, weigh
 from benchmark.cohort import Learner
 from benchmark.costs import Device, Pace, Subject, Weight, amount, from_records, images_of, sort_of
 from benchmark.data import find
+from benchmark.entries import plain
 from benchmark.environment import processor
 from benchmark.estimate import by_likeness, in_turns
 from benchmark.forecast import COPIES, Course, course_of, duration, forecast, room_of, seconds_of
-from benchmark.grid import plain
+from benchmark.graphs import Graphed
 from benchmark.machine import Machine, Paths
 from benchmark.models import fingerprint
 from benchmark.plan import Array, arrays
@@ -26,6 +27,7 @@ from benchmark.recording import serialise
 from benchmark.runs import DatasetConfig, TrainRun
 from benchmark.store import Store
 from benchmark.trial import Scene, networks_output
+from tests.tape import Plain
 from tests.test_plan import by_id, student
 from tests.test_runs import RUN, TEACHER
 
@@ -124,7 +126,7 @@ def test_the_number_of_images_is_what_is_loaded():
 # ---------------------------------------------------------------- when
 
 
-def plan_of(runs: list[TrainRun], workers: int, limit: int = 99) -> list[list[Array]]:
+def plan_of(runs: list[TrainRun], workers: int, limit: int | None = None) -> list[list[Array]]:
     return arrays(runs, workers, 1, limit)
 
 
@@ -199,6 +201,40 @@ def test_timing_a_run_leaves_the_networks_of_others_as_they_were():
     assert found.pace.own > 0
     assert found.pace.shared > 0
     assert fingerprint(networks_output("resnet8", 10, 8)[0]) == before
+
+
+def test_where_steps_are_captured_a_run_is_timed_in_cohorts_and_at_its_evaluation(monkeypatch):
+    turns: list[tuple[int, str]] = []
+
+    def loop_for(stream, say):
+        graphed = Graphed(stream, Plain(), say, warm_up=1)
+
+        def loop(turn, *rest):
+            turns.append((len(turn), turn[0].phase.name))
+            graphed(turn, *rest)
+
+        return loop
+
+    def seconds_of(work, device):
+        turns.clear()
+        work()
+        # By the clock of this test a step takes 3 s and 2 for each learner, an evaluation 10 s.
+        return 3.0 + 2.0 * turns[0][0] if turns else 10.0
+
+    monkeypatch.setattr(graphs, "loop_for", loop_for)
+    monkeypatch.setattr(calibrate, "seconds_of", seconds_of)
+    run = RUN.model_copy(
+        update={
+            "method": plain("fsp"),
+            "dataset": RUN.dataset.model_copy(update={"size": 8}),
+            "recipe": RUN.recipe.model_copy(update={"epochs": 9, "batch_size": 4}),
+        }
+    )
+    found = examined(Subject(run, (4, 2), timed=True), Path(), torch.device("cpu")).pace
+    assert found is not None
+    # 9 epochs and the initialising one on top, of 4 images, with 2 to test on.
+    assert found.own * 9 * 4 == pytest.approx(10 * (2.0 + 10.0 / 2))
+    assert found.shared * 9 * 4 == pytest.approx(10 * 3.0)
 
 
 # ---------------------------------------------------------------- in words

@@ -24,7 +24,7 @@ from benchmark.plan import Job
 from benchmark.store import RunFolder, Store
 from tests.faults import Death, Deaths, Full, Moments, forked
 from tests.jobs import do, grid
-from tests.test_cli import call, numbers, suite
+from tests.test_cli import KEPT, call, numbers, suite
 
 SUITE = """
 title: a test
@@ -34,7 +34,6 @@ methods: {scratch: {}}
 seeds: [0]
 recipe: {epochs: 2, batch_size: 32, lr: 0.05}
 """
-KEPT = {"config.json", "record.json", "student.pt"}
 YEARS = 10 * 365 * 86400.0
 
 forks = pytest.mark.skipif(

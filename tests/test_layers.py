@@ -13,12 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors", "child", "files", "decode", "document", "config", "seeds", "claim", "store"}
     | {"environment", "process", "crew"},
-    {"runs", "numerics", "transfer", "ranks", "optim", "machine", "manifest", "data", "models"},
-    {"cohort", "graphs", "evaluate", "report"},
+    {"runs", "numerics", "transfer", "ranks", "optim", "machine", "manifest", "data", "models"}
+    | {"clock"},
+    {"cohort", "graphs", "evaluate", "measures", "report"},
     {"suite", "grid", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers"}
-    | {"costs", "calibrate", "estimate", "forecast"}
+    | {"columns", "costs", "calibrate", "estimate", "forecast"}
     | {"plan", "planned", "launch", "cluster", "call", "submit", "watch", "probe", "follow"}
-    | {"member", "recording", "job", "speed"},
+    | {"member", "recording", "spent", "job", "speed"},
     {"cli", "options"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "transfer", "report", "plan", "watch"})

@@ -7,13 +7,14 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from benchmark import claim as claims
 from benchmark import cohort, member
-from benchmark.plan import Job
+from benchmark.plan import Job, needs_of
 from benchmark.store import Store, claim, read_claim
 from tests import jobs
 
@@ -95,6 +96,30 @@ def test_a_run_whose_teacher_is_not_done_is_left_for_later(tmp_path, capsys):
     assert f"{ids['kd']} waits" in capsys.readouterr().out
 
 
+def numbers(store: Store, run_id: str) -> tuple[Any, ...]:
+    """All of a record that must not depend on a run's company."""
+    record = store.run(run_id).read_record()
+    places = "epoch", "phase", "lr", "losses", "top1", "top5", "test_loss"
+    history = [[row[place] for place in places] for row in record["history"]]
+    return record["weights"], record["result"], record["teacher"], history
+
+
+def test_a_baseline_and_distillers_end_with_the_bits_of_each_alone(tmp_path):
+    made = jobs.grid(tmp_path, SUITE.replace("at:\n  sp:", "fitnets:"))
+    runs = made.runs()
+    [teacher] = needs_of(runs.values())
+    students = [run_id for run_id in runs if run_id != teacher]
+    apart, together = Store(tmp_path / "apart"), Store(tmp_path / "together")
+    for store, cohorts in ((apart, [[one] for one in students]), (together, [students])):
+        for run in runs.values():
+            store.run(run.id).write_config(run.as_json())
+        for members in [[teacher], *cohorts]:
+            jobs.do(members, store, store.root, tmp_path)
+    assert [len(runs[one].needs) for one in students] == [0, 1, 1]
+    for run_id in students:
+        assert numbers(apart, run_id) == numbers(together, run_id)
+
+
 @pytest.fixture
 def small_memory(monkeypatch):
     """A device that has no room for more than two learners."""
@@ -113,7 +138,7 @@ def test_a_cohort_that_runs_out_of_memory_is_halved_and_its_numbers_stay(
 ):
     made = jobs.grid(tmp_path, SUITE)
     store = jobs.perform(made, tmp_path / "halved")
-    assert "out of memory with 3 learners: going on with 1 at a time" in capsys.readouterr().out
+    assert "out of memory with 4 learners: going on with 2 at a time" in capsys.readouterr().out
     monkeypatch.undo()
     whole = jobs.perform(made, tmp_path / "whole")
     halved = {}

@@ -79,8 +79,10 @@ def test_a_job_does_without_what_is_slow_to_import():
     code = """
 import sys, torch, benchmark.job
 from benchmark.data.digits import read
+from benchmark.numerics import adopt
 from benchmark.optim import SGD
 from benchmark.runs import Recipe
+adopt("strict")
 weight = torch.nn.Parameter(torch.ones(1))
 weight.grad = torch.ones(1)
 SGD([weight], Recipe(epochs=1, batch_size=2, lr=0.1)).step()

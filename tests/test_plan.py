@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.manifest import runs_of
-from benchmark.plan import next_cohort, outline, statuses
+from benchmark.plan import arrays, needs_of, next_cohort, outline, statuses
 from benchmark.runs import TrainRun
 from benchmark.store import Store, claim
 from benchmark.transfer import parse
@@ -52,12 +52,66 @@ def test_a_claimed_run_is_running_and_a_failed_one_is_failed_not_done(store):
     assert statuses(by_id(TEACHER, RUN), store) == {TEACHER.id: "failed", RUN.id: "blocked"}
 
 
-def test_a_cohort_shares_stream_and_teacher():
-    ready = [student(method, seed) for seed in (0, 1) for method in ("scratch", "kd", "at", "ab")]
-    cohort = next_cohort(ready, set(), workers=1, largest=8)
-    assert len(cohort) == 3
-    assert {run.seed for run in cohort} == {0}
-    assert all(run.needs == (TEACHER,) for run in cohort)
+METHODS = "scratch", "kd", "at", "ab"
+
+
+def test_a_cohort_is_the_distillers_of_a_stream_and_a_teacher_and_their_baseline():
+    ready = [student(method, seed) for seed in (0, 1) for method in METHODS]
+    baseline, *taught = ready[:4]
+    assert [run.needs for run in taught] == [(TEACHER,)] * 3
+    assert next_cohort(ready, set(), workers=1, largest=8) == [*taught, baseline]
+
+
+def test_a_baseline_rides_with_its_own_networks_distillers_alone():
+    other = student("scratch", 0).model_copy(update={"student": "resnet14"})
+    ready = [other, student("scratch", 1), student("kd", 0), student("at", 0)]
+    assert next_cohort(ready, set(), workers=1, largest=8) == ready[2:]
+
+
+def test_no_cohort_is_cut_for_a_baseline():
+    ready = [student(method, 0) for method in METHODS]
+    first = next_cohort(ready, set(), workers=1, largest=3)
+    assert first == ready[1:]  # with its one teacher pass
+    assert next_cohort(ready[:1], set(), workers=1, largest=3) == ready[:1]
+
+
+def test_a_baseline_that_others_wait_for_rides_with_nobody():
+    ready = [student(method, 0) for method in METHODS]
+    assert next_cohort(ready, {ready[0].id}, workers=1, largest=8) == ready[:1]
+
+
+def test_a_baseline_does_not_wait_for_distillers_where_a_worker_is_free():
+    ready = [student("scratch", 0), student("scratch", 1)]  # the teacher trains meanwhile
+    assert next_cohort(ready, {TEACHER.id}, workers=2, largest=8) == ready[:1]
+
+
+def test_one_worker_does_the_cohorts_that_are_foretold_for_it(tmp_path, store):
+    pairs = "[resnet14 -> resnet8, resnet14 -> resnet8x4, resnet20 -> resnet8]"
+    text = SUITE.replace("[resnet14 -> resnet8]", pairs).replace("kd: ,", "kd: , at: , ab: ,")
+    runs = grid(tmp_path, text.partition("probes")[0]).runs()
+    foretold = [
+        cohort
+        for wave in arrays([*runs.values()], 1, 5, None)
+        for array in wave
+        for cohort in array.cohorts
+    ]
+    done = []
+    waited_for = needs_of(runs.values())
+    while ready := [
+        run
+        for run, now in zip(runs.values(), statuses(runs, store).values(), strict=True)
+        if now == "ready"
+    ]:
+        done.append(next_cohort(ready, waited_for, workers=1, largest=5))
+        for run in done[-1]:
+            store.run(run.id).write_config(run.as_json())
+            store.run(run.id).write_record({"schema": 1})
+
+    members, wanted = (
+        {frozenset(run.id for run in job) for job in jobs} for jobs in (done, foretold)
+    )
+    assert members == wanted
+    assert max(map(len, done)) == 4  # eight of one group, evenly
 
 
 def test_what_others_wait_for_starts_first():
@@ -69,7 +123,7 @@ def test_a_group_is_split_rather_than_leave_workers_idle():
     ready = [student(method, 0) for method in ("kd", "at", "ab", "fsp", "fitnets")]
     assert len(next_cohort(ready, set(), workers=2, largest=8)) == 3
     assert len(next_cohort(ready[3:], set(), workers=2, largest=8)) == 1
-    assert len(next_cohort(ready, set(), workers=1, largest=4)) == 4
+    assert len(next_cohort(ready, set(), workers=1, largest=4)) == 3  # and two: evenly
 
 
 SUITE = """

@@ -251,6 +251,7 @@ def test_a_probe_is_a_run_like_any_other(trained):
     assert [need.student for need in run.trains_first] == ["resnet14", "resnet8"]
     assert [row["epoch"] for row in record["history"]] == [1, 2]
     assert record["cost"]["parameters"] == record["cost"]["deployed_parameters"]
+    assert record["measures"] is None
 
 
 def test_another_backbone_protocol_or_recipe_is_another_probe(trained):

@@ -29,7 +29,7 @@ from benchmark.ranks import ALONE, Ranks, joined
 from benchmark.store import Store
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
 from tests import forks, jobs, training
-from tests.test_cli import children, numbers, records, wait_for_a_checkpoint
+from tests.test_cli import KEPT, children, numbers, records, wait_for_a_checkpoint
 
 SHAPES = Shapes((8, 16, 16), ((8, 16, 16),), 8, 10)
 
@@ -207,7 +207,7 @@ def test_a_job_of_two_processes_leaves_the_records_of_one(whole: Path, tmp_path:
         assert first[0] == pytest.approx(first[1], rel=0.3)
         assert first[0] != first[1]
         names = {path.name for path in (whole / "results" / "runs" / run_id).iterdir()}
-        assert names == {"config.json", "record.json", "student.pt"}
+        assert names == KEPT
 
 
 # ---------------------------------------------------------------- ends of all kinds

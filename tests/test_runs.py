@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.runs import DatasetConfig, MethodConfig, Recipe, TrainRun
+from benchmark.runs import DatasetConfig, Imported, MethodConfig, Recipe, TrainRun
 
 DATA = DatasetConfig(name="digits", version=1, limit=None, padding=2, flip=False)
 RECIPE = Recipe(epochs=240, batch_size=64, lr=0.05)
@@ -87,6 +87,26 @@ def test_a_run_survives_its_own_config_file():
     again = TrainRun.parse(json.loads(json.dumps(RUN.as_json())))
     assert again == RUN
     assert again.id == RUN.id
+
+
+def test_what_an_id_is_made_of_is_what_the_runs_config_says():
+    held = DATA.model_copy(update={"validation": 100})
+    imported = Imported(dataset="digits", student="resnet20", weights="0" * 64)
+    for run in (
+        RUN,
+        TEACHER,
+        RUN.model_copy(update={"dataset": held}),
+        RUN.model_copy(update={"teacher": imported}),
+        RUN.model_copy(update={"method": KD.model_copy(update={"version": (1, 2)})}),
+    ):
+        assert list(run.plain.items()) == list(run.as_json().items())
+
+
+def test_runs_of_equal_parts_share_what_is_written_of_them():
+    other = RUN.model_copy(update={"seed": 2})
+    assert other.plain["recipe"] is RUN.plain["recipe"]
+    assert other.plain["teacher"] is RUN.plain["teacher"]
+    assert other.plain["seed"] == 2
 
 
 def test_a_whole_number_and_the_same_real_one_are_the_same_run():

@@ -3,9 +3,12 @@
 import json
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +16,40 @@ import torch
 from rich.console import Console
 
 from benchmark import calibrate, cli, planned
+from benchmark.clock import Clock, Times
+from benchmark.cohort import Learner, Loop, train_epoch
 from benchmark.data.cifar import CIFAR100
+from benchmark.data.stream import Stream
 from benchmark.errors import UserError
 from benchmark.graphs import Graphed
 from benchmark.runs import Recipe
-from benchmark.speed import epochs, figures, floor, flow, input, memory, page, report, verb
-from benchmark.speed.clock import Clock, Times
+from benchmark.speed import (
+    agreement,
+    epochs,
+    figures,
+    floor,
+    flow,
+    input,
+    kept,
+    memory,
+    page,
+    report,
+    trainings,
+    verb,
+    work,
+)
 from benchmark.speed.epochs import Epochs, Key, Timed
 from benchmark.speed.figures import Round, Stretch
 from benchmark.speed.reference import Pictures
+from benchmark.speed.report import Result
 from benchmark.speed.sides import Cohort, Loops, Scene
+from benchmark.speed.trainings import Training
 from tests.tape import Plain
 
 CPU = torch.device("cpu")
 BATCH = 4
 TEACHER, STUDENT = "resnet14", "resnet8"
+PAIRS = f"{TEACHER}:{STUDENT}", f"wrn_16_2:{STUDENT}"
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +213,7 @@ def test_every_loop_is_timed_in_every_profile_alone_and_together(whole: Epochs):
     ways = [("usual", "usual")]
     ways += [(loop, numerics) for loop in ("eager", "graphs") for numerics in ("strict", "fast")]
     assert whole.timed.keys() == {Key(*way, count) for way in ways for count in (1, 2)}
-    assert (whole.alone, whole.methods, whole.longest) == ("kd", 2, 240)
+    assert (whole.alone, whole.methods) == ("kd", 2)
     for timed in whole.timed.values():
         assert len(timed.seconds) == 2
         assert min(timed.seconds) > 0
@@ -222,44 +244,85 @@ def by_hand() -> Epochs:
     for numerics in ("strict", "fast"):
         found[Key("graphs", numerics, 1)] = timed(2, 2, 2, waits=0)
         found[Key("graphs", numerics, 2)] = timed(2, 3, 3, waits=1, refused="it asks the host")
-    return Epochs("kd", 2, 240, found)
+    return Epochs("kd", 2, found)
 
 
-def test_whole_epochs_are_compared_in_pairs_and_summed_to_all_epochs():
+def test_whole_epochs_are_compared_in_pairs():
     found = by_hand()
     assert found.faster(Key("graphs", "strict", 1)) == 4
     assert (
         found.faster(Key("graphs", "strict", 2)) == 12
     )  # of 12, 10, 16; of medians it would be 10
-    assert found.full("strict", steps=10) == 240 * 10 * (3 + 2)  # scratch is on its own
+
+
+# ---------------------------------------------------------------- what jobs on a GPU do
+
+
+def stand_in(stream: Stream, say: Callable[[str], None]) -> Graphed:
+    return Graphed(stream, Plain(), say, warm_up=1)
+
+
+def test_a_hundred_steps_by_graphs_are_compared_with_the_loop_to_the_bit(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    assert agreement.EPOCHS * (agreement.BATCHES + 1) == 100
+    monkeypatch.setattr(agreement, "EPOCHS", 2)
+    pair, entries = (TEACHER, STUDENT), [memory.entry_of("kd"), memory.entry_of("fitnets")]
+    found = agreement.measure(scene, pair, entries, stand_in)
+    assert found == agreement.Agreement(f"{TEACHER} -> {STUDENT}, 2 methods", 10, 0.0, [], "")
+
+    def wrong(stream: Stream, say: Callable[[str], None]) -> Loop:
+        def loop(turn: Sequence[Learner], *rest: Any) -> None:
+            train_epoch(turn, *rest)
+            next(iter(turn[1].sums.values())).mul_(1 + 1e-3)
+
+        return loop
+
+    found = agreement.measure(scene, pair, entries, wrong)
+    assert found.differing == ["fitnets"]
+    assert found.losses == pytest.approx(1e-3)
+
+
+def test_whole_trainings_are_computed_from_steps_and_evaluations():
+    one = Training(TEACHER, STUDENT, "strict", 6, epochs=270, step=2.0, evaluation=5.0)
+    assert one.seconds(steps=10) == 270 * (10 * 2.0 + 5.0)
+    table = [one._replace(teacher=t, student=s) for t, s in trainings.TABLE]
+    assert trainings.whole_table(table, "strict", 10) == 7 * 3 * 270 * 25
+    assert trainings.whole_table(table[1:], "strict", 10) is None
+    assert trainings.whole_table(table, "fast", 10) is None
 
 
 # ---------------------------------------------------------------- the verb
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory) -> report.Result:
-    asked = verb.Asked(
-        [f"{TEACHER}:{STUDENT}", f"wrn_16_2:{STUDENT}"],
-        ["kd", "fsp"],
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return measured(tmp_path_factory.mktemp("speed"), "kd", "fsp")
+
+
+def measured(folder: Path, *labels: str, count: int = 60, pairs: Sequence[str] = PAIRS) -> Result:
+    entries = [memory.entry_of(label) for label in labels]
+    asked = work.Asked(
+        [verb.pair_of(pair) for pair in pairs],
+        entries,
         BATCH,
         0.0,
         "cpu",
-        tmp_path_factory.mktemp("data"),
-        count=60,
+        folder,
+        folder / "a.json",
     )
     with pytest.MonkeyPatch.context() as patch:
         # Here torch is loaded already, so that memory needs no process of its own.
-        patch.setattr(verb, "in_a_child", lambda function, *arguments: function(*arguments))
-        return verb.speed(asked, Console(quiet=True))
+        patch.setattr(work, "in_a_child", lambda function, *arguments: function(*arguments))
+        return verb.speed(replace(asked, count=count), Console(quiet=True))
 
 
-def test_every_pair_has_two_rounds_even_where_no_time_is_left(result: report.Result):
+def test_every_pair_has_two_rounds_even_where_no_time_is_left(result: Result):
     assert [len(pair.rounds) for pair in result.pairs] == [2, 2]
     assert result.facts["images"] == "random, of CIFAR-100's shape"
 
 
-def test_what_does_not_apply_to_a_pair_is_left_out_and_told(result: report.Result):
+def test_what_does_not_apply_to_a_pair_is_left_out_and_told(result: Result):
     [first, second] = result.pairs
     assert (first.left_out, first.methods) == ({}, ["kd", "fsp"])
     assert second.methods == ["kd"]
@@ -268,10 +331,10 @@ def test_what_does_not_apply_to_a_pair_is_left_out_and_told(result: report.Resul
     assert f"Left out: fsp, wrn_16_2 -> {STUDENT}: widths differ" in sheet.note
 
 
-def test_the_data_are_complete_and_the_page_has_every_pair(result: report.Result, tmp_path: Path):
+def test_the_data_are_complete_and_the_page_has_every_pair(result: Result, tmp_path: Path):
     text = page.markdown(page.about(result), page.sheets(result))
-    paths = verb.write("speed", text, report.as_json(result), tmp_path / "speed")
-    written, data = (path.read_text() for path in paths)
+    work.write(tmp_path / "speed" / "a.json", text, kept.as_json(result))
+    written, data = ((tmp_path / "speed" / name).read_text() for name in ("a.md", "a.json"))
     found = json.loads(data)
     assert written == text
     facts = {"date", "cpu", "cores", "threads", "load_before", "load_after", "torch", "commit"}
@@ -284,16 +347,14 @@ def test_the_data_are_complete_and_the_page_has_every_pair(result: report.Result
                 assert one[side].keys() == keys | {"input", "teacher"}
         again = [one["usual"]["teacher"][0] / one["suite"]["teacher"][0] for one in pair["rounds"]]
         assert pair["figures"]["teacher"]["median"] == pytest.approx(np.median(again))
-    assert found["memory"]["peak_mb"] > 100
+    assert found["memory"]["mib"] > 100
     assert found["rates"]["flops"] > 1e8
     assert {goal["met"] for goal in found["goals"]} <= {True, False}
     pixels = next(goal for goal in found["goals"] if goal["what"].startswith("pixels"))
     assert pixels["met"]
 
 
-def test_whole_epochs_are_in_the_tables_the_data_and_the_goals(
-    result: report.Result, whole: Epochs
-):
+def test_whole_epochs_are_in_the_tables_the_data_and_the_goals(result: Result, whole: Epochs):
     [first, second] = result.pairs
     assert not [goal for goal in report.goals(result) if "graphs" in goal.what]
     pairs = [replace(first, epochs=whole), replace(second, epochs=by_hand())]
@@ -302,14 +363,104 @@ def test_whole_epochs_are_in_the_tables_the_data_and_the_goals(
     assert f"| {first.name} | kd | graphs | fast |" in text
     assert f"| {second.name} | 2 | graphs, refused | strict | 3000.00 | 12.00 |" in text
     assert f"Not captured: {second.name}, 2 in fast: it asks the host." in text
-    assert f"| {second.name} | 3 | 240 | {240 * 50_000 / BATCH * 5 / 60:.1f} |" in text
-    data = json.loads(json.dumps(report.as_json(found)))["pairs"]
+    data = json.loads(json.dumps(kept.as_json(found)))["pairs"]
     assert [len(pair["epochs"]["timed"]) for pair in data] == [10, 6]
     alone = replace(result, pairs=pairs[1:])
     [single, cohort_, *others] = report.goals_of_epochs(alone)
     assert (single.value, single.wanted, single.met) == ("4.00x", ">= 4x", True)
     assert (cohort_.value, cohort_.wanted, cohort_.met) == ("12.00x", ">= 12x", True)
     assert (others[-1].value, others[-1].met) == ("2", True)
+
+
+class Cut(BaseException):
+    """The lent machine is taken away."""
+
+
+def test_a_call_that_was_cut_off_keeps_what_it_has_and_the_next_goes_on(
+    result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "a.json"
+    part = replace(result, pairs=result.pairs[:1], memory=None)
+    work.write(path, page.markdown([], page.sheets(part)), kept.as_json(part))
+    assert "Not complete" in path.with_suffix(".md").read_text()
+    real, begun = work.bench, []
+
+    def bench(*arguments: Any) -> work.Bench:
+        begun.append(arguments[3])
+        return real(*arguments)
+
+    monkeypatch.setattr(work, "bench", bench)
+    again = measured(tmp_path, "kd", "fsp")
+    assert begun == [("wrn_16_2", STUDENT)]
+    assert kept.as_json(again)["pairs"][0] == kept.as_json(result)["pairs"][0]
+    assert (again.rates, again.input) == (result.rates, result.input)
+    assert again.facts["seconds"] > result.facts["seconds"]
+    assert "Not complete" not in path.with_suffix(".md").read_text()
+    written = kept.read(path, again.facts)
+    assert written is not None
+    assert kept.as_json(written) == kept.as_json(again) == json.loads(path.read_text())
+
+
+def test_on_a_gpu_all_is_measured_and_every_part_is_kept(tmp_path, monkeypatch):
+    """By a stand-in, cut off after each part."""
+    monkeypatch.setattr(work, "captures", lambda device: True)
+    monkeypatch.setitem(epochs.LOOPS, "graphs", stand_in)
+    monkeypatch.setattr(agreement, "EPOCHS", 1)
+    for module in (epochs, trainings):
+        small = partial(module.measure, rounds=1, discarded=1, batches=1)
+        monkeypatch.setattr(module, "measure", small)
+    parts: list[str] = []
+
+    def write(path, *rest):
+        real(path, *rest)
+        data = json.loads(path.read_text())
+        parts.append(next(k for k in reversed(ORDER) if data[k]))
+        raise Cut
+
+    real = work.write
+    monkeypatch.setattr(work, "write", write)
+    while parts[-2:] != ["memory"] * 2:
+        with pytest.raises(Cut):
+            measured(tmp_path, "kd", count=6, pairs=PAIRS[:1])
+    assert parts == [*ORDER, "memory"]
+    path = tmp_path / "a.json"
+    found = kept.read(path, json.loads(path.read_text())["facts"])
+    assert found is not None
+    assert found.agreement is not None
+    assert found.agreement.differing == []
+    assert found.pairs[0].epochs is not None
+    assert [(one.runs, one.epochs, one.numerics) for one in found.trainings] == [
+        (2, 240, "strict"),
+        (2, 240, "fast"),
+    ]
+    assert "| resnet14 -> resnet8 | 2 | 240 | fast |" in (tmp_path / "a.md").read_text()
+
+
+ORDER = ["agreement", "pairs", "trainings", "input", "memory"]
+
+
+def test_results_of_another_machine_or_request_are_not_mixed(result, tmp_path):
+    path = tmp_path / "a.json"
+    assert kept.read(path, result.facts) is None
+    work.write(path, "", kept.as_json(result))
+    assert kept.read(path, result.facts) is not None
+    with pytest.raises(UserError, match="with batch 4, which is 64 now"):
+        kept.read(path, {**result.facts, "batch": 64})
+    path.write_text("{")
+    with pytest.raises(UserError, match="not a result of `speed`"):
+        kept.read(path, result.facts)
+
+
+def test_the_hours_of_trainings_are_judged_where_all_are_known(result):
+    one = Training(*trainings.TABLE[0], "fast", 6, epochs=240, step=0.001, evaluation=0.1)
+    table = [one._replace(teacher=t, student=s) for t, s in trainings.TABLE]
+    found = [*report.goals_of_trainings(replace(result, trainings=table))]
+    hours = 7 * 3 * 240 * (50_000 / BATCH * 0.001 + 0.1) / 3600
+    assert [(goal.value, goal.met) for goal in found] == [
+        (f"{hours / 21 * 60:.1f} min", False),
+        (f"{hours:.2f} h", False),
+    ]
+    assert not [*report.goals_of_trainings(replace(result, trainings=table[:1]))]
 
 
 @pytest.mark.parametrize(

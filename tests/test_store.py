@@ -318,6 +318,16 @@ def test_weights_are_those_that_the_record_speaks_of(folder: RunFolder) -> None:
         folder.read_weights(sha256)
 
 
+def test_predictions_are_those_of_the_run_that_is_done(folder: RunFolder) -> None:
+    folder.save_predictions(b"ours")
+    folder.write_record({"schema": 1})
+    folder.save_predictions(b"of somebody who comes late")
+    assert folder.predictions.read_bytes() == b"ours"
+    folder.save_checkpoint(b"where to go on from")
+    folder.tidy()
+    assert names(folder.path) == {"config.json", "record.json", "predictions.npy"}
+
+
 def test_what_killed_writers_left_goes_with_the_next_claim(folder: RunFolder) -> None:
     old, fresh = folder.path / ".student.pt.00.tmp", folder.path / ".student.pt.01.tmp"
     for path in (old, fresh):

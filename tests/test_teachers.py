@@ -87,6 +87,11 @@ def test_a_teacher_is_measured_on_arrival_and_kept_with_its_hash(tmp_path: Path)
     assert folder.read_weights(record["weights"]["sha256"])
     assert record["remark"] is None
     assert record["file"]["name"] == "teacher.pth"
+    predicted, labels = np.load(folder.predictions)
+    assert 100 * (predicted == labels).mean() == pytest.approx(record["result"]["top1"])
+    nll = record["measures"]["calibration"]["nll"]
+    assert nll == pytest.approx(record["result"]["test_loss"], rel=1e-5)
+    assert record["cost"]["flops"] == record["cost"]["deployed_flops"] > 0
 
 
 def test_a_second_import_changes_nothing(tmp_path: Path):

@@ -44,7 +44,6 @@ recipe: {epochs: 3, batch_size: 32, lr: 0.05}
 """
 LARGEST = 2
 MACHINE = f"{{launcher: local, device: cpu, workers: 2, largest: {LARGEST}}}"
-KEPT = {"config.json", "record.json", "student.pt"}
 KILLS_A_ROUND = 10
 PATIENCE = 180.0
 """Seconds after which a command that nobody kills is thought to hang."""
@@ -151,15 +150,16 @@ class Torture:
     def found(self, results: Path, deaths: int) -> dict[str, Any]:
         """Read what a round has left. Raises ``WrongError`` where it is more than it should be."""
         from benchmark.store import Store
-        from tests.test_cli import numbers
+        from tests.test_cli import KEPT, numbers
 
         store, made = Store(results), {}
         for path in sorted((results / "runs").iterdir()):
             record, names = store.run(path.name).read_record(), {p.name for p in path.iterdir()}
             if names != KEPT:
                 raise WrongError(f"{path}: has {sorted(names)}")
-            weights = hashlib.sha256((path / "student.pt").read_bytes()).hexdigest()
-            made[path.name] = {**numbers(record), "file": weights}
+            files = [path / name for name in ("student.pt", "predictions.npy")]
+            found = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+            made[path.name] = {**numbers(record), "files": found}
         if left := [str(path) for path in results.rglob(".*")]:
             raise WrongError(f"left over: {left}")
         trained = sum(

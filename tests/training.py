@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import methods
 from benchmark import assemble, models, recording, seeds
-from benchmark.cohort import Learner, train
+from benchmark.cohort import CLOCKED, Learner, train
 from benchmark.data.digits import DIGITS
 from benchmark.data.source import Data, Images, Split
 from benchmark.data.stream import Stream, TestImages
@@ -129,7 +129,7 @@ def numbers(learner: Learner) -> dict[str, Any]:
     """All of a learner that must not depend on its company: tensors and history, timing apart."""
     state = learner.state()
     history = [
-        {key: value for key, value in row.items() if key != "seconds"} for row in state["history"]
+        {key: value for key, value in row.items() if key not in CLOCKED} for row in state["history"]
     ]
     return flat({**state, "history": history})
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.files import write_atomic
-from benchmark.report.records import Results, load
+from benchmark.report.reading import load
+from benchmark.report.records import Results
 from benchmark.report.table import Table, tabulate
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def tables(outcome: Results) -> dict[str, str]:
         for layout in every
     }
     files[f"{table.suite}.csv"] = longform.render(table)
+    files[f"{table.suite}-runs.csv"] = longform.render_runs(table)
     if published is not None:
         files[f"{table.suite}-published.csv"] = beside.render_csv(published)
     return files | {f"{table.suite}.json": trace.render(outcome, table, list(files))}
@@ -73,13 +75,11 @@ def _published(outcome: Results, table: Table) -> "Beside | None":
 
 
 def pictures(outcome: Results, folder: Path) -> dict[Path, bytes]:
-    """Every plot by its path."""
+    """Every plot by its path; those that would have nothing to say are left out."""
     from benchmark.report import plots  # matplotlib and seaborn take seconds to import
 
-    suite = outcome.manifest.suite
-    figures = {"accuracy": plots.accuracy(outcome), "curves": plots.curves(outcome)}
     return {
-        folder / f"{suite}-{name}.{kind}": plots.encode(figure, kind)
-        for name, figure in figures.items()
+        folder / f"{outcome.manifest.suite}-{name}.{kind}": plots.encode(figure, kind)
+        for name, figure in plots.figures(outcome)
         for kind in plots.KINDS
     }

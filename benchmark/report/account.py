@@ -10,6 +10,7 @@ from benchmark.manifest import NEEDS
 from benchmark.store import RunFolder
 
 AGAIN = "results-again"
+MEASURED = ("calibration", "fidelity", "cka", "cost")
 
 
 class Found(NamedTuple):
@@ -26,6 +27,7 @@ def account(run_id: str, results: Path, configs: Path) -> Iterator[str]:
     folder = RunFolder(results / "runs" / run_id)
     state = folder.state()
     record = folder.read_record() if state == "done" else {}
+    record |= record.get("measures") or {}
     found = list(cells_of(run_id, results))
     yield f"{run_id}: {state}{_result(record)}"
     if state == "failed":
@@ -34,7 +36,7 @@ def account(run_id: str, results: Path, configs: Path) -> Iterator[str]:
         yield ("in suite " if one.own else "needed in suite ") + _told(one)
     yield "config:"
     yield json.dumps(_config(run_id, folder, found), indent=2, ensure_ascii=False)
-    for part in ("teacher", "backbone", "weights", "cost", "environment", "started", "finished"):
+    for part in ("teacher", "backbone", "weights", *MEASURED, "environment", "started", "finished"):
         if record.get(part) is not None:
             yield f"{part}: {_flat(record[part])}"
     yield from _again(found, configs)
@@ -120,9 +122,14 @@ def _told(found: Found) -> str:
 
 
 def _flat(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if not isinstance(value, dict):
         return str(value)
-    return ", ".join(f"{key} {inner}" for key, inner in value.items() if inner is not None)
+    known = {key: inner for key, inner in value.items() if inner is not None}
+    return ", ".join(
+        f"{key}{':' * isinstance(inner, dict)} {_flat(inner)}" for key, inner in known.items()
+    )
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from benchmark.report.layout import Entry, Grid, Layout, letter, split
 
@@ -83,7 +84,6 @@ def render(layout: Layout) -> str:
 
 
 def _tabular(grid: Grid, ruled: int) -> list[str]:
-    heads = [[escape(line) for line in lines] for lines in zip(*grid.heads, strict=True)]
     blocks = [_block(block) for block in grid.blocks]
     spaced = any(len(block) > 1 for block in grid.blocks)
     body = ("\\addlinespace\n" if spaced else "").join(block + "\n" for block in blocks[ruled:])
@@ -92,13 +92,28 @@ def _tabular(grid: Grid, ruled: int) -> list[str]:
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{'c' * (len(grid.heads) - 1)}@{{}}}}",
         r"\toprule",
-        *(" & ".join(head) + r" \\" for head in heads),
+        *_heads(grid),
         r"\midrule",
         *([*blocks[:ruled], r"\midrule"] if ruled else []),
         body.rstrip(),
         r"\bottomrule",
         r"\end{tabular}}",
     ]
+
+
+def _heads(grid: Grid) -> Iterator[str]:
+    """The head's lines; what heads several columns stands across them, with a rule below."""
+    lines = [[escape(line) for line in lines] for lines in zip(*grid.heads, strict=True)]
+    starts = [place for place, head in enumerate(grid.heads) if place and any(head[:2])]
+    spans = list(zip(starts, [*starts[1:], len(grid.heads)], strict=True))
+    above = 2 if len(lines) > 2 else 0
+    for line in lines[:above]:
+        across = (rf"\multicolumn{{{end - begin}}}{{c}}{{{line[begin]}}}" for begin, end in spans)
+        yield " & ".join((line[0], *across)) + r" \\"
+    if above:
+        yield "".join(rf"\cmidrule(lr){{{begin + 1}-{end}}}" for begin, end in spans)
+    for line in lines[above:]:
+        yield " & ".join(line) + r" \\"
 
 
 def _notes(notes: tuple[str, ...]) -> list[str]:

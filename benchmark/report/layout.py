@@ -46,6 +46,8 @@ class Layout:
     """How many columns after the first stay together where the grid is split; else each alone."""
     ruled: int = 1
     """How many of the first blocks a rule sets off: the teacher's."""
+    paired: bool = False
+    """Whether each group is of one pair, in the table's order."""
 
 
 def main(table: Table) -> Layout:

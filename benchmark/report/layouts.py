@@ -4,21 +4,20 @@ from collections.abc import Iterator
 from statistics import fmean
 
 from benchmark.report.analysis import Overall, Summary
-from benchmark.report.layout import DASH, MINUS, Entry, Grid, Layout, main, name, pair, plus
-from benchmark.report.records import Cost
+from benchmark.report.layout import DASH, MINUS, Entry, Grid, Layout, main, name, plus
+from benchmark.report.measured import measured
 from benchmark.report.statistics import LEVEL
-from benchmark.report.table import Cell, Row, Table, printed
+from benchmark.report.table import Row, Table, printed
 
 
 def layouts(table: Table) -> Iterator[Layout]:
-    """Methods by pairs, over all pairs, by data sets, and accuracy against cost."""
+    """Methods by pairs, over all pairs, by data sets; and by pairs what else is measured."""
     yield main(table)
     if table.summary is not None and any(line.columns for line in table.summary.lines):
         yield over_pairs(table, table.summary)
     if len({column.dataset for column in table.columns}) > 1:
         yield by_dataset(table)
-    if any(_costs(cell) for row in table.students for cell in row.cells):
-        yield against_cost(table)
+    yield from measured(table)
 
 
 def over_pairs(table: Table, summary: Summary) -> Layout:
@@ -61,31 +60,6 @@ def by_dataset(table: Table) -> Layout:
         "m of M: only m of the M pairs are in the mean, so that rows do not compare.",
         groups=(2,) * len(places),
         ruled=len(table.rows) - len(table.students),
-    )
-
-
-def against_cost(table: Table) -> Layout:
-    """Methods by pairs: accuracy, training time, memory, and parameters while it trains."""
-    several = len({column.dataset for column in table.columns}) > 1
-    names = ("top-1 (%)", "minutes", "MiB", "connectors")
-    heads: list[tuple[str, ...]] = [("method", "", "")]
-    for column in table.columns:
-        first = pair(column, several)
-        heads += [(*(first if place == 0 else ("", "")), n) for place, n in enumerate(names)]
-    rows = [
-        (name(row), *(Entry(text) for cell in row.cells for text in _cost(cell)))
-        for row in table.students
-    ]
-    return Layout(
-        table.suite,
-        "cost",
-        f"{table.title}: accuracy against cost",
-        Grid(tuple(heads), tuple((row,) for row in rows)),
-        "Means over the seeds that are done. Minutes: of all epochs, the run's share where several "
-        "were trained at once, as measured on the machine of each run. MiB: the highest memory of "
-        "the process, with all it trained. Connectors: parameters that train and are not deployed.",
-        groups=(len(names),) * len(table.columns),
-        ruled=0,
     )
 
 
@@ -140,21 +114,3 @@ def _means(row: Row, places: list[int], table: Table) -> Iterator[Entry]:
     gains = [d.mean for cell in whole if "scratch" in table.references and (d := cell.deltas[0])]
     yield Entry(f"{printed(fmean(means))}{some}" if means else DASH)
     yield Entry(plus(fmean(gains)) if gains else "")
-
-
-def _costs(cell: Cell) -> list[Cost]:
-    costs = [o.record.cost for o in cell.outcomes if o.record is not None]
-    return [cost for cost in costs if cost.seconds]
-
-
-def _cost(cell: Cell) -> tuple[str, str, str, str]:
-    costs = _costs(cell)
-    if not costs or cell.mean is None:
-        return (DASH if not cell.applicable else f"{cell.n}/{cell.wanted}", "", "", "")
-    memory = [cost.peak_memory_mb for cost in costs if cost.peak_memory_mb is not None]
-    return (
-        printed(cell.mean),
-        f"{fmean(cost.seconds for cost in costs) / 60:.2f}",
-        f"{fmean(memory):.0f}" if memory else "",
-        f"{max(cost.connector_parameters for cost in costs):,}",
-    )

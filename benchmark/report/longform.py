@@ -1,27 +1,60 @@
-"""The table in long form for further analysis: one line per pair and method."""
+"""The table in long form for further analysis: a line a cell, and a line a run."""
 
+from collections.abc import Iterator, Mapping
+
+from benchmark.report.quantities import NAMES, quantities
+from benchmark.report.records import Column, Outcome
 from benchmark.report.table import Cell, Row, Table
 
 
 def render(table: Table) -> str:
     """All that the table knows, unrounded; `;` between several footnotes."""
-    import pandas as pd  # half a second that the other writers need not wait for
-
-    lines = [
+    return _written(
         {
-            "suite": table.suite,
-            "dataset": column.dataset,
-            "teacher": column.teacher,
-            "student": column.student,
-            "role": row.role,
-            "method": row.name,
+            **_place(table, column, row),
             **_numbers(table, row.cells[place]),
+            **dict.fromkeys(NAMES),  # the same columns whatever is known
+            **{name: mean for name, (mean, _) in row.cells[place].measured.items()},
             **_runs(row, row.cells[place]),
         }
         for place, column in enumerate(table.columns)
         for row in table.rows
-    ]
-    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+    )
+
+
+def render_runs(table: Table) -> str:
+    """A line a run of a cell: all that is measured of it, unrounded."""
+    return _written(
+        {**_place(table, column, row), **_run(outcome)}
+        for place, column in enumerate(table.columns)
+        for row in table.rows
+        for outcome in row.cells[place].outcomes
+    )
+
+
+def _written(lines: Iterator[Mapping[str, object]]) -> str:
+    import pandas as pd  # half a second that the other writers need not wait for
+
+    return pd.DataFrame(list(lines)).to_csv(index=False, lineterminator="\n")
+
+
+def _place(table: Table, column: Column, row: Row) -> dict[str, object]:
+    where = {key: getattr(column, key) for key in ("dataset", "teacher", "student")}
+    return {"suite": table.suite, **where, "role": row.role, "method": row.name}
+
+
+def _run(outcome: Outcome) -> dict[str, object]:
+    values: dict[str, object] = {
+        "seed": "" if outcome.seed is None else str(outcome.seed),
+        "run": outcome.run,
+        "state": outcome.state,
+    }
+    record = outcome.record
+    last = record.result if record else None
+    best = record.best_on_test() if record and record.history else None
+    values |= {key: getattr(last, key, None) for key in ("top1", "top5", "epoch")}
+    values |= {"best_on_test": best and best.top1, "best_on_test_epoch": best and best.epoch}
+    return {**values, **dict.fromkeys(NAMES), **quantities(outcome)}
 
 
 def _numbers(table: Table, cell: Cell) -> dict[str, object]:

@@ -13,7 +13,8 @@ _SPECIAL = re.compile(r"[\\`*\[\]{}<>~$!#@]|:(?=\S)|(?<![A-Za-z0-9])_|_(?![A-Za-
 def render(layout: Layout) -> str:
     """One table: title, grid, caption, footnotes."""
     grid = layout.grid
-    heads = [escape(_joined(head)) for head in grid.heads]
+    between = " " if layout.paired else ", "
+    heads = [escape(_joined(head, between)) for head in grid.heads]
     rows = [[_mark(entry) for entry in line] for block in grid.blocks for line in block]
     sides = ("left", *("right",) * (len(heads) - 1))
     body = tabulate(rows, heads, "pipe", colalign=sides, disable_numparse=True)
@@ -29,10 +30,10 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", flat.replace("&", "&amp;")).replace("|", "&#124;")
 
 
-def _joined(head: tuple[str, ...]) -> str:
+def _joined(head: tuple[str, ...], between: str) -> str:
     """The lines of a head in one: teacher and student, and what else there is."""
-    pair, rest = " → ".join(filter(None, head[:2])), list(filter(None, head[2:]))
-    return ", ".join([pair, *rest] if pair else rest)
+    pair, rest = " → ".join(filter(None, head[:2])), between.join(filter(None, head[2:]))
+    return ", ".join(filter(None, (pair, rest)))
 
 
 def _mark(entry: Entry) -> str:

@@ -14,7 +14,7 @@ class Look(NamedTuple):
 
 # Seaborn's colour-blind palette, the first six handed out for good; scratch, which is not a
 # competitor but the ground the others stand on, is dark grey.
-_KNOWN = {
+KNOWN = {
     "scratch": Look("#4d4d4d", "o"),
     "kd": Look("#0173b2", "s"),
     "fitnets": Look("#de8f05", "^"),
@@ -47,13 +47,13 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
     their looks, their presets (`ab@crd`) wear them too, and all others are ``OTHERS``, slate.
     """
     names = list(dict.fromkeys(methods))
-    new = sorted(set(names) - set(_KNOWN))
+    new = sorted(set(names) - set(KNOWN))
     if len(new) > len(_FREE):
-        return {name: _KNOWN.get(name.partition("@")[0], OTHERS) for name in names}
+        return {name: KNOWN.get(name.partition("@")[0], OTHERS) for name in names}
     taken: dict[int, str] = {}
     for name in new:
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
         ways = ((start + step) % len(_FREE) for step in range(len(_FREE)))
         taken[next(way for way in ways if way not in taken)] = name
     chosen = {name: _FREE[place] for place, name in taken.items()}
-    return {name: _KNOWN.get(name) or chosen[name] for name in names}
+    return {name: KNOWN.get(name) or chosen[name] for name in names}

@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from benchmark.errors import UserError
 from benchmark.report.records import Column, Manifest, Percent
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "results" / "published"
+FOLDER = (Path(__file__).parent / "numbers").resolve()
+"""A link to results/published, by which what is installed has a copy of its files."""
 
 At = tuple[int, str]  # column of the manifest, row; the teacher's row is "teacher"
 T = TypeVar("T")

@@ -1,17 +1,13 @@
-"""What the run folders hold, read once and typed: the only door between files and the report."""
+"""What the report knows of a suite and its runs, typed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from benchmark.errors import UserError
+from pydantic import Field
 
 State = Literal["done", "failed", "missing", "not applicable"]
 Percent = Annotated[float, Field(ge=0, le=100)]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,6 +19,7 @@ class Epoch:
     top1: Percent
     losses: Mapping[str, float] = field(default_factory=dict)
     """Weighted means over the epoch, by term."""
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Final:
 
     top1: Percent
     epoch: int
+    top5: Percent | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Cost:
     """Of all epochs: the run's share where several were trained at once."""
     peak_memory_mb: float | None = None
     """Of the process, with whatever it trained at once."""
+    peak_gpu_memory_mb: float | None = None
+    """Of tensors on its GPU, likewise."""
     step_seconds: float | None = None
     """A training step of the student's own, without the teacher's pass: mean of all epochs."""
     teacher_seconds: float | None = None
@@ -88,8 +88,8 @@ class Fidelity:
 
     agreement: Percent
     """Same top-1 class."""
-    kl: float
-    """Mean of KL(teacher || student), nats."""
+    kl: float | None
+    """Mean of KL(teacher || student), nats; None where only predicted classes are known."""
     error_agreement: Percent | None
     """Same top-1 class, of the images that the teacher has wrong; None where there is none."""
 
@@ -218,6 +218,8 @@ class Outcome:
     record: Record | None = None
     failure: str | None = None
     reason: str | None = None
+    fidelity: Fidelity | None = None
+    """As the record has it; of a run without a teacher, to that of the column it stands in."""
 
 
 @dataclass(frozen=True)
@@ -231,62 +233,3 @@ class Results:
     def any_done(self) -> bool:
         """Whether there is at least one student's number to show."""
         return any(o.state == "done" for outcomes in self.students.values() for o in outcomes)
-
-
-def load(manifest: Mapping[str, Any], runs: Path) -> Results:
-    """Read the outcome of every run that `manifest` names from the folders under `runs`.
-
-    A record wins over a failure, for then the run was tried again. Raises UserError, naming what
-    it is, for a manifest, record or failure that is damaged.
-    """
-    try:
-        grid = _MANIFEST.validate_python(manifest)
-    except ValidationError as error:
-        raise UserError(f"the suite's manifest cannot be used: {_first(error)}") from error
-    places = {(cell.column, cell.method, cell.seed): cell for cell in grid.cells}
-    students = {
-        (column, method): tuple(
-            _outcome(seed, places.get((column, method, seed)), runs) for seed in grid.seeds
-        )
-        for column in range(len(grid.columns))
-        for method in grid.methods
-    }
-    teachers = tuple(_run(None, column.teacher_run, runs) for column in grid.columns)
-    return Results(grid, teachers, students)
-
-
-def _outcome(seed: int, place: Place | None, runs: Path) -> Outcome:
-    if place is not None and place.run is None:
-        return Outcome(seed, None, "not applicable", reason=place.reason or "no reason given")
-    return _run(seed, place.run if place else None, runs)
-
-
-def _run(seed: int | None, run: str | None, runs: Path) -> Outcome:
-    if run is None:
-        return Outcome(seed, run, "missing")
-    if record := _read(runs / run / "record.json", _RECORD):
-        return Outcome(seed, run, "done", record=record)
-    if failure := _read(runs / run / "failure.json", _FAILURE):
-        return Outcome(seed, run, "failed", failure=failure.message)
-    return Outcome(seed, run, "missing")
-
-
-def _read(path: Path, kind: TypeAdapter[T]) -> T | None:
-    try:
-        return kind.validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        again = "Delete it and run the suite again to make it anew."
-        raise UserError(f"{path}: damaged: {_first(error)}. {again}") from error
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-_MANIFEST = TypeAdapter(Manifest)
-_RECORD = TypeAdapter(Record)
-_FAILURE = TypeAdapter(Failure)

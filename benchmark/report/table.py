@@ -3,12 +3,14 @@
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Literal
 
 from benchmark.report.analysis import Analysis, Summary, analyse, by_seed, matched, summarise
 from benchmark.report.caption import caption
 from benchmark.report.choice import chosen_columns, chosen_rows
+from benchmark.report.quantities import means
 from benchmark.report.records import Column, Outcome, Results
 from benchmark.report.statistics import Interval, Test
 
@@ -55,6 +57,11 @@ class Cell:
     def complete(self) -> bool:
         """Whether every seed is done."""
         return self.n == self.wanted
+
+    @cached_property
+    def measured(self) -> dict[str, tuple[float, int]]:
+        """What besides accuracy is measured of it: mean and number of runs that have it."""
+        return means(self.outcomes)
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def _cell(cell: Cell, references: Sequence[str]) -> Mapping[str, Any]:
         ],
         "mean": cell.mean,
         "std": cell.std,
+        "measured": {name: {"mean": mean, "n": n} for name, (mean, n) in cell.measured.items()},
         "interval": cell.interval and [cell.interval.low, cell.interval.high],
         "differences": {
             name: delta

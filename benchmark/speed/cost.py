@@ -12,7 +12,7 @@ from benchmark.costs import Pace, Sort, Subject, amount, images_of, sort_of
 from benchmark.estimate import by_likeness, in_turns
 from benchmark.forecast import seconds_of
 from benchmark.machine import Paths
-from benchmark.plan import cohorts, waves
+from benchmark.plan import arrays
 from benchmark.planned import Planned
 from benchmark.runs import TrainRun
 from benchmark.speed.page import Sheet
@@ -78,7 +78,8 @@ def cost(
     found = examine([subjects[sort] for sort in order], paths.data, paths.plugins, device, seconds)
     paces = {sort: one.pace for sort, one in zip(order, found, strict=True) if one.pace}
     paces |= by_likeness({sort_of(run) for run in runs} - paces.keys(), paces)
-    jobs = [cohort for wave in waves(runs) for cohort in cohorts(wave, 1, LARGEST)]
+    plan = arrays(runs, 1, LARGEST, None)
+    jobs = [cohort for wave in plan for array in wave for cohort in array.cohorts]
     hours = sum(seconds_of(cohort, paces) for cohort in jobs) / 3600
     return Cost(suite.name, facts, list(lines(runs, paces)), len(jobs), hours)
 

@@ -14,15 +14,16 @@ import numpy as np
 import torch
 
 from benchmark.assemble import frozen_teacher, place
+from benchmark.clock import Spans
 from benchmark.cohort import Learner, train_epoch
 from benchmark.cohort import Loop as Trainer
-from benchmark.data.stream import Stream
+from benchmark.data.stream import Stream, Tests
 from benchmark.entries import Entry
 from benchmark.errors import UserError
+from benchmark.evaluate import read
 from benchmark.graphs import WARM_UP, Capture, Graphed
 from benchmark.numerics import PROFILES, adopt
 from benchmark.runs import Numerics
-from benchmark.speed.clock import Spans
 from benchmark.speed.reference import GPU_WORKERS, be_usual
 from benchmark.speed.sides import Loops, Scene
 
@@ -83,8 +84,6 @@ class Epochs:
     alone: str
     """The method of the single run."""
     methods: int
-    longest: int
-    """Epochs of the cohort's longest member, all phases."""
     timed: Mapping[Key, Timed]
 
     def faster(self, key: Key) -> float:
@@ -92,23 +91,13 @@ class Epochs:
         usual = self.timed[Key("usual", "usual", key.methods)]
         return float(np.median(np.divide(usual.seconds, self.timed[key].seconds)))
 
-    def full(self, numerics: str, steps: float) -> float:
-        """Compute the seconds of all methods together and of scratch alone, by graphs, to the end.
-
-        Scratch has no teacher, hence a cohort of its own: it is charged the single run's time, and
-        every epoch that of main phases.
-        """
-        one, many = (self.timed[Key("graphs", numerics, n)].median for n in (1, self.methods))
-        return self.longest * steps * (many + one)
-
     def as_json(self) -> dict[str, Any]:
         """Return everything."""
         found = (
             {**key._asdict(), **times._asdict(), "faster": self.faster(key)}
             for key, times in self.timed.items()
         )
-        told = {"alone": self.alone, "methods": self.methods, "longest": self.longest}
-        return {**told, "timed": list(found)}
+        return {"alone": self.alone, "methods": self.methods, "timed": list(found)}
 
 
 # ---------------------------------------------------------------- what is timed
@@ -153,6 +142,15 @@ class Suite:
         adopt(self.numerics)
         took = seconds_of(self.stream.device, self)
         return took * self.stream.batch_size / self.stream.count
+
+    def evaluation(self, test: Tests) -> float:
+        """Return the seconds of measuring everybody, as after an epoch."""
+        adopt(self.numerics)
+
+        def work() -> None:
+            read([learner.measure(test) for learner in self.learners])
+
+        return seconds_of(self.stream.device, work)
 
     def found(self, seconds: Sequence[float]) -> Timed:
         """Add what is not timed."""
@@ -222,6 +220,12 @@ class Unwatched(Spans):
 # ---------------------------------------------------------------- a pair's measurement
 
 
+def short(scene: Scene, batches: int) -> Stream:
+    """Lay out so few images that an epoch is that many full batches and a short one."""
+    size = scene.recipe.batch_size
+    return replace(scene, images=scene.images.first(size * batches + max(1, size // 4))).stream()
+
+
 def measure(
     scene: Scene,
     loops: Loops,
@@ -236,9 +240,7 @@ def measure(
 
     ``loops``: the usual ones of the same entries. Raises ``UserError``.
     """
-    size = scene.recipe.batch_size
-    images = scene.images.first(size * batches + max(1, size // 4))
-    stream = replace(scene, images=images).stream()
+    stream = short(scene, batches)
     labels = [entry.label for entry in entries]
     alone = labels.index(FIELD) if FIELD in labels else 0
     groups = {1: [entries[alone]], len(entries): entries}
@@ -262,8 +264,7 @@ def measure(
     }
     for key, side in sides.items():
         timed[key] = side.found([others[key] for _, others in found])
-    longest = max(one.epochs for side in sides.values() for one in side.learners)
-    return Epochs(labels[alone], len(entries), longest, timed)
+    return Epochs(labels[alone], len(entries), timed)
 
 
 def one_round(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.speed.clock import Times
+from benchmark.clock import Times
 
 Parts = Mapping[str, Times]
 """Mean seconds of a step's parts: `input`, `teacher`, and each phase's own by its key."""

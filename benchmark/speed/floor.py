@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmark.speed.clock import Clock
+from benchmark.clock import Clock
 from benchmark.zoo import look, on_paper
 
 BACKWARD = 3

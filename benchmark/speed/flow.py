@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmark import models
+from benchmark.clock import Clock, Times
 from benchmark.data.source import Source
 from benchmark.speed import reference
-from benchmark.speed.clock import Clock, Times
 from benchmark.speed.figures import Figure, Round, ratio
 from methods import fsp
 from methods.interface import Shapes

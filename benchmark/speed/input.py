@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import torch
 
+from benchmark.clock import Clock
 from benchmark.data.stream import Stream
-from benchmark.speed.clock import Clock
 from benchmark.speed.figures import Figure, Round, middle, ratio
 from benchmark.speed.reference import Pictures
 

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import functional as single
 
+from benchmark.clock import Spans
 from benchmark.data.source import Images, Source
 from benchmark.runs import Recipe
-from benchmark.speed.clock import Spans
 from methods.interface import Batch, Features, Method, Phase
 from methods.pairing import pooled_alike
 

@@ -1,4 +1,4 @@
-"""What one call has measured, its goals, and all of it as plain data."""
+"""What has been measured, and its goals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from benchmark.numerics import PROFILES
+from benchmark.speed.agreement import Agreement
 from benchmark.speed.epochs import Epochs, Key
 from benchmark.speed.figures import (
     Figure,
@@ -18,9 +19,10 @@ from benchmark.speed.figures import (
     middle,
     together,
 )
-from benchmark.speed.floor import Counted, Rates, floor
+from benchmark.speed.floor import Counted, Rates
 from benchmark.speed.flow import Flow
 from benchmark.speed.input import Input
+from benchmark.speed.trainings import SEEDS, TABLE, Training, whole_table
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,27 @@ class PairResult:
         return figures(self.rounds, self.plans)
 
 
+class Memory(NamedTuple):
+    """Of a cohort."""
+
+    mib: float
+    """At its peak."""
+    of: str
+
+
 @dataclass(frozen=True)
 class Result:
-    """All that one call has measured."""
+    """What has been measured so far."""
 
     facts: Mapping[str, Any]
     """Machine, threads, load, versions, date, and what was asked for."""
-    pairs: Sequence[PairResult]
-    input: Input
-    memory_mb: float
-    memory_of: str
     rates: Rates
+    pairs: Sequence[PairResult] = ()
+    input: Input | None = None
+    memory: Memory | None = None
+    agreement: Agreement | None = None
+    """On a GPU, as what follows."""
+    trainings: Sequence[Training] = ()
 
     @property
     def batch(self) -> int:
@@ -79,6 +91,8 @@ class Result:
     @property
     def shares(self) -> dict[str, float]:
         """The input's part of a step, where that is shortest."""
+        if not self.pairs or self.input is None:
+            return {}
         alone = min(pair.seconds([plan]) for pair in self.pairs for plan in pair.plans)
         together = min(pair.seconds(pair.plans) for pair in self.pairs)
         seconds = self.input.batch_seconds
@@ -104,24 +118,29 @@ class Goal(NamedTuple):
 
 def goals(result: Result) -> Iterator[Goal]:
     """Yield the goals that can be judged by what was measured."""
-    count = max(len(pair.methods) for pair in result.pairs)
-    for name, words in (("main", "main phases"), ("whole", "all epochs of all phases")):
-        what = f"{count} methods together, geometric mean of the pairs, {words}"
-        yield faster(what, result.mean(name), 1.8)
-    yield faster("input, images/s and core", result.input.figure.median, 20)
-    compared, equal = f"{result.input.compared} compared", result.input.equal
-    yield Goal(
-        "pixels for the same draw",
-        f"{compared}: {'equal' if equal else 'NOT equal'}",
-        "bit-equal",
-        equal,
-    )
+    if result.agreement:
+        found = result.agreement
+        what = f"losses and weights by graphs and without after {found.steps} steps, {found.of}"
+        equal = not found.differing and not found.refused
+        yield Goal(what, "equal" if equal else "NOT equal", "bit-equal", equal)
+    if result.pairs:
+        count = max(len(pair.methods) for pair in result.pairs)
+        for name, words in (("main", "main phases"), ("whole", "all epochs of all phases")):
+            what = f"{count} methods together, geometric mean of the pairs, {words}"
+            yield faster(what, result.mean(name), 1.8)
+    if result.input:
+        yield faster("input, images/s and core", result.input.figure.median, 20)
+        compared, equal = f"{result.input.compared} compared", result.input.equal
+        told = f"{compared}: {'equal' if equal else 'NOT equal'}"
+        yield Goal("pixels for the same draw", told, "bit-equal", equal)
     for whose, share in result.shares.items():
         what = f"input's share of the shortest step of {whose}"
         yield Goal(what, f"{share:.2%}", "< 0.30%", share < 0.003)
-    memory = result.memory_mb / 1024
-    yield Goal(f"peak memory, {result.memory_of}", f"{memory:.2f} GiB", "< 4 GiB", memory < 4)
+    if result.memory:
+        gib = result.memory.mib / 1024
+        yield Goal(f"peak memory, {result.memory.of}", f"{gib:.2f} GiB", "< 4 GiB", gib < 4)
     yield from goals_of_epochs(result)
+    yield from goals_of_trainings(result)
 
 
 def goals_of_epochs(result: Result) -> Iterator[Goal]:
@@ -138,11 +157,6 @@ def goals_of_epochs(result: Result) -> Iterator[Goal]:
             ]
             words = f"{what}, whole epochs by graphs in {numerics}, geometric mean of the pairs"
             yield faster(words, geometric_mean(whole), least)
-        for name, one in found:
-            if name == LONG:
-                minutes = one.full(numerics, IMAGES / result.batch) / 60
-                what = f"all epochs of {count} methods and scratch in {numerics}, {name}, computed"
-                yield Goal(what, f"{minutes:.1f} min", "< 8 min", minutes < 8)
     counted = [t.waits for _, one in found for k, t in one.timed.items() if k.loop == "graphs"]
     most = max((waits for waits in counted if waits is not None), default=None)
     if most is not None:
@@ -150,52 +164,22 @@ def goals_of_epochs(result: Result) -> Iterator[Goal]:
         yield Goal(what, str(most + 1), "<= 2", most + 1 <= 2)
 
 
+def goals_of_trainings(result: Result) -> Iterator[Goal]:
+    """Yield those of whole trainings, computed from epochs and evaluations."""
+    steps = IMAGES / result.batch
+    for one in result.trainings:
+        if one.name == LONG:
+            minutes = one.seconds(steps) / 60
+            what = f"all epochs of a cohort of {one.runs} in {one.numerics}, {LONG}, computed"
+            yield Goal(what, f"{minutes:.1f} min", "< 8 min", minutes < 8)
+    for numerics in PROFILES:
+        seconds = whole_table(result.trainings, numerics, steps)
+        if seconds is not None:
+            hours = seconds / 3600
+            what = f"the CRD table's {len(TABLE)} pairs of one family x {SEEDS} seeds in {numerics}"
+            yield Goal(f"{what}, computed", f"{hours:.2f} h", "< 3 h (stretch 1.5)", hours < 3)
+
+
 def faster(what: str, value: float, least: float) -> Goal:
     """Return the goal of being at least so many times as fast."""
     return Goal(what, f"{value:.2f}x", f">= {least:g}x", value >= least)
-
-
-# ---------------------------------------------------------------- plain data
-
-
-def as_json(result: Result) -> dict[str, Any]:
-    """Return everything, the rounds too."""
-    return {
-        "schema": 1,
-        "facts": dict(result.facts),
-        "pairs": [pair_as_json(pair, result.rates) for pair in result.pairs],
-        "input": {**result.input._asdict(), "figure": result.input.figure._asdict()},
-        "input_shares": result.shares,
-        "memory": {"peak_mb": result.memory_mb, "of": result.memory_of},
-        "rates": result.rates._asdict(),
-        "geometric_means": {name: result.mean(name) for name in result.pairs[0].figures},
-        "goals": [goal._asdict() for goal in goals(result)],
-    }
-
-
-def pair_as_json(pair: PairResult, rates: Rates) -> dict[str, Any]:
-    """Return a pair's figures and rounds; times are [work, wall] in seconds a step."""
-    flow = pair.flow and {**pair.flow._asdict(), "figure": pair.flow.figure._asdict()}
-    teacher, student = pair.counted
-    low = floor(*pair.counted, len(pair.plans), rates)
-    return {
-        "teacher": pair.teacher,
-        "student": pair.student,
-        "left_out": dict(pair.left_out),
-        "phases": {
-            label: [stretch._asdict() for stretch in plan]
-            for label, plan in zip(pair.methods, pair.plans, strict=True)
-        },
-        "figures": {name: figure._asdict() for name, figure in pair.figures.items()},
-        "fsp": flow,
-        "counted": {"teacher": teacher._asdict(), "student": student._asdict()},
-        "floor": low._asdict(),
-        "epochs": pair.epochs and pair.epochs.as_json(),
-        "rounds": [
-            {
-                side: {name: list(map(float, times)) for name, times in parts.items()}
-                for side, parts in one._asdict().items()
-            }
-            for one in pair.rounds
-        ],
-    }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmark import models, seeds
 from benchmark.assemble import frozen, handed_over, place
+from benchmark.clock import Clock, Spans
 from benchmark.cohort import Learner, laid_out, train_epoch
 from benchmark.data.source import Images, Source
 from benchmark.data.stream import Batches, Stream
@@ -18,7 +19,6 @@ from benchmark.errors import UserError
 from benchmark.models import Network
 from benchmark.numerics import adopt
 from benchmark.runs import DatasetConfig, Recipe
-from benchmark.speed.clock import Clock, Spans
 from benchmark.speed.figures import Parts, Plan, Stretch
 from benchmark.speed.reference import GPU_WORKERS, Loop, Pictures, be_usual
 from methods.interface import Budget, Features, Method, Phase

@@ -61,8 +61,15 @@ def run_id(column: int, method: str, seed: int) -> str:
     return f"{column}-{safe}-s{seed}"
 
 
-def finish(runs: Path, run: str, top1: float, method: str = "kd", epochs: int = 20) -> None:
-    """Write the record of a run that ends at `top1` percent."""
+def finish(
+    runs: Path,
+    run: str,
+    top1: float,
+    method: str = "kd",
+    epochs: int = 20,
+    drops: tuple[int, ...] = (),
+) -> None:
+    """Write the record of a run that ends at `top1` percent; the lr is a tenth after each drop."""
     start = epochs // 4 if method in INITIALISING else 0
     history = []
     for epoch in range(1, epochs + 1):
@@ -70,7 +77,8 @@ def finish(runs: Path, run: str, top1: float, method: str = "kd", epochs: int = 
         value = top1 if epoch == epochs else 10 + (top1 - 10.2) * risen
         phase = INITIALISING[method] if epoch <= start else "distill"
         history.append(
-            {"epoch": epoch, "phase": phase, "lr": 0.05, "losses": losses(method, phase, epoch)}
+            {"epoch": epoch, "phase": phase, "losses": losses(method, phase, epoch)}
+            | {"lr": 0.05 * 0.1 ** sum(epoch > drop for drop in drops)}
             | {"top1": value, "top5": 99.0, "test_loss": 2.3 / epoch, "seconds": 1.2}
         )
     made = record(run, top1, history)

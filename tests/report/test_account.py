@@ -40,6 +40,16 @@ def test_a_run_is_told_with_state_result_place_config_and_provenance(results):
     assert "environment: commit abc, dirty False, torch 2.15" in lines
 
 
+def test_a_run_is_told_with_all_that_is_measured_of_it(results):
+    lines = dict(line.split(": ", 1) for line in told(results, "0-kd-s0")[1:] if ": " in line)
+    assert lines["calibration"].endswith(
+        "temperature 1.4, scaled: ece 1.1, nll 0.28766, brier 0.184086"
+    )
+    assert lines["fidelity"].startswith("agreement 82, kl 0.38")
+    assert lines["cka"].startswith("stem 0.95, stage 1 0.85")
+    assert "step_seconds 0.024" in lines["cost"]
+
+
 def test_the_command_does_that_cell_alone_again_and_overwrites_nothing(results):
     assert told(results, "0-kd-s0")[-1].endswith(
         "python run_all.py small --set recipe.epochs=2 "

@@ -1,5 +1,6 @@
 """The page that `report --html` writes: what is in the file, and when it is written."""
 
+import functools
 import io
 import json
 import re
@@ -170,7 +171,8 @@ def test_the_command_writes_the_page_when_asked_to_and_names_it(planned, capsys)
 
 def test_watching_follows_a_grid_to_its_end(planned):
     path, console = planned.results / "tables" / "small.html", Console(file=io.StringIO())
-    watch = threading.Thread(target=follow, args=(planned, True, console, 0.02), daemon=True)
+    also = [functools.partial(page.write, refresh=EVERY)]
+    watch = threading.Thread(target=follow, args=(planned, also, console, 0.02), daemon=True)
     watch.start()
     end = time.monotonic() + 60
     while not path.exists() and time.monotonic() < end:

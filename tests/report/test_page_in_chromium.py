@@ -144,6 +144,34 @@ def test_an_opened_cell_links_its_files_and_marks_what_differs_from_the_row_abov
     assert "[object" not in text
 
 
+def test_tables_of_measures_are_filtered_and_sorted_as_the_first_is(opened):
+    texts = "[...e.cells].map(cell => cell.textContent)"
+    lines = f"[...document.querySelectorAll('[data-sheet=fidelity] tbody tr')].map(e => {texts})"
+    assert [line[0] for line in opened.ask(lines)] == [*METHODS, HOSTILE]
+    opened.click("[data-sort=fidelity-0-1]")
+    first = opened.ask(lines)[0]
+    assert (first[0], first[2]) == (HOSTILE, "98.0")
+    assert opened.ask(NAMES) == ["teacher", *METHODS, HOSTILE]  # the first table is as it was
+    set_filter(opened, "method", "kd")
+    set_filter(opened, "pair", "1")
+    assert opened.ask(lines) == [["kd", "94.44", "82.0", "32.0", "0.380", "0.550"]]
+    calibration = opened.ask(lines.replace("fidelity", "calibration"))
+    assert [line[:3] for line in calibration] == [
+        ["teacher", "95.60", "4.44"],
+        ["kd", "94.44", "4.56"],
+    ]
+
+
+def test_an_opened_cell_has_what_is_measured_of_each_seed(opened):
+    opened.click("[data-open='2.1']")
+    text = opened.ask(f"{DIALOG}.querySelector('.amounts').innerText")
+    lines = {line.split("\t")[0]: line.split("\t")[1:] for line in text.splitlines()}
+    assert lines[""] == ["seed 0", "seed 1", "seed 2", "mean"]
+    assert lines["agreement with the teacher (%)"] == ["82"] * 4
+    assert lines["own step (s)"] == ["0.024"] * 4
+    assert lines["FLOPs"] == ["82,000,000"] * 4
+
+
 def test_a_difference_in_the_configuration_is_marked(tab, tmp_path):
     grid = manifest(["scratch", "kd"], seeds=[0])
     grid["runs"] = {

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.report import load, tables, tabulate
+from benchmark.report import load, published, tables, tabulate
 from benchmark.report.beside import Beside, beside, difference, lay_out_beside
 from benchmark.report.published import FOLDER, Library, library, match
 from tests.report.grids import finish_all, manifest
@@ -41,6 +42,13 @@ def test_what_is_shipped_is_sound_and_says_each_thing_once():
     assert len(keys) > 500
     assert len(set(keys)) == len(keys)
     assert {value.source for value in shipped.values} == set(shipped.sources)
+
+
+def test_what_is_installed_has_the_files_of_the_results_folder():
+    shipped = Path(published.__file__).parent / "numbers"
+    assert shipped.readlink() == Path("../../results/published")
+    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert "report/numbers/*.csv" in settings["tool"]["setuptools"]["package-data"]["benchmark"]
 
 
 def test_what_is_marked_as_copied_is_elsewhere_to_the_digit():

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.report.records import load
+from benchmark.report.reading import load
 from tests.report.grids import fail, finish, finish_all, manifest, put, record
 
 

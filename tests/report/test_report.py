@@ -3,25 +3,40 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from benchmark.errors import UserError
+from benchmark.planned import ENDINGS, suite_name
 from benchmark.report import show, write
 from tests.report.grids import finish, finish_all, manifest
 
-TABLES = [f"tables/small{end}" for end in (".md", ".tex", "-cost.tex", ".csv", ".json")]
-PLOTS = [f"plots/small-{name}.{kind}" for name in ("accuracy", "curves") for kind in ("png", "pdf")]
+KINDS = ("-fidelity", "-calibration", "-cost")
+TABLES = [f"tables/small{end}.tex" for end in ("", *KINDS)]
+TABLES = ["tables/small.md", *TABLES, *(f"tables/small{end}" for end in (".csv", "-runs.csv"))]
+TABLES += ["tables/small.json"]
 
 
 def test_tables_and_plots_are_written_and_named(tmp_path):
     grid = manifest()
     finish_all(tmp_path / "runs", grid)
     paths = write(grid, tmp_path / "runs", tmp_path / "results")
-    assert [str(path.relative_to(tmp_path / "results")) for path in paths] == TABLES + PLOTS
+    names = [str(path.relative_to(tmp_path / "results")) for path in paths]
+    assert names[: len(TABLES)] == TABLES
+    stems = {path.stem.removeprefix("small") for path in paths}
+    assert stems <= {"", *(f"-{ending}" for ending in ENDINGS)}
+    assert {path.parent.name for path in paths[len(TABLES) :]} == {"plots"}
     assert sorted((tmp_path / "results").rglob("*.*")) == sorted(paths)
     assert all(path.stat().st_size > 500 for path in paths)
+
+
+@pytest.mark.parametrize("ending", ["cost", "over-pairs", "runs"])
+def test_no_suite_is_called_as_a_table_of_another(ending):
+    with pytest.raises(UserError, match=r"a suite small is called\. Rename"):
+        suite_name(Path(f"elsewhere/small-{ending}.yaml"), [])
+    assert suite_name(Path(f"small{ending}.yaml"), []) == f"small{ending}"
 
 
 def test_written_again_every_file_has_the_same_bytes(tmp_path):
@@ -35,7 +50,9 @@ def test_without_a_student_done_there_are_tables_and_no_empty_pictures(tmp_path)
     finish(tmp_path, "0-teacher", 97.0, "scratch")
     paths = write(manifest(), tmp_path, tmp_path / "results")
     assert [str(path.relative_to(tmp_path / "results")) for path in paths] == [
-        name for name in TABLES if "cost" not in name
+        name
+        for name in TABLES
+        if name.removesuffix(".tex").removeprefix("tables/small") not in KINDS
     ]
     assert paths[0].read_text().count("0/3") == 6
 
@@ -71,7 +88,7 @@ from rich.console import Console
 grid = json.loads((here / "manifest.json").read_text())
 report.show(grid, here, Console(file=io.StringIO()))
 assert loaded() == {"rich"}, loaded()
-assert len(report.write(grid, here, here)) == 9
+assert any(path.suffix == ".pdf" for path in report.write(grid, here, here))
 assert loaded() == {"matplotlib", "seaborn", "pandas", "rich", "scipy"}, loaded()
 """
     # No display either, and none is asked for.

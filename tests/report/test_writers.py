@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from benchmark.config import load as load_yaml
+from benchmark.grid import expand
 from benchmark.report import latex, load, longform, markdown, tables, tabulate, terminal
 from benchmark.report.layout import letter, main
 from benchmark.report.table import Table
@@ -252,7 +254,11 @@ def test_every_kind_of_table_compiles(tmp_path, pdflatex):
     files = tables(load(grid, tmp_path / "runs"))
     files |= tables(load(crd_grid(suite="crd"), tmp_path / "none"))
     names = [name for name in files if name.endswith(".tex")]
-    assert len(names) == 6
+    kinds = ("", "over-pairs", "data-sets", "fidelity", "calibration", "cost")
+    assert {name.removesuffix(".tex") for name in names} == {
+        *("-".join(filter(None, ("small", kind))) for kind in kinds),
+        *("crd", "crd-published"),
+    }
     for name in names:
         (tmp_path / name).write_text(files[name])
     (tmp_path / "paper.tex").write_text(
@@ -263,6 +269,36 @@ def test_every_kind_of_table_compiles(tmp_path, pdflatex):
     log = pdflatex("paper.tex")
     assert "Overfull" not in log
     assert "Missing character" not in log
+
+
+FIVE = ["scratch", "kd", "fitnets@crd", "at@crd", "fsp@crd", "ab@crd"]
+CRD = {
+    "teacher": "75.61 75.61 72.34 74.31 74.31 79.42 74.64 74.64 79.34 79.34 79.42 79.42 75.61",
+    "scratch": "73.26 71.98 69.06 69.06 71.14 72.50 70.36 64.60 64.60 70.36 70.50 71.82 70.50",
+    "kd": "74.92 73.54 70.66 70.67 73.08 73.33 72.98 67.37 67.35 73.81 74.07 74.45 74.83",
+    "fsp@crd": "72.91 69.95 70.11 71.89 72.62 70.23",
+}
+
+
+def test_the_crd_table_of_the_five_methods_compiles_before_anything_is_trained(tmp_path, pdflatex):
+    suite = load_yaml(Path(__file__).parents[2] / "configs" / "cifar100.yaml")
+    suite.data["methods"] = {row: suite.data["methods"][row] for row in FIVE}
+    grid = load(expand(suite, "cifar100", tmp_path).manifest("code"), tmp_path / "runs")
+    files = tables(grid)
+    published = read_back(files["cifar100.md"].partition("published beside")[2])
+    crd = [place for place, head in enumerate(published[0]) if "CRD, n " in head]
+    measured = [place for place, head in enumerate(published[0]) if "measured, n 3" in head]
+    lines = {line[0]: line for line in published[1:]}
+    assert list(lines) == ["teacher", *FIVE]
+    for row, values in CRD.items():
+        assert " ".join(filter(None, (lines[row][place] for place in crd))) == values
+    for row in ("kd", "fitnets@crd", "at@crd", "ab@crd"):
+        assert {lines[row][place] for place in measured} == {"0/3"}
+    for name in ("cifar100.tex", "cifar100-published.tex"):
+        (tmp_path / name).write_text(files[name])
+        log = pdflatex(name)
+        assert "Overfull" not in log
+        assert "Missing character" not in log
 
 
 def test_every_pair_of_ascii_characters_compiles(tmp_path, pdflatex):

@@ -7,7 +7,7 @@ from typing import Any
 from benchmark.files import write_atomic
 from benchmark.report.page.content import Sources, content
 from benchmark.report.page.document import render
-from benchmark.report.records import load
+from benchmark.report.reading import load
 from benchmark.report.table import tabulate
 
 __all__ = ["write"]

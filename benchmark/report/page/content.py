@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from benchmark.report.layout import pair
+from benchmark.report.layout import Layout, pair
+from benchmark.report.layouts import layouts
 from benchmark.report.page import course
 from benchmark.report.page.literature import literature
 from benchmark.report.page.standing import why
 from benchmark.report.palette import looks
+from benchmark.report.quantities import NAMES, label, quantities
 from benchmark.report.records import Outcome, Results
 from benchmark.report.table import Cell, Row, Table
 
@@ -79,6 +81,7 @@ def content(results: Results, table: Table, sources: Sources) -> dict[str, Any]:
         "measure": grid.measure,
         "seeds": grid.seeds,
         "columns": _columns(table),
+        "tables": [_sheet(layout, table) for layout in layouts(table) if layout.paired],
         "looks": looks(grid.methods),
         "rows": rows,
         "notes": table.notes,
@@ -106,6 +109,23 @@ def _columns(table: Table) -> list[dict[str, Any]]:
         }
         for column in table.columns
     ]
+
+
+def _sheet(layout: Layout, table: Table) -> dict[str, Any]:
+    """A further table as it is printed: by row, and by column of the table, its texts."""
+    grid, size = layout.grid, layout.groups[0]
+    starts = range(1, len(grid.heads), size)
+    names = [row.name for row in table.rows][-len(grid.blocks) :]
+    return {
+        "name": layout.name,
+        "title": layout.title.removeprefix(f"{table.title}: "),
+        "caption": layout.caption,
+        "heads": [" ".join(filter(None, head[2:])) for head in grid.heads[1 : 1 + size]],
+        "rows": {
+            name: [[entry.text for entry in line[start : start + size]] for start in starts]
+            for name, [line] in zip(names, grid.blocks, strict=True)
+        },
+    }
 
 
 def _cell(cell: Cell, runs: Sequence[int]) -> dict[str, Any]:
@@ -153,7 +173,7 @@ def _done(outcome: Outcome, record: dict[str, Any], pool: Pool, points: int) -> 
     best = outcome.record.best_on_test() if outcome.record and history else None
     return {
         "result": {k: _figure(v) for k, v in flat(record.get("result", {})).items()},
-        "cost": {k: _figure(v, 4) for k, v in flat(record.get("cost", {})).items()},
+        "measured": _measured(outcome, record, pool),
         "where": pool.put(record.get("environment", {})),
         "teacher": pool.put(record.get("teacher")),
         "times": [record.get("started"), record.get("finished")],
@@ -162,6 +182,15 @@ def _done(outcome: Outcome, record: dict[str, Any], pool: Pool, points: int) -> 
         "top1": course.hundredths(history, places),
         "losses": course.losses(history, places),
     }
+
+
+def _measured(outcome: Outcome, record: dict[str, Any], pool: Pool) -> list[Any]:
+    """Names, which runs share, and values: of all quantities, then what else the cost says."""
+    found = {**dict.fromkeys(NAMES), **quantities(outcome)}
+    found |= flat(record.get("cost", {}))
+    known = {name: value for name, value in found.items() if value is not None}
+    names = [[name, label(name)] for name in known]
+    return [pool.put(names), [_figure(value, 4) for value in known.values()]]
 
 
 def _failed(failure: Mapping[str, Any], pool: Pool) -> dict[str, Any]:

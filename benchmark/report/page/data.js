@@ -21,6 +21,9 @@ const about = (row, column, reference) => {
 };
 const DAGGERS = ["\u2020", "\u2021"];
 const seedName = (run) => (run.seed === null ? "teacher" : `seed ${run.seed}`);
+const measuredOf = (run) =>
+  Object.fromEntries(pool[run.measured[0]].map(([name], place) => [name, run.measured[1][place]]));
+const labelsOf = (run) => Object.fromEntries(pool[run.measured[0]]);
 const publishedOf = (row, column) => row.cells[column].published.map((place) => pool[place]);
 const link = (run, file) => `${content.folder}/${run.folder}/${file}`;
 

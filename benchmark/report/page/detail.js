@@ -46,6 +46,7 @@ function openDetail(place) {
     testsPart(row, column) ?? "",
     publishedPart(row, column) ?? "",
     lossPart(done, lookOf(row)) ?? "",
+    measuredPart(done) ?? "",
     part("Provenance", provenance(cell)),
     part("Resolved configuration", configPart(row, column)),
   );
@@ -161,7 +162,7 @@ function seedTable(row, column) {
           ...content.references.map((name) => difference(run, name)),
           run.best && `${percent(run.best[1])} (epoch ${run.best[0]})`,
           ...measures.map((name) => figure(run.result[name])),
-          run.cost.seconds ? duration(run.cost.seconds) : "",
+          measuredOf(run).seconds ? duration(measuredOf(run).seconds) : "",
           links(run),
         ].map((text) => h("td", {}, text))
       : [

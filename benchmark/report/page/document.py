@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("dom", "data", "curves", "state", "table", "made", "detail", "undone", "main")
+SCRIPTS = (
+    *("dom", "data", "curves", "state", "table"),
+    *("made", "detail", "measured", "undone", "main"),
+)
 # What HTML could take for the end of the script element, or JavaScript for the end of a line.
 _UNSAFE = re.compile("[<>&\u2028\u2029]")
 

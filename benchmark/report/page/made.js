@@ -73,7 +73,6 @@ function provenance(cell) {
   const rest = [...new Set(done.flatMap((run) => Object.keys(place(run))))].filter(
     (key) => !GROUND.includes(key) && key !== "dirty",
   );
-  const costs = [...new Set(done.flatMap((run) => Object.keys(run.cost)))];
   const facts = [
     ["run", (run) => run.id],
     ...[...GROUND, ...rest].map((key) => [key, (run) => worded(key, place(run))]),
@@ -89,10 +88,6 @@ function provenance(cell) {
     ],
     ["started", (run) => run.times?.[0]],
     ["finished", (run) => run.times?.[1]],
-    ...costs.map((key) => [
-      key.replaceAll("_", " "),
-      (run) => run.cost?.[key]?.toLocaleString("en"),
-    ]),
   ];
   const shown = facts.map(([name, read]) => [name, merged(list, read)]).filter(([, text]) => text);
   return h(

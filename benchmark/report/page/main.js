@@ -97,7 +97,7 @@ function drawFacts() {
   document
     .querySelector("footer")
     .replaceChildren(
-      "The same table: ",
+      "The same tables: ",
       ...["md", "tex", "csv"].flatMap(file),
       " \u00b7 a cell opens with Enter, closes with Esc; arrows go from cell to cell",
     );

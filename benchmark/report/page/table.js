@@ -250,6 +250,7 @@ function drawTable() {
     ),
   );
   byId("results").querySelector("button.cell")?.setAttribute("tabindex", "0");
+  drawMeasured();
 }
 
 // One stop for the Tab key, arrows from cell to cell.

@@ -1,25 +1,30 @@
-"""What all pictures share: the style, the drawing of a course of training, words and legend."""
+"""What all pictures share: the style, the course of a training, words and legend."""
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean, quantiles
 from typing import Any, NamedTuple
 
 import seaborn as sns
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from benchmark.report.layout import pair
-from benchmark.report.records import Column, Outcome, Results
+from benchmark.report.page.course import FEW_DROPS, STEEP
+from benchmark.report.records import Column, Epoch, Outcome, Results
 
 MANY = 10  # with more methods one panel cannot hold their lines, and rows come closer
 GREY = "0.45"
 INK = "0.15"
 TINT = "0.955"  # the ground of every other row, and of what is magnified
 NUMBERS = 6.5  # points: what is written small
-DASHES = (0, (2, 1.5))
+DASHES: tuple[float, tuple[float, ...]] = (0, (2, 1.5))
+DROP: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "linestyle": (0, (1, 1.5)), "zorder": 1}
 STYLE = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
@@ -57,20 +62,22 @@ def course(outcomes: Iterable[Outcome]) -> Course | None:
     return Course(means, low, high, records[0].initialising())
 
 
-def trace(
-    axes: Axes, shown: Course, colour: str, first: int, width: float, marks: Mapping[str, Any]
-) -> None:
-    """Draw a course after its first `first` epochs; what belongs to initialising is dashed."""
-    start = max(shown.initialising, first)
-    epochs = range(1, len(shown.mean) + 1)
-    style: dict[str, Any] = {"color": colour, "linewidth": width}
-    axes.fill_between(
-        epochs[first:], shown.low[first:], shown.high[first:], color=colour, alpha=0.18, linewidth=0
+def drops(history: Sequence[Epoch]) -> tuple[int, ...]:
+    """The epochs after which the learning rate drops; none where it falls all the time."""
+    found = tuple(
+        now.epoch
+        for now, after in pairwise(history)
+        if now.phase == after.phase and now.lr and after.lr and now.lr > STEEP * after.lr
     )
-    # One epoch further than the phase, so that the line is whole.
-    dashed = slice(first, start + 1)
-    axes.plot(epochs[dashed], shown.mean[dashed], linestyle=DASHES, alpha=0.8, **style)
-    axes.plot(epochs[start:], shown.mean[start:], **marks, **style)
+    return found if len(found) <= FEW_DROPS else ()
+
+
+def shared_drops(results: Results, column: int) -> tuple[int, ...]:
+    """The drops that most methods have on a pair: a phase that initialises may have its own."""
+    cells = [results.students[column, name] for name in results.manifest.methods]
+    firsts = [next((o.record for o in cell if o.record), None) for cell in cells]
+    found = Counter(drops(record.history) for record in firsts if record is not None)
+    return found.most_common(1)[0][0] if found else ()
 
 
 def window(values: Sequence[float]) -> tuple[float, float]:
@@ -96,6 +103,21 @@ def short(name: str, most: int = 20) -> str:
     """A name in one line of at most so many letters."""
     flat = " ".join(name.split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def width(words: str, size: float) -> float:
+    """Of a line of words, in inches."""
+    across, *_ = text_to_path.get_text_width_height_descent(words, FontProperties(size=size), False)
+    return float(across) / 72
+
+
+def cut(name: str, size: float, widest: float) -> str:
+    """A name in one line, cut where it is too wide."""
+    fit = flat = " ".join(name.split())
+    while width(fit, size) > widest:
+        flat = flat[:-1]
+        fit = f"{flat}…"
+    return fit
 
 
 def heading(column: Column, with_dataset: bool, letters: int) -> str:

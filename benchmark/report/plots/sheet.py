@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 BETWEEN = 0.05  # inches: from a panel's left half to its right one
+SAID = 4  # of a pair's right halves, which have the same axis, every so manieth has numbers
 SIDE = 0.28  # inches: what numbers at the side of a panel take
 
 
@@ -50,12 +51,13 @@ class Sheet(NamedTuple):
         return x, self.head + line * self.down
 
     def outer(self, row: int, column: int) -> tuple[bool, bool, bool]:
-        """Whether a panel needs numbers on its left, on its right, below."""
+        """Whether a panel has numbers on its left, on its right, below."""
         line, band = self._place(row)
         last = row == self.rows - 1
         if self.columns == 1:
             return band == 0, last or band == self.bands - 1, row + self.bands >= self.rows
-        return column == 0, True, last or line == self.lines - 1
+        lowest = last or line == self.lines - 1
+        return column == 0, lowest or line % SAID == 0, lowest
 
     def _place(self, row: int) -> tuple[int, int]:
         """Line and band of a row: with one pair rows are read across, with several down."""

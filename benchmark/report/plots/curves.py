@@ -1,0 +1,99 @@
+"""Training curves: test top-1 over the epochs, mean and range over seeds."""
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from benchmark.report.palette import Look, looks
+from benchmark.report.plots import multiples
+from benchmark.report.plots.panels import ROOMY, panels, settle
+from benchmark.report.plots.style import (
+    DASHES,
+    DROP,
+    GREY,
+    MANY,
+    STYLE,
+    course,
+    legend,
+    on,
+    shared_drops,
+    short,
+)
+from benchmark.report.records import Outcome, Results
+
+
+@mpl.rc_context(STYLE)
+def draw(results: Results) -> Figure:
+    """Test top-1 over the epochs, mean and range over seeds; below each panel its last quarter.
+
+    The part of a line before the method's last phase, where it initialises, is dashed; grey lines
+    from top to bottom are drops of the learning rate. Of more than ``MANY`` methods each has a
+    panel of its own.
+    """
+    shown = looks(results.manifest.methods)
+    if len(shown) > MANY:
+        return multiples.draw(results)
+    labels = [f"{results.manifest.measure}{on(results)} (%)", "last quarter (%)"]
+    figure, stacks = panels(results, [2.3, 1.6], "epoch", labels, ROOMY)
+    for index, (whole, end) in enumerate(stacks):
+        for place, (name, look) in enumerate(shown.items()):
+            _curve(whole, look, results.students[index, name], place, since=0.0)
+            _curve(end, look, results.students[index, name], place, since=0.75)
+        for epoch in shared_drops(results, index):
+            whole.axvline(epoch, **DROP)
+            if epoch > end.dataLim.x0:
+                end.axvline(epoch, **DROP)
+    handles: dict[str, Artist] = {
+        short(name): Line2D([], [], color=look.colour, marker=look.marker, markersize=4)
+        for name, look in shown.items()
+    }
+    handles["initialising phase"] = Line2D([], [], color=GREY, linestyle=DASHES, linewidth=1.4)
+    handles["range over seeds"] = Patch(color=GREY, alpha=0.2, linewidth=0)
+    if any(shared_drops(results, index) for index in range(len(stacks))):
+        handles["learning rate drops"] = Line2D([], [], **DROP)
+    legend(figure, handles)
+    settle(figure)
+    return figure
+
+
+def _curve(axes: Axes, look: Look, outcomes: tuple[Outcome, ...], place: int, since: float) -> None:
+    """One method's line from the fraction `since` of its epochs on; `place` staggers markers."""
+    shown = course(outcomes)
+    if shown is None:
+        return
+    first, last = int(since * len(shown.mean)), len(shown.mean)
+    start = max(shown.initialising, first)
+    epochs = range(1, last + 1)
+    step = max(1, (last - first) // 6)
+    axes.fill_between(
+        epochs[first:],
+        shown.low[first:],
+        shown.high[first:],
+        color=look.colour,
+        alpha=0.18,
+        linewidth=0,
+    )
+    # One epoch further than the phase, so that the line is whole.
+    before = slice(first, start + 1)
+    axes.plot(
+        epochs[before],
+        shown.mean[before],
+        color=look.colour,
+        linewidth=1.4,
+        linestyle=DASHES,
+        alpha=0.8,
+    )
+    axes.plot(
+        epochs[start:],
+        shown.mean[start:],
+        color=look.colour,
+        linewidth=1.4,
+        marker=look.marker,
+        markersize=4,
+        markevery=(place % step, step),
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -1,0 +1,249 @@
+from dataclasses import replace
+from statistics import fmean, median
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from benchmark.report import load
+from benchmark.report.analysis import analyse, summarise
+from benchmark.report.layout import dagger, plus
+from benchmark.report.palette import OTHERS, looks
+from benchmark.report.plots import cost, differences, fidelity, losses, ranks
+from benchmark.report.plots.spots import Spot, front
+from benchmark.report.plots.terms import Term, fit, terms
+from benchmark.report.statistics import Ranking, Standing
+from tests.report.drawn import across, lines_of, markers, strokes, there, words_of
+from tests.report.grids import METHODS, PAIRS, finish, finish_all, manifest
+
+NAN = float("nan")
+
+
+def test_a_point_is_the_median_cost_and_the_mean_accuracy_of_its_method(one, pictures):
+    found = markers(pictures("one")["cost"].axes[0])
+    for name, look in looks(METHODS).items():
+        records = [o.record for o in one.students[0, name] if o.record]
+        step = median(r.cost.step_seconds + (r.cost.teacher_seconds or 0) for r in records)
+        at = (1000 * step, fmean(r.result.top1 for r in records))
+        here = [shown for place, shown in found.items() if np.allclose(place, at)]
+        assert here == [(*look, False)], name
+
+
+def test_one_slow_seed_does_not_make_a_method_expensive(one):
+    slow = []
+    for outcome, seconds in zip(one.students[0, "kd"], (0.01, 0.9, 0.02), strict=True):
+        record = there(outcome.record)
+        size = replace(record.cost, step_seconds=seconds, teacher_seconds=None)
+        slow.append(replace(outcome, record=replace(record, cost=size)))
+    students = one.students | {(0, "kd"): tuple(slow)}
+    found = markers(there(cost.draw(replace(one, students=students))).axes[0])
+    assert [
+        x for (x, _), (colour, *_) in found.items() if colour == looks(METHODS)["kd"].colour
+    ] == [20.0]
+
+
+def test_without_the_time_of_each_step_cost_is_the_time_of_the_run(one):
+    outcomes = one.students[0, "kd"]
+    record = outcomes[0].record
+    old = replace(record, cost=replace(record.cost, step_seconds=None))
+    students = one.students | {(0, "kd"): (replace(outcomes[0], record=old), *outcomes[1:])}
+    axes = there(cost.draw(replace(one, students=students))).axes[0]
+    assert axes.get_xlabel().startswith("training time, a run's share (min)")
+    assert record.cost.seconds / 60 in {x for x, _ in markers(axes)}
+
+
+def test_over_many_pairs_cost_and_accuracy_are_relative_to_scratch(table, pictures):
+    axes = pictures("table")["cost"].axes[0]
+    assert "times that of scratch" in axes.get_xlabel()
+    assert axes.get_ylabel() == "mean gain over scratch\nover 7 pairs (percentage points)"
+    found = markers(axes)
+    assert (1.0, 0.0) in found
+    gains = [
+        fmean(o.record.result.top1 for o in table.students[column, "kd"])
+        - fmean(o.record.result.top1 for o in table.students[column, "scratch"])
+        for column in range(7)
+    ]
+    assert any(y == pytest.approx(fmean(gains)) for _, y in found)
+
+
+def test_what_lacks_seeds_is_hollow(pictures):
+    found = markers(pictures("six")["cost"].axes[1])  # of kd one seed is missing there
+    assert {look for look in found.values() if look[2]} == {(*looks(METHODS)["kd"], True)}
+    assert "not all seeds done" in words_of(pictures("six")["cost"])
+
+
+def test_what_is_far_below_stands_at_the_edge_with_its_number(pictures):
+    axes = pictures("eleven")["cost"].axes[0]
+    assert "at untaught ▾ 43.7" in [text.get_text() for text in axes.texts]
+    low, _ = axes.get_ylim()
+    assert low > 90
+    assert [y for (_, y), (_, shape, _) in markers(axes).items() if y == low and shape == "v"]
+
+
+def test_the_front_is_what_no_other_beats_at_its_cost():
+    places = {"a": (1, 70), "b": (2, 69), "c": (2, 72), "d": (3, 72), "e": (4, 75), "f": (1, 69)}
+    spots = [Spot(name, OTHERS, *at, NAN, NAN, True) for name, at in places.items()]
+    assert [spot.name for spot in front(spots)] == ["a", "c", "e"]
+
+
+@pytest.mark.parametrize("suite", ["one", "six", "eleven", "table"])
+def test_no_name_hides_a_point(suite, pictures):
+    for picture in ("cost", "fidelity"):
+        for axes in pictures(suite)[picture].axes:
+            points = axes.transData.transform(list(markers(axes)))
+            assert len(axes.texts) >= len(points)
+            for text in axes.texts:
+                box = text.get_window_extent()
+                assert not any(box.contains(*point) for point in points), text
+
+
+def test_fidelity_has_a_panel_for_agreement_and_one_for_kl(one, pictures):
+    for axes, of in zip(pictures("one")["fidelity"].axes, ("agreement", "kl"), strict=True):
+        found = markers(axes)
+        for name, look in looks(METHODS).items():
+            known = [getattr(o.fidelity, of) for o in one.students[0, name] if o.fidelity]
+            drawn = [x for (x, _), (colour, *_) in found.items() if colour == look.colour]
+            expected = [fmean(known)] if known else []
+            assert drawn == pytest.approx(expected), name
+
+
+def test_a_network_whose_probabilities_are_not_known_is_in_the_first_panel_only(one):
+    outcomes = one.students[0, "kd"]
+    known = outcomes[0].fidelity
+    only = tuple(replace(o, fidelity=replace(known, kl=None)) for o in outcomes)
+    students = one.students | {(0, "kd"): only}
+    left, right = there(fidelity.draw(replace(one, students=students))).axes
+    assert len(markers(left)) == len(markers(right)) + 1
+
+
+def test_bars_join_the_largest_groups_within_the_critical_difference():
+    assert ranks.groups([1, 1.5, 2, 4, 6], 2.1) == [(0, 2), (2, 3), (3, 4)]
+    assert ranks.groups([1, 2, 3], 2.0) == [(0, 1), (1, 2)]  # a difference as large is one
+    assert ranks.groups([1, 5, 9], 2) == []
+
+
+def test_a_ranks_picture_names_every_method_in_order_with_its_rank(six, pictures):
+    ranking = there(there(summarise(six, analyse(six))).ranking)
+    words = words_of(pictures("six")["ranks"])
+    order = sorted(ranking.standings, key=lambda standing: standing.rank)
+    said = [words[words.index(name) - 1] for name in (s.name for s in order) if name in words]
+    assert said == [f"{s.rank:.2f}" for s in order if s.name in words]
+    named = [word for word in words if word in six.manifest.methods]
+    assert named == [s.name for s in order if s.name in words]
+    assert len(named) == len(order) - 1  # one name is too long
+    note = " ".join(" ".join(words).split())
+    assert "Ranks over the 4 pairs" in note
+    assert "Not ranked, as not applicable everywhere: fsp." in note
+    assert f"critical difference {ranking.critical:.2f}" in note
+
+
+def test_each_method_stands_on_the_axis_at_its_rank(six):
+    ranking = Ranking(
+        5, (Standing("kd", 1.0), Standing("at", 2.0), Standing("ab", 3.0)), 9, 0.01, 1.5, ()
+    )
+    summary = replace(there(summarise(six, analyse(six))), ranking=ranking, unranked=())
+    axes = there(ranks.draw(six, summary)).axes[0]
+    shown = looks(six.manifest.methods)
+    places = [across(lines_of(axes, shown[name].colour)[0])[0] for name in ("kd", "at", "ab")]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1])
+    assert places == sorted(places)
+
+
+def test_without_a_critical_difference_there_is_no_ranks_picture(one, six):
+    assert ranks.draw(one, summarise(one, analyse(one))) is None
+    summary = there(summarise(six, analyse(six)))
+    assert ranks.draw(six, replace(summary, ranking=None)) is None
+    untested = replace(there(summary.ranking), critical=None)
+    assert ranks.draw(six, replace(summary, ranking=untested)) is None
+
+
+@pytest.mark.parametrize("reference", ["scratch", "kd"])
+def test_a_cell_has_the_number_and_the_mark_of_the_table(six, pictures, reference):
+    analysis = analyse(six)
+    words = words_of(pictures("six")[f"over-{reference}"])
+    for (column, name, other), (ours, theirs) in analysis.pairs.items():
+        if other == reference and len(ours) == 3:
+            mark = dagger(analysis.tests[column, name, other], analysis.references.index(other))
+            assert f"{plus(fmean(ours) - fmean(theirs))}{mark}" in words
+    assert "–" in words
+    assert "0/3" in words
+    assert "2/3" in words
+    assert f"difference to {reference} (percentage points)" in words
+    assert any(word.startswith("Means over 3 seeds, paired by seed") for word in words)
+
+
+def test_zero_is_white_above_is_blue_and_below_is_red(tmp_path):
+    grid = manifest(["scratch", "kd", "at", "ab"], PAIRS[:2], seeds=[0])
+    finish_all(tmp_path, grid)
+    for name, top1 in (("scratch", 90), ("kd", 91), ("at", 89), ("ab", 90)):
+        for column in range(2):
+            finish(tmp_path, f"{column}-{name}-s0", top1, epochs=1)
+    results = load(grid, tmp_path)
+    figure = there(differences.draw(results, analyse(results), "scratch"))
+    colours = [np.asarray(drawn.get_facecolor()) for drawn in figure.axes[0].collections]
+    (cells,) = [found for found in colours if len(found) == 9]
+    kd, at, ab = (cells[row][:3] for row in (0, 3, 6))
+    assert kd[2] > kd[0] + 0.3
+    assert at[0] > at[2] + 0.3
+    assert min(ab) > 0.95
+
+
+def test_terms_are_apart_by_phase_and_seeds_give_mean_and_range(tmp_path):
+    for seed in (0, 1):
+        finish(tmp_path, f"0-fsp-s{seed}", 90, "fsp", epochs=8)
+    results = load(manifest(["fsp"], epochs=8), tmp_path)
+    (first, second, *_) = results.students[0, "fsp"]
+    history = [
+        replace(epoch, losses={name: 3 * value for name, value in epoch.losses.items()})
+        for epoch in there(second.record).history
+    ]
+    second = replace(second, record=replace(there(second.record), history=tuple(history)))
+    found = terms((first, second))
+    assert list(found) == [("fsp", "fsp"), ("ce", "distill"), ("fsp", "distill")]
+    assert found["fsp", "fsp"] == Term([1, 2], [8, 4], [4, 2], [12, 6])
+    assert found["ce", "distill"].epochs == [3, 4, 5, 6, 7, 8]
+
+
+def test_an_axis_of_losses_is_logarithmic_where_that_can_be_and_helps():
+    def axis(*values: float):
+        return fit([Term([1], list(values), list(values), list(values))])
+
+    assert axis(0.01, 5).steep
+    assert axis(0, 0.01, 5).steep  # a term that is warmed up begins at nothing
+    assert not axis(-1, 0.01, 5).steep
+    assert not axis(4, 5).steep
+    assert not axis(0, 0).steep
+    assert axis(0.003, 30).ticks() == pytest.approx([0.01, 0.1, 1, 10])
+    assert len(axis(2, 9).ticks()) >= 2
+    assert axis(1e-30, 1).low > -5  # what is nearly nothing does not squash the rest
+
+
+def test_losses_show_phases_and_drops_and_say_what_each_line_is(tmp_path):
+    finish(tmp_path, "0-kd-s0", 90, "kd", drops=(10,))
+    finish(tmp_path, "0-fsp-s0", 90, "fsp", drops=(10,))
+    figure = there(losses.draw(load(manifest(["kd", "fsp", "at"]), tmp_path)))
+    words = words_of(figure)
+    named = [word for word in words if word in ("kd", "fsp", "ce")]
+    assert named == ["kd", "ce", "kd", "fsp", "fsp", "ce"]
+    for said in (
+        "0/3 seeds done",
+        "a phase ends",
+        "learning rate drops",
+        "loss terms, as weighted",
+    ):
+        assert said in words
+    upright = [s for s in strokes(figure) if (np.ptp(s.points, axis=0) > (-1, 0.9)).all()]
+    upright = [s for s in upright if np.ptp(s.points[:, 0]) == 0]
+    ends = [s for s in upright if s.colour == mpl.colors.to_hex(losses.TURN.colour)]
+    dropped = [s for s in upright if s.colour == mpl.colors.to_hex(losses.DROPPED.colour)]
+    assert (len(ends), len(dropped)) == (1, 2)
+
+
+def test_a_term_called_as_a_known_method_wears_its_colour():
+    pens = losses._pens(["ce", "semckd", "kd", "at"], OTHERS)
+    known = looks(METHODS)
+    assert [pens[name].colour for name in ("ce", "kd", "at")] == [
+        known[name].colour for name in ("scratch", "kd", "at")
+    ]
+    assert pens["semckd"].colour == OTHERS.colour
+    assert len({pen.dashes for pen in pens.values() if pen is not pens["ce"]}) == 3
