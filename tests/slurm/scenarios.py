@@ -32,10 +32,10 @@ title: a test
 dataset: {name: digits, limit: 64}
 pairs: [resnet14 -> resnet8]
 methods: {scratch: , kd: }
-seeds: [0, 1, 2]
+seeds: [0, 1, 2, 3]
 recipe: {epochs: 2, batch_size: 32, lr: 0.05}
 """
-ONE = GRID.replace("[0, 1, 2]", "[0]")
+ONE = GRID.replace("[0, 1, 2, 3]", "[0]")
 SHORT = ONE.replace(", kd: ", "")
 """One run."""
 LONG = SHORT.replace("epochs: 2", "epochs: 15")
@@ -282,7 +282,7 @@ OURS = {
 
 
 def undisturbed(slurm: Cluster, folder: Path) -> Any:
-    """A new user gives every command of the page: seven runs, a node for each of four at once."""
+    """A new user gives every command of the page: nine runs, a node for each of four jobs at once."""
     checkout = folder / "checkout"
     for name in ("benchmark", "methods", "configs"):
         ignored = shutil.ignore_patterns("__pycache__")

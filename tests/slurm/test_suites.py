@@ -69,7 +69,7 @@ def test_every_command_of_the_page_does_what_the_page_says(played: Played):
     assert {command: told.code for command, told in said.items() if told.code} == {}, said
     prepared, submitted, status, log, followed, cancelled, report = said.values()
     assert "digits" in prepared.text
-    assert "7 runs submitted in " in submitted.text
+    assert "9 runs submitted in 5 jobs" in submitted.text
     assert re.search("^(queued|running|blocked): digits-", status.text, re.MULTILINE)
     assert ".out" in log.text
     assert "wrote " in followed.text
@@ -83,7 +83,7 @@ def test_a_suite_over_four_nodes_equals_the_local_one_to_the_bit(
     _, nodes = played(undisturbed)
     assert nodes == {"n1", "n2", "n3", "n4"}
     made = results(played.root / "undisturbed" / "checkout")
-    assert len(made) == 7
+    assert len(made) == 9
     assert made == {run_id: expected[run_id] for run_id in made}
 
 
@@ -175,7 +175,7 @@ def test_a_run_that_is_queued_twice_is_done_once(played: Played, expected: dict[
 def test_an_array_is_cut_where_the_cluster_cuts_it(
     slurm: Cluster, environment: None, tmp_path: Path
 ):
-    runs = runs_of(tmp_path, GRID.replace("[0, 1, 2]", str([*range(34)])).replace(", kd: ", ""))
+    runs = runs_of(tmp_path, GRID.replace("[0, 1, 2, 3]", str([*range(34)])).replace(", kd: ", ""))
     submit(tmp_path, runs, slurm_additional_parameters={"hold": True})
     [note] = submissions(tmp_path / "results").values()
     arrays = [task.id.partition("_")[0] for task in note.tasks]
