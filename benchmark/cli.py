@@ -335,10 +335,9 @@ def write_report(suite: Planned, console: Console, also: Sequence[Writer] = ()) 
     """Print the table, write all files, and those of `also`, and name them."""
     from benchmark import report
 
-    runs = suite.results / "runs"
-    report.show(suite.manifest, runs, console)
-    paths = report.write(suite.manifest, runs, suite.results)
-    paths += [write(suite.manifest, runs, suite.results) for write in also]
+    material = report.Material(suite.manifest, suite.results / "runs", suite.results)
+    report.show(material, console)
+    paths = [*report.write(material), *(write(material) for write in also)]
     for path in paths:
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         console.print(f"wrote {shown}", highlight=False, soft_wrap=True)

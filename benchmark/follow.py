@@ -2,10 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -13,8 +12,8 @@ from benchmark import report
 from benchmark.plan import statuses
 from benchmark.planned import Planned
 
-Writer = Callable[[Mapping[str, Any], Path, Path], Path]
-"""From manifest, runs and results to a file or folder of the report's."""
+Writer = Callable[[report.Material], Path]
+"""Makes a part of the report."""
 
 EVERY = 10  # seconds between looks, and between a page's looks at itself
 SELDOM = 60.0  # seconds after which the report says again how far runs are
@@ -37,6 +36,8 @@ def follow(suite: Planned, also: Sequence[Writer], console: Console, every: floa
             console.print(f"{datetime.now():%H:%M:%S}  {suite.name}: {tally}", soft_wrap=True)
         if found != seen or ("running" in counts and time.monotonic() - written > SELDOM):
             seen, written = found, time.monotonic()
-            for write in (report.write, *also):
-                write(suite.manifest, suite.results / "runs", suite.results)
+            material = report.Material(suite.manifest, suite.store.root / "runs", suite.results)
+            report.write(material)
+            for write in also:
+                write(material)
         time.sleep(every)

@@ -157,7 +157,7 @@ def perform(root: Path, name: str) -> Done:
         changes += [f"probes.{label}.epochs=1", f"probes.{label}.limit={PROBED[part['protocol']]}"]
     grid = expand(document.with_overrides(changes), name, root)
     store = jobs.perform(grid, root / "results" / name, root)
-    report.write(grid.manifest("code"), store.root / "runs", store.root)
+    report.write(report.Material(grid.manifest("code"), store.root / "runs", store.root))
     return Done(grid, store)
 
 

@@ -1,10 +1,10 @@
 """From a suite's manifest and the records of its runs to tables and plots; needs no torch."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmark.files import write_atomic
+from benchmark.report.material import Material
 from benchmark.report.reading import load
 from benchmark.report.records import Results
 from benchmark.report.table import Table, tabulate
@@ -16,42 +16,50 @@ if TYPE_CHECKING:
 
 SHOWN = ("", "over-pairs")  # on a terminal: the table itself and what is said over all pairs
 
-__all__ = ["Results", "Table", "load", "pictures", "show", "tables", "tabulate", "write"]
+__all__ = [
+    "Material",
+    "Results",
+    "Table",
+    "load",
+    "pictures",
+    "show",
+    "tables",
+    "tabulate",
+    "write",
+]
 
 
-def show(manifest: Mapping[str, Any], runs: Path, console: "Console") -> None:
+def show(material: Material, console: "Console") -> None:
     """Print the suite's tables. Raises UserError for a damaged record."""
     from benchmark.report import terminal
     from benchmark.report.layouts import layouts
 
-    outcome = load(manifest, runs)
-    for layout in layouts(tabulate(outcome)):
+    for layout in layouts(material.table):
         if layout.name in SHOWN:
             terminal.show(layout, console)
 
 
-def write(manifest: Mapping[str, Any], runs: Path, results: Path) -> list[Path]:
-    """Write `results`/tables and, once a student is done, `results`/plots; returns their paths.
+def write(material: Material) -> list[Path]:
+    """Write tables and, once a student is done, plots below `results`; return their paths.
 
     Files are replaced whole; unchanged records give unchanged bytes. Raises UserError for a
     damaged record, OSError where the system refuses a file.
     """
-    outcome = load(manifest, runs)
-    files = {results / "tables" / name: text.encode() for name, text in tables(outcome).items()}
-    if outcome.any_done():
-        files |= pictures(outcome, results / "plots")
+    folder, found = material.results / "tables", tables(material.outcome, material.table)
+    files = {folder / name: text.encode() for name, text in found.items()}
+    if material.outcome.any_done():
+        files |= pictures(material.outcome, material.results / "plots")
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
     return list(files)
 
 
-def tables(outcome: Results) -> dict[str, str]:
+def tables(outcome: Results, table: Table) -> dict[str, str]:
     """Every file of tables by its name: the sidecar last, for it names the others."""
     from benchmark.report import beside, latex, longform, markdown, trace
     from benchmark.report.layouts import layouts
 
-    table = tabulate(outcome)
     published = _published(outcome, table)
     every = [*layouts(table), *([beside.lay_out_beside(published)] if published else [])]
     files = {f"{table.suite}.md": "\n".join(map(markdown.render, every))}

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from benchmark.claim import Holder, read_claim
 from benchmark.errors import UserError
 from benchmark.files import write_atomic
+from benchmark.report.material import Material
 from benchmark.report.page.content import flat
-from benchmark.report.reading import load
 from benchmark.report.records import Column, Results
 from benchmark.store import RunFolder
 
@@ -27,17 +27,17 @@ except ImportError as error:
 PREFIX = "events.out.tfevents."  # TensorBoard finds files by it
 
 
-def write(manifest: Mapping[str, Any], runs: Path, results: Path) -> Path:
-    """Write `results`/tensorboard/SUITE/ROW/PAIR/sSEED, each in one file; return SUITE's folder.
+def write(material: Material) -> Path:
+    """Write tensorboard/SUITE/ROW/PAIR/sSEED, each in one file; return SUITE's folder.
 
     A run that is under way has a point for every epoch that was looked at; once it is done, the
     whole takes their place. Raises UserError for a damaged record.
     """
-    outcome = load(manifest, runs)
-    whole = results / "tensorboard" / safe(outcome.manifest.suite)
+    outcome = material.outcome
+    whole = material.results / "tensorboard" / safe(outcome.manifest.suite)
     images = outcome.manifest.measure.split()[0]  # test or validation
     for place, run in _places(outcome):
-        folder = RunFolder(runs / run)
+        folder = RunFolder(material.runs / run)
         if folder.record.is_file():
             _write_whole(whole / place, folder, images)
         elif (holder := read_claim(folder.path)) and {"epoch", "top1"} <= holder.progress.keys():

@@ -28,13 +28,14 @@ def main(wanted: int) -> None:
         finish_all(runs, grid)
         print(f"{len(grid['cells']) + COLUMNS} runs of {EPOCHS} epochs")
         steps = {"reading": time.process_time()}
-        outcome = report.load(grid, runs)
+        material = report.Material(grid, runs, Path(folder))
+        outcome = material.outcome
         steps["tables, with statistics"] = time.process_time()
-        report.tables(outcome)
+        report.tables(outcome, material.table)
         steps["plots"] = time.process_time()
         names = {path.stem for path in report.pictures(outcome, Path(folder))}
-        steps["page, and reading for it"] = time.process_time()
-        size = page.write(grid, runs, Path(folder)).stat().st_size
+        steps["page"] = time.process_time()
+        size = page.write(material).stat().st_size
         times = [*steps.values(), time.process_time()]
     for name, (begin, end) in zip(steps, pairwise(times), strict=True):
         print(f"{name}: {end - begin:.1f} s")

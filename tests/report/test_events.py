@@ -10,7 +10,7 @@ from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin
 
 from benchmark.claim import claim
 from benchmark.cli import main
-from benchmark.report import events
+from benchmark.report import Material, events
 from benchmark.report.events import safe
 from tests.report.grids import finish, finish_all, manifest, put
 
@@ -24,7 +24,7 @@ def read(folder: Path) -> EventAccumulator:
 def test_a_run_has_its_accuracy_losses_and_learning_rate_by_epoch(tmp_path):
     grid = manifest(["fitnets"], seeds=[0])
     finish_all(tmp_path / "runs", grid)
-    folder = events.write(grid, tmp_path / "runs", tmp_path)
+    folder = events.write(Material(grid, tmp_path / "runs", tmp_path))
     assert folder == tmp_path / "tensorboard" / "small"
     found = read(folder / "fitnets" / "resnet56 resnet20" / "s0")
     assert found.Tags()["scalars"] == [
@@ -49,7 +49,7 @@ def test_a_run_has_its_parameters_but_not_its_teachers(tmp_path):
     record = json.loads((tmp_path / "0-kd-s0" / "record.json").read_text())
     record["config"] |= {"recipe": {"lr": 0.05}, "teacher": {"student": "resnet56"}, "flip": None}
     put(tmp_path, "0-kd-s0", "record.json", record)
-    folder = events.write(grid, tmp_path, tmp_path / "results")
+    folder = events.write(Material(grid, tmp_path, tmp_path / "results"))
     found = read(folder / "kd" / "resnet56 resnet20" / "s0")
     content = found.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     shown = parse_session_start_info_plugin_data(content)
@@ -59,16 +59,16 @@ def test_a_run_has_its_parameters_but_not_its_teachers(tmp_path):
 def test_written_again_only_what_is_new_is_written(tmp_path):
     grid = manifest(["kd"], seeds=[0, 1])
     finish(tmp_path, "0-kd-s0", 91.0)
-    folder = events.write(grid, tmp_path, tmp_path)
+    folder = events.write(Material(grid, tmp_path, tmp_path))
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("events*")}
     content = {path: path.read_bytes() for path in before}
     finish(tmp_path, "0-kd-s1", 92.0)
-    events.write(grid, tmp_path, tmp_path)
+    events.write(Material(grid, tmp_path, tmp_path))
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("events*")}
     assert before.items() < after.items()
     for path in before:
         path.unlink()
-    events.write(grid, tmp_path, tmp_path)
+    events.write(Material(grid, tmp_path, tmp_path))
     assert {path: path.read_bytes() for path in before} == content
 
 
@@ -79,11 +79,11 @@ def test_a_run_under_way_has_the_epochs_that_were_seen_until_it_is_done(tmp_path
     assert held is not None
     for epoch in (3, 3, 7):
         held.beat({"epoch": epoch, "epochs": 20, "phase": "distill", "top1": 10.0 * epoch})
-        events.write(grid, tmp_path, tmp_path)
+        events.write(Material(grid, tmp_path, tmp_path))
     reader = read(place)
     assert [(e.step, e.value) for e in reader.Scalars("test/top1")] == [(3, 30.0), (7, 70.0)]
     finish(tmp_path, "0-kd-s0", 91.0)
-    events.write(grid, tmp_path, tmp_path)
+    events.write(Material(grid, tmp_path, tmp_path))
     reader.Reload()  # one that was open all the time
     assert [e.step for e in reader.Scalars("test/top1")] == list(range(1, 21))
     assert [e.step for e in read(place).Scalars("test/top1")] == list(range(1, 21))
@@ -92,10 +92,10 @@ def test_a_run_under_way_has_the_epochs_that_were_seen_until_it_is_done(tmp_path
 def test_another_run_at_the_same_place_has_it_alone(tmp_path):
     grid = manifest(["kd"], seeds=[0])
     finish(tmp_path, "0-kd-s0", 91.0)
-    events.write(grid, tmp_path, tmp_path)
+    events.write(Material(grid, tmp_path, tmp_path))
     grid["cells"][0]["run"] = "another"
     finish(tmp_path, "another", 92.0)
-    [path] = (events.write(grid, tmp_path, tmp_path) / "kd").rglob("events*")
+    [path] = (events.write(Material(grid, tmp_path, tmp_path)) / "kd").rglob("events*")
     assert "another" in path.name
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 import methods
 from benchmark.errors import UserError
-from benchmark.report import Results, load, show, tables, tabulate
+from benchmark.report import Material, Results, load, show, tables, tabulate
 from benchmark.report.layout import Layout, main, split
 from benchmark.report.layouts import layouts
 from benchmark.report.published import library
@@ -92,7 +92,10 @@ def test_by_data_set_a_mean_says_how_many_of_the_pairs_are_in_it(tmp_path):
 def test_no_line_on_a_terminal_is_wrapped_or_cut_however_many_columns_there_are(tmp_path, width):
     results = whole(tmp_path, ["scratch", "kd", "at"], PAIRS * 2, epochs=2)
     console = Console(width=width, record=True, file=io.StringIO())
-    show(manifest(["scratch", "kd", "at"], PAIRS * 2, epochs=2), tmp_path, console)
+    show(
+        Material(manifest(["scratch", "kd", "at"], PAIRS * 2, epochs=2), tmp_path, tmp_path),
+        console,
+    )
     text = console.export_text()
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
@@ -185,7 +188,7 @@ def test_published_methods_are_named_as_the_registry_names_them():
 
 def test_the_sidecar_names_every_run_behind_every_cell_and_every_file(tmp_path):
     results = whole(tmp_path, pairs=PAIRS[:2])
-    files = tables(results)
+    files = tables(results, tabulate(results))
     sidecar = json.loads(files["small.json"])
     assert [*sidecar["tables"], "small.json"] == list(files)
     named = {run["run"] for cell in sidecar["cells"] for run in cell["runs"]}

@@ -129,7 +129,8 @@ def test_records_older_than_measures_have_no_such_tables(tmp_path):
 
 
 def test_the_csv_of_runs_has_a_line_a_run_with_all_that_is_measured(tmp_path):
-    files = tables(whole(tmp_path, pairs=2))
+    made = whole(tmp_path, pairs=2)
+    files = tables(made, tabulate(made))
     runs = pd.read_csv(io.StringIO(files["small-runs.csv"]), keep_default_na=False)
     assert len(runs) == 2 * (1 + 2 * 3)
     kd = runs[runs.run == "1-kd-s2"].iloc[0]

@@ -18,7 +18,7 @@ from benchmark.errors import UserError
 from benchmark.follow import EVERY, follow
 from benchmark.manifest import write_manifest
 from benchmark.planned import Planned
-from benchmark.report import page
+from benchmark.report import Material, page
 from benchmark.report.page import course
 from benchmark.report.page.document import embedded
 from benchmark.report.palette import looks
@@ -38,7 +38,7 @@ from tests.test_runs import TEACHER
 
 
 def test_a_page_holds_the_tables_numbers_and_every_run(tmp_path):
-    path = page.write(grid_of(tmp_path / "runs"), tmp_path / "runs", tmp_path)
+    path = page.write(Material(grid_of(tmp_path / "runs"), tmp_path / "runs", tmp_path))
     assert path == tmp_path / "tables" / "small.html"
     content = content_of(path)
     assert [row["name"] for row in content["rows"]] == ["teacher", *METHODS, HOSTILE]
@@ -57,17 +57,17 @@ def test_a_page_holds_the_tables_numbers_and_every_run(tmp_path):
 
 def test_written_again_a_page_has_the_same_bytes(tmp_path):
     grid = grid_of(tmp_path / "runs")
-    first = page.write(grid, tmp_path / "runs", tmp_path).read_bytes()
-    assert page.write(grid, tmp_path / "runs", tmp_path).read_bytes() == first
+    first = page.write(Material(grid, tmp_path / "runs", tmp_path)).read_bytes()
+    assert page.write(Material(grid, tmp_path / "runs", tmp_path)).read_bytes() == first
 
 
 def test_a_damaged_record_leaves_the_page_as_it_was(tmp_path):
     grid = grid_of(tmp_path / "runs")
-    path = page.write(grid, tmp_path / "runs", tmp_path)
+    path = page.write(Material(grid, tmp_path / "runs", tmp_path))
     before = path.read_bytes()
     (tmp_path / "runs" / "0-kd-s0" / "record.json").write_text("{")
     with pytest.raises(UserError, match="0-kd-s0"):
-        page.write(grid, tmp_path / "runs", tmp_path)
+        page.write(Material(grid, tmp_path / "runs", tmp_path))
     assert path.read_bytes() == before
 
 
@@ -84,18 +84,18 @@ def test_a_missing_run_says_what_it_waits_for(tmp_path):
     grid["runs"] = {"0-kd-s0": DIGITS | {"teacher": "0-teacher"}}
     (tmp_path / "0-kd-s1").mkdir()
     RunFolder(tmp_path / "0-kd-s1").checkpoint.touch()
-    content = content_of(page.write(grid, tmp_path, tmp_path / "results"))
+    content = content_of(page.write(Material(grid, tmp_path, tmp_path / "results")))
     waits = "waits for 0-teacher, which has not been done"
     stopped = "stopped on the way; goes on from its checkpoint"
     assert [run["why"] for run in content["runs"]] == ["not begun", waits, stopped]
     fail(tmp_path, "0-teacher", "broke")
-    content = content_of(page.write(grid, tmp_path, tmp_path / "results"))
+    content = content_of(page.write(Material(grid, tmp_path, tmp_path / "results")))
     assert content["runs"][1]["why"] == "waits for 0-teacher, which has failed"
 
 
 def test_a_teacher_from_elsewhere_has_no_history_and_still_a_page(tmp_path):
     put(tmp_path, "0-teacher", "record.json", record("0-teacher", 90.0, []))
-    content = content_of(page.write(manifest(["kd"]), tmp_path, tmp_path / "results"))
+    content = content_of(page.write(Material(manifest(["kd"]), tmp_path, tmp_path / "results")))
     assert (content["runs"][0]["state"], content["runs"][0]["best"]) == ("done", None)
 
 
@@ -132,7 +132,7 @@ def test_a_thousand_runs_are_less_than_three_megabytes_and_twenty_seconds(tmp_pa
         config = {"seed": place, "method": {"name": run, "config": {"beta": place}}}
         put(tmp_path, run, "record.json", whole | {"id": run, "config": config})
     began = time.process_time()
-    path = page.write(grid, tmp_path, tmp_path / "results")
+    path = page.write(Material(grid, tmp_path, tmp_path / "results"))
     assert path.stat().st_size < 3_000_000
     assert time.process_time() - began < 20
 

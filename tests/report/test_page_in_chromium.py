@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.report import page
+from benchmark.report import Material, page
 from benchmark.report.published import Library, Source, Value
 from tests.report.chromium import Tab, chromium, executable
 from tests.report.grids import (
@@ -32,7 +32,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written")
-    return page.write(grid_of(folder / "runs"), folder / "runs", folder)
+    return page.write(Material(grid_of(folder / "runs"), folder / "runs", folder))
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_a_difference_in_the_configuration_is_marked(tab, tmp_path):
         for name in ("scratch", "kd")
     }
     finish_all(tmp_path / "runs", grid)
-    tab.open(page.write(grid, tmp_path / "runs", tmp_path), "#open=2.0")
+    tab.open(page.write(Material(grid, tmp_path / "runs", tmp_path)), "#open=2.0")
     rows = "[...document.querySelectorAll('dialog .config tbody tr')]"
     lines = tab.ask(f"{rows}.map(r => [r.className, ...[...r.cells].map(c => c.textContent)])")
     assert ["differs", "method.name", "kd", "scratch"] in lines
@@ -216,7 +216,7 @@ def test_hostile_names_are_text_and_do_nothing(tab, tmp_path):
     grid["columns"][0]["dataset"] = HOSTILES[0]
     finish_all(tmp_path / "runs", grid)
     fail(tmp_path / "runs", "0-x", "never read")
-    path = page.write(grid, tmp_path / "runs", tmp_path)
+    path = page.write(Material(grid, tmp_path / "runs", tmp_path))
     tab.open(path)
     assert tab.ask(NAMES) == ["teacher", *names]
     tab.click("[data-open='2.0']")
@@ -280,7 +280,7 @@ def test_published_values_appear_when_asked_for_and_say_whence(tab, tmp_path, mo
     grid = manifest(["scratch", "kd"], seeds=[0], as_published={"kd": "kd"})
     grid["runs"] = {cell["run"]: DIGITS for cell in grid["cells"]}
     finish_all(tmp_path / "runs", grid)
-    tab.open(page.write(grid, tmp_path / "runs", tmp_path))
+    tab.open(page.write(Material(grid, tmp_path / "runs", tmp_path)))
     body = "document.querySelector('#results').innerText"
     assert "70.66" not in tab.ask(body)
     tab.click("[name=published]")
@@ -293,11 +293,11 @@ def test_published_values_appear_when_asked_for_and_say_whence(tab, tmp_path, mo
 
 def test_while_a_grid_runs_the_page_reads_itself_anew(tab, tmp_path):
     grid = manifest(["scratch"], seeds=[0])
-    path = page.write(grid, tmp_path / "runs", tmp_path, refresh=1)
+    path = page.write(Material(grid, tmp_path / "runs", tmp_path), refresh=1)
     tab.open(path)
     assert "0 of 2 runs done" in tab.ask("document.querySelector('#facts').textContent")
     finish_all(tmp_path / "runs", grid)
-    page.write(grid, tmp_path / "runs", tmp_path)
+    page.write(Material(grid, tmp_path / "runs", tmp_path))
     tab.until("!!document.querySelector('#facts')?.textContent.includes('2 of 2 runs done')")
     assert tab.ask("document.querySelector('#live').textContent") == ""
     assert tab.errors == []

@@ -173,7 +173,8 @@ def test_the_difference_is_ours_less_theirs_in_points_and_in_our_spread(tmp_path
 
 
 def test_the_crd_table_has_published_columns_before_anything_is_trained(tmp_path):
-    files = tables(load(crd_grid(), tmp_path))
+    made = load(crd_grid(), tmp_path)
+    files = tables(made, tabulate(made))
     assert {"small-published.tex", "small-published.csv", "small.json"} <= files.keys()
     lines = list(csv.DictReader(io.StringIO(files["small-published.csv"])))
     crd = [line for line in lines if line["source"].startswith("RepDistiller")]
@@ -190,4 +191,5 @@ def test_the_crd_table_has_published_columns_before_anything_is_trained(tmp_path
 
 
 def test_without_a_match_there_is_no_file_of_published_numbers(tmp_path):
-    assert not [name for name in tables(load(manifest(), tmp_path)) if "published" in name]
+    made = load(manifest(), tmp_path)
+    assert not [name for name in tables(made, tabulate(made)) if "published" in name]

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmark.errors import UserError
 from benchmark.planned import ENDINGS, suite_name
-from benchmark.report import show, write
+from benchmark.report import Material, show, write
 from tests.report.grids import finish, finish_all, manifest
 
 KINDS = ("-fidelity", "-calibration", "-cost")
@@ -22,7 +22,7 @@ TABLES += ["tables/small.json"]
 def test_tables_and_plots_are_written_and_named(tmp_path):
     grid = manifest()
     finish_all(tmp_path / "runs", grid)
-    paths = write(grid, tmp_path / "runs", tmp_path / "results")
+    paths = write(Material(grid, tmp_path / "runs", tmp_path / "results"))
     names = [str(path.relative_to(tmp_path / "results")) for path in paths]
     assert names[: len(TABLES)] == TABLES
     stems = {path.stem.removeprefix("small") for path in paths}
@@ -42,13 +42,13 @@ def test_no_suite_is_called_as_a_table_of_another(ending):
 def test_written_again_every_file_has_the_same_bytes(tmp_path):
     grid = manifest(["scratch", "ab"], seeds=[0])
     finish_all(tmp_path, grid)
-    first = {path: path.read_bytes() for path in write(grid, tmp_path, tmp_path)}
-    assert {path: path.read_bytes() for path in write(grid, tmp_path, tmp_path)} == first
+    first = {path: path.read_bytes() for path in write(Material(grid, tmp_path, tmp_path))}
+    assert {path: path.read_bytes() for path in write(Material(grid, tmp_path, tmp_path))} == first
 
 
 def test_without_a_student_done_there_are_tables_and_no_empty_pictures(tmp_path):
     finish(tmp_path, "0-teacher", 97.0, "scratch")
-    paths = write(manifest(), tmp_path, tmp_path / "results")
+    paths = write(Material(manifest(), tmp_path, tmp_path / "results"))
     assert [str(path.relative_to(tmp_path / "results")) for path in paths] == [
         name
         for name in TABLES
@@ -60,16 +60,16 @@ def test_without_a_student_done_there_are_tables_and_no_empty_pictures(tmp_path)
 def test_a_damaged_record_leaves_the_tables_as_they_were(tmp_path):
     grid = manifest(["scratch"], seeds=[0])
     finish_all(tmp_path, grid)
-    before = {path: path.read_bytes() for path in write(grid, tmp_path, tmp_path)}
+    before = {path: path.read_bytes() for path in write(Material(grid, tmp_path, tmp_path))}
     (tmp_path / "0-scratch-s0" / "record.json").write_text('{"schema": 1')
     with pytest.raises(UserError, match=r"0-scratch-s0.record\.json"):
-        write(grid, tmp_path, tmp_path)
+        write(Material(grid, tmp_path, tmp_path))
     assert {path: path.read_bytes() for path in before} == before
 
 
 def test_the_table_can_be_shown_from_manifest_and_records(tmp_path):
     console = Console(width=120, record=True, file=io.StringIO())
-    show(manifest(), tmp_path, console)
+    show(Material(manifest(), tmp_path, tmp_path), console)
     assert console.export_text().count("0/3") == 6
 
 
@@ -86,9 +86,9 @@ from benchmark import report
 assert not loaded(), loaded()
 from rich.console import Console
 grid = json.loads((here / "manifest.json").read_text())
-report.show(grid, here, Console(file=io.StringIO()))
+report.show(report.Material(grid, here, here), Console(file=io.StringIO()))
 assert loaded() == {"rich"}, loaded()
-assert any(path.suffix == ".pdf" for path in report.write(grid, here, here))
+assert any(path.suffix == ".pdf" for path in report.write(report.Material(grid, here, here)))
 assert loaded() == {"matplotlib", "seaborn", "pandas", "rich", "scipy"}, loaded()
 """
     # No display either, and none is asked for.

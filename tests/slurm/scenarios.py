@@ -282,7 +282,7 @@ OURS = {
 
 
 def undisturbed(slurm: Cluster, folder: Path) -> Any:
-    """A new user gives every command of the page: nine runs, a node for each of four jobs at once."""
+    """A new user gives every command of the page: nine runs, four jobs on a node each."""
     checkout = folder / "checkout"
     for name in ("benchmark", "methods", "configs"):
         ignored = shutil.ignore_patterns("__pycache__")
