@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ WAYS = 24
 NEAR = 8.0  # points: further off a line leads to the name
 ROUNDS = 4
 MARK = 3.5  # points: half a marker
+HALO = [withStroke(linewidth=2, foreground="white")]
 ON_NAME, ON_POINT, OUTSIDE, ASTRAY, ON_LINE = 60.0, 25.0, 100.0, 8.0, 1.5
 
 
@@ -32,7 +34,7 @@ def label(
     if not names:
         return []
     texts = [
-        axes.text(point[0], point[1], name, fontsize=size, color=INK, zorder=5)
+        axes.text(point[0], point[1], name, fontsize=size, color=INK, zorder=5, path_effects=HALO)
         for name, point in zip(names, points, strict=True)
     ]
     scale = axes.figure.dpi / 72
