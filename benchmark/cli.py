@@ -244,6 +244,7 @@ def speed(options: argparse.Namespace) -> int:
         result, path = verb.speed(asked, console), asked.into
         about, sheets = list(page.about(result)), list(page.sheets(result))
     else:
+        verb.check_alone(options)
         found = verb.suite_cost(open_suite(options), options)
         about, sheets = list(page.about_device(found.facts)), [cost.sheet(found)]
         path = verb.new_file(options, f"cost-{found.suite}")

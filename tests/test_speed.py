@@ -471,6 +471,7 @@ def test_the_hours_of_trainings_are_judged_where_all_are_known(result):
         (["--methods", "kdd"], "no such method. Did you mean 'kd'"),
         (["--methods", "kd,kd"], "each once"),
         (["--batch", "1"], "expected 2 to"),
+        (["--suite", "quickstart", "--into", "x"], "neither --pair nor --into"),
         (["--device", "cuda"], "torch sees no GPU"),
     ],
 )

@@ -87,6 +87,12 @@ def asked(options: argparse.Namespace) -> Asked:
     )
 
 
+def check_alone(options: argparse.Namespace) -> None:
+    """Raise UserError where a suite is asked for with what is for pairs."""
+    if options.into or options.pairs:
+        raise UserError("--suite goes with neither --pair nor --into: its steps are timed at once")
+
+
 def new_file(options: argparse.Namespace, name: str) -> Path:
     """Name a file by this moment."""
     path: Path = options.results / "speed" / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
