@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -15,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.claim import read_claim
 from benchmark.cluster import Standing, ask, logs_of, look, submissions, tasks_of
 from benchmark.machine import Machine, Paths
 from benchmark.store import Store
@@ -87,9 +87,17 @@ def wait(folder: Path, runs: Mapping[str, Run], seconds: float = 300) -> dict[st
 def caught(folder: Path) -> int:
     """Halt a job's training in the middle, so that nothing here depends on who is faster."""
     there = (folder / "results" / "runs").glob
-    until("an epoch is over", lambda: any(there("*/checkpoint.pt")), 240)
-    [claim] = there("*/claim.json")
-    pid: int = json.loads(claim.read_text())["pid"]
+
+    found: list[int] = []
+
+    def trained() -> bool:
+        """Say whether one has an epoch behind it in this try; a checkpoint may be an earlier's."""
+        holders = [read_claim(path.parent) for path in there("*/checkpoint.pt")]
+        found[:] = [holder.pid for holder in holders if holder and holder.progress]
+        return bool(found)
+
+    until("an epoch is over", trained, 240)
+    [pid] = found
     assert is_job(pid)
     os.kill(pid, signal.SIGSTOP)
     return pid
