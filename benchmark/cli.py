@@ -7,23 +7,19 @@ finished suite, its status and its report need only the manifest that planning l
 from __future__ import annotations
 
 import argparse
-import functools
 import gc
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
 from benchmark.files import explain
 from benchmark.options import ROOT, options_of
+from benchmark.screen import make_console, tell, tell_failures, write_report, writers_of
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from benchmark.follow import Writer
     from benchmark.machine import Machine, Paths
     from benchmark.planned import Planned
     from benchmark.transfer import Run
@@ -131,7 +127,7 @@ def status(options: argparse.Namespace) -> int:
     if lines:
         tell(lines, console)
     lost = any(standing.status == "lost" for standing in found.values())
-    return max(tell_failures(suite, runs, console), SOME_FAILED if lost else DONE)
+    return SOME_FAILED if tell_failures(suite, runs, console) or lost else DONE
 
 
 def cancel(options: argparse.Namespace) -> int:
@@ -316,62 +312,3 @@ def refuse_absent_teachers(suite: Planned, runs: dict[str, Run]) -> None:
                 f"run_all.py teachers import FILE --as {need.student} "
                 f"--dataset {need.dataset}"
             )
-
-
-def writers_of(options: argparse.Namespace, refresh: int | None = None) -> list[Writer]:
-    """Return what writes the report's parts that are asked for by a flag each."""
-    writers: list[Writer] = []
-    if options.html:
-        from benchmark.report import page
-
-        writers.append(functools.partial(page.write, refresh=refresh))
-    if options.tensorboard:
-        from benchmark.report import events
-
-        writers.append(events.write)
-    return writers
-
-
-def write_report(suite: Planned, console: Console, also: Sequence[Writer] = ()) -> None:
-    """Print the table, write all files, and those of `also`, and name them."""
-    from benchmark import report
-
-    material = report.Material(suite.manifest, suite.results / "runs", suite.results)
-    report.show(material, console)
-    paths = [*report.write(material), *(write(material) for write in also)]
-    for path in paths:
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        console.print(f"wrote {shown}", highlight=False, soft_wrap=True)
-
-
-def tell_failures(suite: Planned, runs: dict[str, Run], console: Console) -> int:
-    """Say which runs failed, why and where the log is; choose the exit code."""
-    from benchmark.cluster import logs_of
-
-    failures = [
-        (run_id, suite.store.run(run_id).read_failure())
-        for run_id, state in suite.store.states(runs).items()
-        if state == "failed"
-    ]
-    logs = logs_of(suite.results) if failures else {}
-    for run_id, failure in failures:
-        text = f"failed: {run_id}: {failure['message']}"
-        if run_id in logs and "its log is" not in text:
-            text += f"; its log is {logs[run_id]}"
-        console.print(text, style="red", highlight=False, soft_wrap=True)
-    if failures:
-        console.print("Failed runs are tried again the next time.", highlight=False)
-    return SOME_FAILED if failures else DONE
-
-
-def tell(lines: Iterable[str], console: Console) -> None:
-    """Print lines as they are; of ten thousand at once, rich needs a tenth of the time."""
-    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
-
-
-def make_console() -> Console:
-    """Standard output: as wide as a terminal, or as a log likes it."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)

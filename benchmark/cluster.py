@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,25 +20,12 @@ from typing import NamedTuple
 from benchmark.errors import UserError, suggest
 from benchmark.files import as_json, write_atomic
 from benchmark.plan import Job, Status, statuses
+from benchmark.slurm import PENDING, Queue, Task, array_of, ask, told
 from benchmark.store import RunFolder, Store, claim, read_claim
 from benchmark.transfer import Run
 
 ASK_EVERY = 5.0
 """Seconds between looks at the queue while it is followed: its server is everybody's."""
-PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "CONFIGURING"}
-LIVE = PENDING | {"RUNNING", "COMPLETING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT"}
-FIELDS = "%i|%T|%r|%N"
-
-
-class Task(NamedTuple):
-    """One element of an array: what one job does."""
-
-    id: str
-    """Slurm's, `123_4`."""
-    job: str
-    log: str
-    """Both as paths within the results folder."""
-    runs: list[str]
 
 
 @dataclass(frozen=True)
@@ -67,14 +53,6 @@ class Submission:
         return cls(**{**data, "tasks": [Task(**task) for task in data["tasks"]]})
 
 
-class Queued(NamedTuple):
-    """What the queue says of a task."""
-
-    state: str
-    reason: str
-    nodes: str
-
-
 class Standing(NamedTuple):
     """How a run stands, and what there is to say about that."""
 
@@ -82,7 +60,6 @@ class Standing(NamedTuple):
     detail: str
 
 
-Queue = Mapping[str, Queued]
 Tasks = Mapping[str, Sequence[Task]]
 """By run, the oldest first."""
 
@@ -120,56 +97,6 @@ def my_turn(results: Path) -> Iterator[None]:
             yield
     finally:
         held.release()
-
-
-# ---------------------------------------------------------------- the queue
-
-
-def ask(tasks: Iterable[Task]) -> Queue | None:
-    """Look up which of the tasks are in the queue, in one call; None where it does not answer."""
-    ids = sorted({array_of(task) for task in tasks}, key=int)
-    if not ids:
-        return {}
-    listed = ["--noheader", f"--jobs={','.join(ids)}"]
-    text = told("squeue", "--array", f"--format={FIELDS}", *listed)
-    if text is None:  # the controller is away, as it may be: the accounting is another server's
-        columns = "--format=JobID,State,Reason,NodeList"
-        text = told("sacct", "--allocations", "--parsable2", columns, *listed)
-    if text is None:
-        return None
-    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
-    live = [row for row in rows if row[1] in LIVE]
-    return {task: Queued(*row[1:]) for row in live for task in tasks_in(row[0])}
-
-
-def tasks_in(job: str) -> Iterator[str]:
-    """Yield the tasks of what sacct keeps in one line while none has started: 7_[0-2,5%4]."""
-    array, bracket, inner = job.partition("_[")
-    if not bracket:
-        yield job
-        return
-    for part in inner.rstrip("]").partition("%")[0].split(","):
-        first, _, last = part.partition("-")
-        last, _, step = last.partition(":")
-        for number in range(int(first), int(last or first) + 1, int(step or 1)):
-            yield f"{array}_{number}"
-
-
-def array_of(task: Task) -> str:
-    """Return the number that a task shares with the others of its array."""
-    return task.id.partition("_")[0]
-
-
-def told(*command: str) -> str | None:
-    """Return what one of Slurm's commands prints; None where it is not there or has no answer."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode == 0:
-        return done.stdout
-    # What it says when it has forgotten the only job that it was asked for.
-    return "" if "Invalid job id" in done.stderr else None
 
 
 # ---------------------------------------------------------------- how runs stand

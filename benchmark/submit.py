@@ -15,20 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.call import Call
-from benchmark.cluster import (
-    Submission,
-    Task,
-    array_of,
-    ask,
-    my_turn,
-    standings,
-    tasks_of,
-    told,
-)
+from benchmark.cluster import Submission, my_turn, standings, tasks_of
 from benchmark.crew import ROOT
 from benchmark.errors import UserError, suggest
 from benchmark.machine import Machine, Paths
 from benchmark.plan import Job, cohorts, needs_of, waves
+from benchmark.slurm import Task, array_of, ask, told
 from benchmark.store import Store
 from benchmark.transfer import ProbeRun, Run
 

@@ -8,22 +8,19 @@ from typing import Any
 import pytest
 
 from benchmark.cluster import (
-    Queued,
     Submission,
-    Task,
-    ask,
     cancel,
     jobs_here,
     logs_of,
     look,
     run_named,
-    tasks_in,
     tasks_of,
     weigh,
 )
 from benchmark.config import UserError
 from benchmark.machine import Machine, Paths
 from benchmark.plan import Job, Status, cohorts, waves
+from benchmark.slurm import Queued, Task, ask, tasks_in
 from benchmark.store import Store, claim
 from benchmark.submit import Submitting, alone, check_sbatch, processes_of
 from benchmark.transfer import PROTOCOLS, ProbeRun, Run

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmark import cli
-from benchmark.cluster import Submission, Task
+from benchmark.cluster import Submission
 from benchmark.options import options_of
+from benchmark.slurm import Task
 from benchmark.store import Store
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
@@ -76,7 +77,7 @@ def test_1_of_a_status_with_a_run_that_is_lost(
     submission = Submission("small", "0", "me@here", "2026-01-01", [task])
     submission.write(tmp_path / "results" / "submissions" / "1.json")
     # A queue that answers, and has forgotten the job.
-    monkeypatch.setattr("benchmark.cluster.told", lambda *command: "")
+    monkeypatch.setattr("benchmark.slurm.told", lambda *command: "")
     assert call("status") == 1
 
 

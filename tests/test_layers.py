@@ -18,9 +18,9 @@ LAYERS = [
     {"cohort", "graphs", "evaluate", "measures", "report"},
     {"suite", "grid", "naming", "entries", "trial", "catalogue", "zoo", "assemble", "teachers"}
     | {"columns", "costs", "calibrate", "estimate", "forecast"}
-    | {"plan", "planned", "launch", "cluster", "call", "submit", "watch", "probe", "follow"}
-    | {"member", "recording", "spent", "job", "speed"},
-    {"cli", "options"},
+    | {"plan", "planned", "launch", "cluster", "slurm", "call", "submit", "watch", "follow"}
+    | {"probe", "member", "recording", "spent", "job", "speed"},
+    {"cli", "options", "screen"},
 ]
 TORCHLESS = sorted(LAYERS[0] | {"machine", "manifest", "transfer", "report", "plan", "watch"})
 JUNK_DRAWERS = {"utils", "util", "helpers", "helper", "misc", "common", "base"}

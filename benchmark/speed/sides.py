@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark import models, seeds
 from benchmark.assemble import frozen, handed_over, place
 from benchmark.clock import Clock, Spans
-from benchmark.cohort import Learner, laid_out, train_epoch
+from benchmark.cohort import TEACHER, Learner, laid_out, train_epoch
 from benchmark.data.source import Images, Source
 from benchmark.data.stream import Batches, Stream
 from benchmark.entries import Entry
@@ -21,7 +21,7 @@ from benchmark.numerics import adopt
 from benchmark.runs import DatasetConfig, Recipe
 from benchmark.speed.figures import Parts, Plan, Stretch
 from benchmark.speed.reference import GPU_WORKERS, Loop, Pictures, be_usual
-from methods.interface import Budget, Features, Method, Phase
+from methods.interface import Budget, Method, Phase
 
 SEED = 0
 
@@ -82,38 +82,6 @@ class Scene:
 # ---------------------------------------------------------------- the suite's own loop, watched
 
 
-class TimedTeacher(nn.Module):
-    """A teacher whose passes are timed."""
-
-    def __init__(self, network: nn.Module, spans: Spans) -> None:
-        super().__init__()
-        self.network, self.spans = network, spans
-
-    def forward(self, images: Tensor) -> Features:
-        """Pass a batch."""
-        with self.spans.of("teacher"):
-            shown: Features = self.network(images)
-        return shown
-
-
-class TimedLearner(Learner):
-    """A learner in the midst of one phase, whose steps are timed."""
-
-    spans: Spans
-
-    def step(
-        self,
-        images: Tensor,
-        teacher: Features | None,
-        labels: Tensor,
-        indices: Tensor,
-        i: int | Tensor,
-    ) -> None:
-        """Train on a batch."""
-        with self.spans.of(self.name):
-            super().step(images, teacher, labels, indices, i)
-
-
 class NextBatches:
     """A stream's next few batches as if they were an epoch, and how long they took."""
 
@@ -156,27 +124,27 @@ class Cohort:
     ) -> None:
         self.spans = Spans(Clock(scene.device))
         self.batches: Batches = NextBatches(stream, scene.steps, self.spans)
-        self.teacher = TimedTeacher(frozen(scene.network(teacher), scene.device), self.spans)
+        self.teacher = frozen(scene.network(teacher), scene.device)
         self.plans: list[Plan] = []
-        self.learners: list[TimedLearner] = []
+        self.learners: list[Learner] = []
         for entry in entries:
             first = self.learner(scene, entry, student, teacher)
             self.plans.append(scene.plan(entry.label, first.phases))
             others = [self.learner(scene, entry, student, teacher) for _ in first.phases[1:]]
             start = 0
             for learner, stretch in zip([first, *others], self.plans[-1], strict=True):
-                learner.name, learner.spans = stretch.key, self.spans
+                learner.name = stretch.key
                 # Not at a phase's first epoch, which begins with an optimizer of its own.
                 learner.epoch = start + min(1, stretch.epochs - 1)
                 start += stretch.epochs
                 self.learners.append(learner)
 
-    def learner(self, scene: Scene, entry: Entry, student: str, teacher: str) -> TimedLearner:
+    def learner(self, scene: Scene, entry: Entry, student: str, teacher: str) -> Learner:
         """Build a learner, placed as the suite places it."""
         network, method = scene.network(student), scene.method(entry, student, teacher)
         place(network, scene.device)
         place(method, scene.device)
-        return TimedLearner(entry.label, network, method, scene.recipe)
+        return Learner(entry.label, network, method, scene.recipe)
 
     def measure(self) -> Parts:
         """Train a few steps; return the mean seconds of a step's parts."""
@@ -186,14 +154,15 @@ class Cohort:
         """Let what is done once be done: the first learner's step and a teacher pass."""
         self.train(self.learners[:1])
 
-    def train(self, learners: Sequence[TimedLearner]) -> Parts:
+    def train(self, learners: Sequence[Learner]) -> Parts:
         """Train some of them, by the suite's own loop."""
         adopt("strict")
-        train_epoch(learners, self.teacher, self.batches, 0)
+        steps = train_epoch(learners, self.teacher, self.batches, 0)
         for learner in learners:
             if learner.failure is not None:
                 raise UserError(f"{learner.name}: {learner.failure.message}")
-        return self.spans.read()
+        found = steps.read()
+        return {**self.spans.read(), "teacher": found.pop(TEACHER), **found}
 
 
 # ---------------------------------------------------------------- the usual loops

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.claim import read_claim
-from benchmark.cluster import Standing, ask, logs_of, look, submissions, tasks_of
+from benchmark.cluster import Standing, logs_of, look, submissions, tasks_of
 from benchmark.machine import Machine, Paths
+from benchmark.slurm import ask
 from benchmark.store import Store
 from benchmark.submit import submit_open
 from benchmark.transfer import Run

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.cluster import ask, cancel, logs_of, submissions
+from benchmark.cluster import cancel, logs_of, submissions
+from benchmark.slurm import ask
 from benchmark.store import Store
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.processes import processes

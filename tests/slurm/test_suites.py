@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.cluster import Queue, Standing, ask, cancel, follow, logs_of, look, submissions, told
+from benchmark.cluster import Standing, cancel, follow, logs_of, look, submissions
+from benchmark.slurm import Queue, ask, told
 from benchmark.store import Store
 from tests.jobs import grid, perform
 from tests.slurm.cluster import Cluster
