@@ -8,10 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.normalise import Norm
+from methods.blocks.pairing import (
+    MapShape,
+    beyond_regression,
+    pooled_alike,
+    regression,
+    unequal_stages,
+)
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
-from methods.normalise import Norm
-from methods.pairing import MapShape, beyond_regression, pooled_alike, regression, unequal_stages
 from methods.scratch import task_loss
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.pairing import pooled_alike, unequal_stages
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
-from methods.pairing import pooled_alike, unequal_stages
 
 
 class AT(Method):

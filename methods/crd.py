@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.draws import Draws
+from methods.blocks.draws import Draws
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 
 

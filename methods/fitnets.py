@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.normalise import Norm
+from methods.blocks.pairing import MapShape, beyond_regression, regression
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
-from methods.normalise import Norm
-from methods.pairing import MapShape, beyond_regression, regression
 
 
 class FitNets(Method):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from methods.blocks.pairing import pooled_alike, unequal_stages
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
-from methods.pairing import pooled_alike, unequal_stages
 from methods.scratch import task_loss
 
 Pooling = Literal["max", "avg"]

@@ -1,8 +1,9 @@
 """What a distillation method is. Read this file first.
 
 A method lays out *phases*; each phase is a stretch of training with one loss over what the student
-and the teacher show of themselves (``Features``). The train loop in ``benchmark/cohort.py`` knows
-nothing else of a method. This package imports torch and itself, nothing more.
+and the teacher show of themselves (``Features``). The train loop, which is in
+``benchmark/training/cohort.py``, knows nothing else of a method. This package imports torch and
+itself, nothing more.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.normalise import unit_rows
 from methods.dkd import others_divergence, target_divergence, warm_up
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 from methods.kd import kl_divergence
-from methods.normalise import unit_rows
 
 
 class LS(Method):

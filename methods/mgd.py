@@ -7,9 +7,9 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.draws import Draws
+from methods.blocks.draws import Draws
+from methods.blocks.pairing import pooled_alike
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.pairing import pooled_alike
 
 Masked = Literal["channels", "positions"]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.normalise import Norm
+from methods.blocks.pairing import pooled_alike, unequal_stages
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.normalise import Norm
-from methods.pairing import pooled_alike, unequal_stages
 
 
 class OFD(Method):

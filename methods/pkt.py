@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.normalise import unit_rows
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
-from methods.normalise import unit_rows
 
 _EPS = 1e-7  # the authors': a similarity of 0 has no logarithm
 

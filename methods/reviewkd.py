@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.normalise import Norm
+from methods.blocks.pairing import unequal_stages
 from methods.dkd import warm_up
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
-from methods.normalise import Norm
-from methods.pairing import unequal_stages
 
 MIDDLE = 512
 """The common width of the fused maps is that of the student's embedding, but at most this."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.normalise import unit_rows
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
-from methods.normalise import unit_rows
 
 
 class RKD(Method):

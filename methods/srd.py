@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.normalise import Norm
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
-from methods.normalise import Norm
 
 
 class SRD(Method):

@@ -5,17 +5,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.test_cli import call, suite
+from tests.cli.command import call, suite
 
 TESTS = Path(__file__).parent
 LONGEST = [
     "slurm/test_suites.py",
-    "test_suites.py",
-    "test_cli.py",
-    "test_cohort.py",
-    "test_faults.py",
-    "test_docs.py",
-    "test_torture.py",
+    "whole/test_suites.py",
+    "whole/test_command.py",
+    "training/test_cohort.py",
+    "whole/test_faults.py",
+    "whole/test_docs.py",
+    "whole/test_torture.py",
 ]
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data import cifar, digits, fashionmnist, imagefolder, imagenet, stl10, tinyimagenet
+from benchmark.config.errors import UserError, suggest
+from benchmark.data.sets import (
+    cifar,
+    digits,
+    fashionmnist,
+    imagefolder,
+    imagenet,
+    stl10,
+    tinyimagenet,
+)
 from benchmark.data.source import Images, Source, Split
-from benchmark.errors import UserError, suggest
 
 __all__ = ["SOURCES", "Images", "Source", "Split", "find", "is_local"]
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.config.recipe import DatasetConfig, Fill
 from benchmark.data.draws import Integers, below, draw, fraction
 from benchmark.data.source import Images, Streamed
-from benchmark.runs import DatasetConfig, Fill
 
 Columns = Sequence[Integers]
 SCALE = 0.08, 1.0

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmark.runs import Crop, Decoder
+from benchmark.config.recipe import Crop, Decoder
 
 
 class Images(NamedTuple):

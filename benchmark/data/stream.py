@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.config.recipe import DatasetConfig
 from benchmark.data.crops import InMemory, crops_of, resize
 from benchmark.data.draws import Integers, below, draw
 from benchmark.data.source import Images, Source, Streamed
-from benchmark.ranks import ALONE, Ranks
-from benchmark.runs import DatasetConfig
+from benchmark.processes.distributed import ALONE, Ranks
 
 
 class Batches(Protocol):

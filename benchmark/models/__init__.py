@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from benchmark import seeds
-from benchmark.errors import UserError, suggest
+from benchmark.config import seeds
+from benchmark.config.errors import UserError, suggest
 from benchmark.models import (
     mobilenetv1,
     mobilenetv2,
@@ -19,7 +19,7 @@ from benchmark.models import (
     resnet50,
     shufflenet,
     vgg,
-    wrn,
+    wide_resnet,
 )
 from benchmark.models.network import Network
 from methods.interface import Shapes
@@ -29,7 +29,7 @@ __all__ += ["names", "shapes"]
 
 NETWORKS: dict[str, Callable[[int], Network]] = {
     **resnet.NETWORKS,
-    **wrn.NETWORKS,
+    **wide_resnet.NETWORKS,
     **vgg.NETWORKS,
     **resnet50.NETWORKS,
     **mobilenetv1.NETWORKS,
@@ -53,9 +53,9 @@ def maker(name: str) -> Callable[[int], Network]:
         return NETWORKS[name]
     if "/" not in name:
         raise UserError(f"'{name}': {suggest(name, names(), 'network')}")
-    from benchmark.models import found  # and with it torchvision, which takes its time
+    from benchmark.models.external import wrapper  # and with it torchvision, which takes its time
 
-    return found.factory(name)
+    return wrapper.factory(name)
 
 
 def build(name: str, classes: int, seed: int) -> Network:
@@ -93,3 +93,9 @@ def shapes(name: str, classes: int, channels: int, size: int) -> Shapes:
     except ValueError as error:  # too small an image
         raise UserError(str(error)) from error
     return seen._replace(norms=len(network.norms))
+
+
+def unchanged(backbone: nn.Module, before: str) -> None:
+    """Raise RuntimeError where any bit of a frozen network, buffers included, has changed."""
+    if fingerprint(backbone) != before:
+        raise RuntimeError("the frozen network has changed while its probe was trained")

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.files import write_atomic
 from benchmark.report.material import Material
-from benchmark.report.reading import load
-from benchmark.report.records import Results
-from benchmark.report.table import Table, tabulate
+from benchmark.report.results.outcomes import Results
+from benchmark.report.results.reading import load
+from benchmark.report.tables.cells import Table, tabulate
+from benchmark.store.atomic import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.report.beside import Beside
+    from benchmark.report.tables.published_columns import Beside
 
 SHOWN = ("", "over-pairs")  # on a terminal: the table itself and what is said over all pairs
 
@@ -31,8 +31,8 @@ __all__ = [
 
 def show(material: Material, console: "Console") -> None:
     """Print the suite's tables. Raises UserError for a damaged record."""
-    from benchmark.report import terminal
-    from benchmark.report.layouts import layouts
+    from benchmark.report.tables import terminal
+    from benchmark.report.tables.all_tables import layouts
 
     for layout in layouts(material.table):
         if layout.name in SHOWN:
@@ -57,26 +57,26 @@ def write(material: Material) -> list[Path]:
 
 def tables(outcome: Results, table: Table) -> dict[str, str]:
     """Every file of tables by its name: the sidecar last, for it names the others."""
-    from benchmark.report import beside, latex, longform, markdown, trace
-    from benchmark.report.layouts import layouts
+    from benchmark.report.tables import csv_files, latex, markdown, published_columns, sidecar
+    from benchmark.report.tables.all_tables import layouts
 
     published = _published(outcome, table)
-    every = [*layouts(table), *([beside.lay_out_beside(published)] if published else [])]
+    every = [*layouts(table), *([published_columns.lay_out_beside(published)] if published else [])]
     files = {f"{table.suite}.md": "\n".join(map(markdown.render, every))}
     files |= {
         f"{'-'.join(filter(None, (table.suite, layout.name)))}.tex": latex.render(layout)
         for layout in every
     }
-    files[f"{table.suite}.csv"] = longform.render(table)
-    files[f"{table.suite}-runs.csv"] = longform.render_runs(table)
+    files[f"{table.suite}.csv"] = csv_files.render(table)
+    files[f"{table.suite}-runs.csv"] = csv_files.render_runs(table)
     if published is not None:
-        files[f"{table.suite}-published.csv"] = beside.render_csv(published)
-    return files | {f"{table.suite}.json": trace.render(outcome, table, list(files))}
+        files[f"{table.suite}-published.csv"] = published_columns.render_csv(published)
+    return files | {f"{table.suite}.json": sidecar.render(outcome, table, list(files))}
 
 
 def _published(outcome: Results, table: Table) -> "Beside | None":
-    from benchmark.report.beside import beside
-    from benchmark.report.published import library, match
+    from benchmark.report.results.published import library, match
+    from benchmark.report.tables.published_columns import beside
 
     known = library()
     return beside(outcome, table, known, match(outcome.manifest, known))

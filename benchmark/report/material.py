@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.report.reading import load
-from benchmark.report.records import Results
-from benchmark.report.table import Table, tabulate
+from benchmark.report.results.outcomes import Results
+from benchmark.report.results.reading import load
+from benchmark.report.tables.cells import Table, tabulate
 
 
 @dataclass(frozen=True)

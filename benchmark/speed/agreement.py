@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmark.cohort import train_epoch
-from benchmark.entries import Entry
+from benchmark.speed.both_sides import Scene
 from benchmark.speed.epochs import Make, Suite, short
-from benchmark.speed.sides import Scene
+from benchmark.suite.rows import Entry
+from benchmark.training.cohort import train_epoch
 
 BATCHES, EPOCHS = 4, 20
 """Full batches and a short one make an epoch: a hundred steps, and every loss is read 20 times."""

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from benchmark.calibrate import examine
-from benchmark.costs import Pace, Sort, Subject, amount, images_of, sort_of
-from benchmark.estimate import by_likeness, in_turns
-from benchmark.forecast import seconds_of
-from benchmark.machine import Paths
-from benchmark.plan import arrays
-from benchmark.planned import Planned
-from benchmark.runs import TrainRun
-from benchmark.speed.page import Sheet
-from benchmark.transfer import Run
+from benchmark.config.runs import Run, TrainRun
+from benchmark.estimate.forecast import seconds_of
+from benchmark.estimate.kinds import Pace, Sort, Subject, amount, images_of, sort_of
+from benchmark.estimate.paces import by_likeness, in_turns
+from benchmark.estimate.timing import examine
+from benchmark.launch.machine import Paths
+from benchmark.launch.schedule import arrays
+from benchmark.speed.tables import Sheet
+from benchmark.suite.suite import Planned
 
 LARGEST = 8
 """Learners in a cohort: what machine files have by default."""

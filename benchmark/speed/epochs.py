@@ -13,19 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmark.assemble import frozen_teacher, place
-from benchmark.clock import Spans
-from benchmark.cohort import Learner, train_epoch
-from benchmark.cohort import Loop as Trainer
+from benchmark.config.errors import UserError
+from benchmark.config.recipe import Numerics
 from benchmark.data.stream import Stream, Tests
-from benchmark.entries import Entry
-from benchmark.errors import UserError
-from benchmark.evaluate import read
-from benchmark.graphs import WARM_UP, Capture, Graphed
-from benchmark.numerics import PROFILES, adopt
-from benchmark.runs import Numerics
+from benchmark.evaluation.accuracy import read
+from benchmark.speed.both_sides import Loops, Scene
 from benchmark.speed.reference import GPU_WORKERS, be_usual
-from benchmark.speed.sides import Loops, Scene
+from benchmark.suite.rows import Entry
+from benchmark.training.build import frozen_teacher, place
+from benchmark.training.cohort import Loop as Trainer
+from benchmark.training.cohort import train_epoch
+from benchmark.training.cuda_graphs import WARM_UP, Capture, Graphed
+from benchmark.training.learner import Learner
+from benchmark.training.meters import Spans
+from benchmark.training.numerics import PROFILES, adopt
 
 BATCHES = 40
 """Full ones of the short epochs that are timed; a quarter of one follows, as an epoch ends."""

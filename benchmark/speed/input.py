@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import torch
 
-from benchmark.clock import Clock
 from benchmark.data.stream import Stream
-from benchmark.speed.figures import Figure, Round, middle, ratio
+from benchmark.speed.ratios import Figure, Round, middle, ratio
 from benchmark.speed.reference import Pictures
+from benchmark.training.meters import Clock
 
 COMPARED = 512
 PIL_BATCHES = 15

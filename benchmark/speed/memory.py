@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmark import environment
-from benchmark.assemble import TEST_BATCH
+from benchmark.config.errors import UserError
+from benchmark.config.recipe import Recipe
 from benchmark.data.source import Images, Source
 from benchmark.data.stream import TestImages
-from benchmark.entries import Entry, read
-from benchmark.errors import UserError
-from benchmark.evaluate import evaluate
-from benchmark.runs import Recipe
-from benchmark.speed.sides import Cohort, Scene
+from benchmark.evaluation.accuracy import evaluate
+from benchmark.speed.both_sides import Cohort, Scene
+from benchmark.suite.rows import Entry, read
+from benchmark.training import meters
+from benchmark.training.build import TEST_BATCH
 
 SIZES = 50_000, 10_000
 """Train and test images of CIFAR."""
@@ -44,7 +44,7 @@ def peak(
 
     On a GPU, of its memory, else of the process's. Phases before the last train beside it.
     """
-    from benchmark.data.cifar import CIFAR100
+    from benchmark.data.sets.cifar import CIFAR100
 
     where = torch.device(device)
     recipe = Recipe(epochs=240, batch_size=batch_size, lr=0.05)
@@ -58,4 +58,4 @@ def peak(
     )
     if where.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    return environment.peak_memory_mb()
+    return meters.peak_memory_mb()

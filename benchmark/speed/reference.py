@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import functional as single
 
-from benchmark.clock import Spans
+from benchmark.config.recipe import Recipe
 from benchmark.data.source import Images, Source
-from benchmark.runs import Recipe
+from benchmark.training.meters import Spans
+from methods.blocks.pairing import pooled_alike
 from methods.interface import Batch, Features, Method, Phase
-from methods.pairing import pooled_alike
 
 GPU_WORKERS = 8
 """Of the DataLoader, where the training needs no core of its own: the CRD benchmark's number."""

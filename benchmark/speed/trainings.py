@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.assemble import test_batch
 from benchmark.data.stream import TestImages
-from benchmark.entries import Entry
-from benchmark.numerics import PROFILES
+from benchmark.speed.both_sides import Scene
 from benchmark.speed.epochs import BATCHES, DISCARDED, ROUNDS, Make, Suite, short
 from benchmark.speed.memory import SIZES, noise
-from benchmark.speed.sides import Scene
+from benchmark.suite.rows import Entry
+from benchmark.training.build import test_batch
+from benchmark.training.numerics import PROFILES
 
 TABLE = (
     ("wrn_40_2", "wrn_16_2"),

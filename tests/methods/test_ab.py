@@ -7,9 +7,9 @@ import torch
 from torch import nn, tensor
 
 from methods.ab import AB, boundary_loss, connector
+from methods.blocks.pairing import MapShape
 from methods.interface import Budget, Features, Shapes
 from methods.kd import kl_divergence
-from methods.pairing import MapShape
 from tests.methods.networks import TinyNet, batch, images, noise
 
 

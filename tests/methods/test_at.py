@@ -9,8 +9,8 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from methods.at import AT, attention_loss, attention_map, half_distance
+from methods.blocks.pairing import pooled_alike
 from methods.interface import Budget, Shapes
-from methods.pairing import pooled_alike
 from tests.methods.networks import TinyNet, batch, images, noise
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -8,9 +8,9 @@ import torch
 from torch import tensor
 from torch.nn import functional as F
 
+from methods.blocks.normalise import unit_rows
 from methods.cc import CC, correlation_loss, correlations, neighbour_loss
 from methods.interface import Budget, Shapes
-from methods.normalise import unit_rows
 from tests.methods.networks import TinyNet, batch, images, noise
 
 

@@ -12,23 +12,9 @@ from torch import Tensor
 
 import methods
 from methods.interface import Budget, Features, Method, Paper, Phase, Shapes
+from tests.methods.every_method import DEFINED_EVERYWHERE, PAIRS, SPECS, config_of, tensors
 from tests.methods.networks import TinyNet, batch, changed, given, images
 
-PAIRS = {  # (student widths, student image side), (teacher widths, teacher image side)
-    "equal": (((4, 4, 6, 8), 8), ((4, 4, 6, 8), 8)),
-    "wider teacher": (((4, 4, 6, 8), 8), ((8, 8, 12, 16), 8)),
-    "narrower teacher": (((8, 8, 12, 16), 8), ((4, 4, 6, 8), 8)),
-    "larger student maps": (((4, 4, 6, 8), 16), ((4, 4, 6, 8), 8)),
-    "smaller student maps": (((4, 4, 6, 8), 8), ((4, 6, 6, 8), 16)),
-    "sizes that do not divide": (((4, 4, 6, 8), 12), ((4, 4, 6, 8), 8)),
-    "fewer stages": (((4, 6, 8), 8), ((4, 4, 6, 8), 8)),
-}
-DEFINED_EVERYWHERE = {"scratch", "kd", "fitnets"}
-SPECS = [
-    spec
-    for name in methods.names()
-    for spec in (name, *(f"{name}@{p}" for p in methods.get(name).presets))
-]
 # What is left of a term where student and teacher are the same network, in eval mode: nothing,
 # unless the paper's loss has its least value elsewhere or a connector of random weights stands
 # between them.
@@ -74,15 +60,6 @@ class Scene(NamedTuple):
 
     def phases(self) -> list[Phase]:
         return list(self.method.phases(Budget(8, "inside")))
-
-
-@pytest.fixture(params=SPECS)
-def spec(request: pytest.FixtureRequest) -> methods.Spec:
-    return methods.parse(request.param)
-
-
-def config_of(spec: methods.Spec) -> Any:
-    return spec.kind.Config(**spec.defaults)
 
 
 @cache
@@ -145,17 +122,6 @@ class Untouchable:
 
     def __getitem__(self, index: int) -> Any:
         raise AssertionError(f"a phase with reads_{self.who}=False indexed the {self.who}")
-
-
-def tensors(features: Features) -> list[Tensor]:
-    return [
-        features.stem,
-        *features.stages,
-        *features.preacts,
-        features.embedding,
-        features.logits,
-        *features.crd,
-    ]
 
 
 @in_every_scene

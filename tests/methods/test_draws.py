@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from methods.draws import Draws
+from methods.blocks.draws import Draws
 
 
 def made(seed: int = 0) -> Draws:

@@ -7,7 +7,7 @@ import torch
 from torch import nn, tensor
 from torch.nn import functional as F
 
-from methods.draws import Draws
+from methods.blocks.draws import Draws
 from methods.interface import Budget, Features, Shapes
 from methods.mgd import MGD, generation_loss, generator, kept
 from tests.methods.networks import TinyNet, batch, images, noise

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import tensor
 
-from methods.normalise import Norm, unit_rows
+from methods.blocks.normalise import Norm, unit_rows
 
 
 def test_a_single_value_a_channel_is_normalised_by_the_running_statistics():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.pairing import MapShape, beyond_regression, regression
+from methods.blocks.pairing import MapShape, beyond_regression, regression
 from tests.methods.networks import noise
 
 

@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import methods
-from methods.draws import Draws
+from methods.blocks.draws import Draws
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
 from tests.methods import networks
+from tests.methods.every_method import PAIRS, SPECS, config_of, tensors
 from tests.methods.networks import CLASSES, TinyNet, changed
-from tests.methods.test_contract import PAIRS, SPECS, config_of, tensors
 
 SAMPLES, LARGEST = 40, 8  # of the train set, of a batch
 NEGATIVE = {  # terms that may be, by method

@@ -9,36 +9,9 @@ import pytest
 
 import methods
 from methods import registry
+from tests.methods.plugin import METHOD
 
-METHOD = """
-from dataclasses import dataclass
-from methods.interface import Method, Phase
-from methods.scratch import task_loss
-
-class Mine(Method):
-    '''Mine.'''
-
-    name = {name!r}
-    version = 1
-    paper = None
-
-    @dataclass(frozen=True)
-    class Config:
-        pass
-
-    def phases(self, budget):
-        return [Phase("task", budget.epochs, task_loss)]
-"""
 SIX = ["scratch", "kd", "fitnets", "at", "fsp", "ab"]
-
-
-@pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch):
-    """The registry as it was, once the test is over."""
-    monkeypatch.setattr(registry, "_added", {})
-    registry._registry.cache_clear()
-    yield
-    registry._registry.cache_clear()
 
 
 @pytest.fixture

@@ -9,13 +9,7 @@ from torch.nn import functional as F
 
 from methods.dkd import warm_up
 from methods.interface import Budget, Features, Shapes
-from methods.reviewkd import (
-    Fusion,
-    ReviewKD,
-    averaged,
-    context_loss,
-    nearest,
-)
+from methods.reviewkd import Fusion, ReviewKD, averaged, context_loss, nearest
 from tests.methods.networks import TinyNet, batch, images, noise
 
 

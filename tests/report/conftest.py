@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchmark.report import load, plots
-from benchmark.report.records import Results
+from benchmark.report.results.outcomes import Results
 from tests.report.grids import FIELD, METHODS, PAIRS, fail, finish, finish_all, manifest, run_id
 
 LONG = "a_teacher_with_a_name_far_too_long_for_a_title"

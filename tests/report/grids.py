@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from tests.report.test_published import ROWS
+
 METHODS = ["scratch", "kd", "fitnets", "at", "fsp", "ab"]
 FIELD = [
     *METHODS,
@@ -164,3 +166,12 @@ def finish_all(runs: Path, grid: dict[str, Any]) -> None:
                 wobble = 0.35 * math.sin(7 * cell["seed"] + 3 * len(cell["method"]) + i)
                 top1 = 92.1 + 0.5 * i + gain.get(cell["method"], 0.5) + wobble
                 finish(runs, cell["run"], round(top1, 2), cell["method"], grid["epochs"])
+
+
+def crd_grid(**changes: Any) -> dict[str, Any]:
+    """One CRD pair as the suite `cifar100` plans it, as far as matching reads it."""
+    grid = manifest(ROWS, [("wrn_40_2", "wrn_16_2")], dataset="cifar100", **changes)
+    run = {"dataset": {"name": "cifar100", "limit": None}, "protocol": 1}
+    grid["columns"][0]["dataset"] = "cifar100"
+    grid["runs"] = {cell["run"]: run for cell in grid["cells"]}
+    return {"as_published": {row: row for row in ROWS}, **grid}

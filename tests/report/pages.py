@@ -5,14 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tests.report.grids import (
-    METHODS,
-    PAIRS,
-    fail,
-    finish_all,
-    manifest,
-    run_id,
-)
+from tests.report.grids import METHODS, PAIRS, fail, finish_all, manifest, run_id
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 HOSTILES = [HOSTILE, '"><svg onload=alert(1)>', "{{data}} \u2028 <!-- <script>", "\u202eabc &amp;"]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from benchmark.report import load
-from benchmark.report.analysis import analyse, summarise
-from benchmark.report.layout import dagger, plus
 from benchmark.report.palette import OTHERS, looks
 from benchmark.report.plots import cost, differences, fidelity, losses, ranks
-from benchmark.report.plots.spots import Spot, front
-from benchmark.report.plots.terms import Term, fit, terms
-from benchmark.report.statistics import Ranking, Standing
+from benchmark.report.plots.loss_terms import Term, fit, terms
+from benchmark.report.plots.points import Spot, front
+from benchmark.report.statistics.analysis import analyse, summarise
+from benchmark.report.statistics.significance import Ranking, Standing
+from benchmark.report.tables.layout import dagger, plus
 from tests.report.drawn import across, lines_of, markers, strokes, there, words_of
 from tests.report.grids import METHODS, PAIRS, finish, finish_all, manifest
 

@@ -8,10 +8,10 @@ import pytest
 from benchmark.report import load
 from benchmark.report.palette import looks
 from benchmark.report.plots import curves
-from benchmark.report.plots.board import Board, Panel, Pen, thin
-from benchmark.report.plots.multiples import REFERENCES, place, plan
+from benchmark.report.plots.canvas import Board, Panel, Pen, thin
+from benchmark.report.plots.small_multiples import REFERENCES, place, plan
 from benchmark.report.plots.style import DROP, STYLE
-from benchmark.report.records import Results
+from benchmark.report.results.outcomes import Results
 from tests.report.drawn import Stroke, across, has, lines_of, strokes, texts_of, words_of
 from tests.report.grids import FIELD, METHODS, finish, manifest
 

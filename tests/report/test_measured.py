@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.errors import UserError
+from benchmark.config.errors import UserError
 from benchmark.report import Results, load, tables, tabulate
-from benchmark.report.layout import Layout
-from benchmark.report.layouts import layouts
-from benchmark.report.likeness import compare
+from benchmark.report.results.agreement import compare
+from benchmark.report.tables.all_tables import layouts
+from benchmark.report.tables.layout import Layout
 from tests.report.grids import PAIRS, finish, finish_all, manifest, put
 
 LABELS = [0, 1, 2, 3, 4, 5, 6, 7]

@@ -11,30 +11,23 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.cli import main
-from benchmark.config import digest, load
-from benchmark.environment import source_digest
-from benchmark.errors import UserError
-from benchmark.follow import EVERY, follow
-from benchmark.manifest import write_manifest
-from benchmark.planned import Planned
+from benchmark.cli.follow import EVERY, follow
+from benchmark.cli.main import main
+from benchmark.config.document import load
+from benchmark.config.errors import UserError
+from benchmark.config.validation import digest
 from benchmark.report import Material, page
-from benchmark.report.page import course
-from benchmark.report.page.document import embedded
+from benchmark.report.page import thinning
+from benchmark.report.page.html import embedded
 from benchmark.report.palette import looks
-from benchmark.store import RunFolder, Store
-from tests.report.grids import (
-    METHODS,
-    fail,
-    finish,
-    manifest,
-    put,
-    record,
-)
+from benchmark.store.environment import source_digest
+from benchmark.store.folder import RunFolder, Store
+from benchmark.suite.manifest import write_manifest
+from benchmark.suite.suite import Planned
+from tests.cli.command import SUITE
+from tests.config.example_runs import TEACHER, by_id, student
+from tests.report.grids import METHODS, fail, finish, manifest, put, record
 from tests.report.pages import DIGITS, HOSTILE, HOSTILES, content_of, grid_of
-from tests.test_cli import SUITE
-from tests.test_plan import by_id, student
-from tests.test_runs import TEACHER
 
 
 def test_a_page_holds_the_tables_numbers_and_every_run(tmp_path):
@@ -105,13 +98,13 @@ def test_a_thinned_history_keeps_its_ends_and_the_turns_of_its_phases():
     late = unknown | {"losses": {"kd": 2e-7}}
     parts = [early] * 61 + [unknown] + [late] * 88 + [late | {"lr": 0.01}] * 90
     history = [part | {"epoch": e, "top1": e / 3} for e, part in enumerate(parts, start=1)]
-    places = course.kept(history, 60)
-    axis = course.axis(history, places)
+    places = thinning.kept(history, 60)
+    axis = thinning.axis(history, places)
     assert {1, 61, 62, 240} <= {*axis["epochs"]}
     assert len(places) <= 62
     assert (axis["phases"], axis["drops"]) == ([["hint", 61], ["distill", 240]], [150])
-    assert course.hundredths(history, places)[-1] == 8000
-    found = course.losses(history, places)
+    assert thinning.hundredths(history, places)[-1] == 8000
+    found = thinning.losses(history, places)
     assert found["hint"] == [0, [1.23] * axis["epochs"].index(62)]
     assert found["kd"][0] == axis["epochs"].index(62) + 1
     assert {*found["kd"][1]} == {2e-07}
@@ -191,6 +184,6 @@ def test_a_watch_that_is_interrupted_leaves_a_page_that_waits_for_nothing(planne
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmark.follow.time.sleep", interrupt)
+    monkeypatch.setattr("benchmark.cli.follow.time.sleep", interrupt)
     assert report(planned, "--html", "--watch") == 130
     assert content_of(planned.results / "tables" / "small.html")["refresh"] is None

@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmark.report import Material, page
-from benchmark.report.published import Library, Source, Value
+from benchmark.report.results.published import Library, Source, Value
 from tests.report.chromium import Tab, chromium, executable
-from tests.report.grids import (
-    METHODS,
-    PAIRS,
-    fail,
-    finish_all,
-    manifest,
-)
+from tests.report.grids import METHODS, PAIRS, fail, finish_all, manifest
 from tests.report.pages import DIGITS, HOSTILE, HOSTILES, grid_of
 
 

@@ -4,28 +4,19 @@ import csv
 import io
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmark.errors import UserError
-from benchmark.report import load, published, tables, tabulate
-from benchmark.report.beside import Beside, beside, difference, lay_out_beside
-from benchmark.report.published import FOLDER, Library, library, match
-from tests.report.grids import finish_all, manifest
+from benchmark.config.errors import UserError
+from benchmark.report import load, tables, tabulate
+from benchmark.report.results import published
+from benchmark.report.results.published import FOLDER, Library, library, match
+from benchmark.report.tables.published_columns import Beside, beside, difference, lay_out_beside
+from tests.report.grids import crd_grid, finish_all, manifest
 
 FIELDS = "source,dataset,protocol,teacher,student,method,top1,std,n,epoch,status,note"
 SOURCES = "key,title,where,n,epoch\ncrd,CRD,a README,5,last\nzoo,Zoo,another,,best on test\n"
 ROWS = ["scratch", "kd", "ab@crd"]
-
-
-def crd_grid(**changes: Any) -> dict[str, Any]:
-    """One CRD pair as the suite `cifar100` plans it, as far as matching reads it."""
-    grid = manifest(ROWS, [("wrn_40_2", "wrn_16_2")], dataset="cifar100", **changes)
-    run = {"dataset": {"name": "cifar100", "limit": None}, "protocol": 1}
-    grid["columns"][0]["dataset"] = "cifar100"
-    grid["runs"] = {cell["run"]: run for cell in grid["cells"]}
-    return {"as_published": {row: row for row in ROWS}, **grid}
 
 
 def shelf(tmp_path: Path, *lines: str, sources: str = SOURCES) -> Library:
@@ -45,7 +36,7 @@ def test_what_is_shipped_is_sound_and_says_each_thing_once():
 
 
 def test_what_is_installed_has_the_files_of_the_results_folder():
-    shipped = Path(published.__file__).parent / "numbers"
+    shipped = Path(published.__file__).parents[1] / "numbers"
     assert shipped.readlink() == Path("../../results/published")
     settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert "report/numbers/*.csv" in settings["tool"]["setuptools"]["package-data"]["benchmark"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.errors import UserError
-from benchmark.planned import ENDINGS, suite_name
+from benchmark.config.errors import UserError
 from benchmark.report import Material, show, write
+from benchmark.suite.suite import ENDINGS, suite_name
 from tests.report.grids import finish, finish_all, manifest
 
 KINDS = ("-fidelity", "-calibration", "-cost")

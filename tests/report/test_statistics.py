@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from benchmark.report import Results, load, tabulate
-from benchmark.report import statistics as few
-from benchmark.report.analysis import analyse, summarise
-from benchmark.report.statistics import Interval
+from benchmark.report.statistics import significance as few
+from benchmark.report.statistics.analysis import analyse, summarise
+from benchmark.report.statistics.significance import Interval
 from tests.report.grids import PAIRS, finish, manifest, run_id
 
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from benchmark.config import load as load_yaml
-from benchmark.grid import expand
-from benchmark.report import latex, load, longform, markdown, tables, tabulate, terminal
-from benchmark.report.layout import letter, main
-from benchmark.report.table import Table
-from tests.report.grids import METHODS, PAIRS, fail, finish, finish_all, manifest, run_id
-from tests.report.test_published import crd_grid
+from benchmark.config.document import load as load_yaml
+from benchmark.report import load, tables, tabulate
+from benchmark.report.tables import csv_files, latex, markdown, terminal
+from benchmark.report.tables.cells import Table
+from benchmark.report.tables.layout import letter, main
+from benchmark.suite.grid import expand
+from tests.report.grids import METHODS, PAIRS, crd_grid, fail, finish, finish_all, manifest, run_id
 
 HOSTILE = [
     r"\end{document}\input{/etc/passwd}",
@@ -315,7 +315,7 @@ def test_every_pair_of_ascii_characters_compiles(tmp_path, pdflatex):
 
 
 def test_the_csv_has_every_number_unrounded_and_every_run(tmp_path):
-    frame = pd.read_csv(io.StringIO(longform.render(small(tmp_path))), keep_default_na=False)
+    frame = pd.read_csv(io.StringIO(csv_files.render(small(tmp_path))), keep_default_na=False)
     rows = frame.set_index("method")
     assert list(frame.method) == ["teacher", "scratch", "kd", "wrn_2|x", "fsp", "ab"]
     assert list(rows.state) == ["done", "done", "done", "failed", "not applicable", "missing"]
@@ -337,7 +337,7 @@ def test_the_csv_has_every_number_unrounded_and_every_run(tmp_path):
 
 def test_hostile_names_come_back_from_the_csv(tmp_path):
     table = hostile(tmp_path, pairs=6)
-    frame = pd.read_csv(io.StringIO(longform.render(table)), keep_default_na=False)
+    frame = pd.read_csv(io.StringIO(csv_files.render(table)), keep_default_na=False)
     assert len(frame) == 6 * len(table.rows)
     assert list(frame.method[3:11]) == HOSTILE
 

@@ -14,17 +14,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.claim import read_claim
-from benchmark.cluster import Standing, logs_of, look, submissions, tasks_of
-from benchmark.machine import Machine, Paths
-from benchmark.slurm import ask
-from benchmark.store import Store
-from benchmark.submit import submit_open
-from benchmark.transfer import Run
-from tests.jobs import grid
+from benchmark.config.runs import Run
+from benchmark.launch.logs import logs_of
+from benchmark.launch.machine import Machine, Paths
+from benchmark.launch.slurm_queue import ask
+from benchmark.launch.slurm_submit import submit_open
+from benchmark.launch.status import Standing, look
+from benchmark.launch.submissions import submissions, tasks_of
+from benchmark.store.claim import read_claim
+from benchmark.store.folder import Store
+from tests.cli.command import command, is_job, numbers, records, run
+from tests.job.in_process import grid
 from tests.slurm.cluster import Cluster, until
-from tests.test_cli import command, is_job, numbers, records, run
-from tests.test_docs import commands
+from tests.whole.pages import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "tried"

@@ -9,22 +9,15 @@ from typing import Any
 
 import pytest
 
-from benchmark.cluster import cancel, logs_of, submissions
-from benchmark.slurm import ask
-from benchmark.store import Store
+from benchmark.launch.cancel import cancel
+from benchmark.launch.logs import logs_of
+from benchmark.launch.slurm_queue import ask
+from benchmark.launch.submissions import submissions
+from benchmark.store.folder import Store
+from tests.cli.command import is_job, start, suite
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.processes import processes
-from tests.slurm.scenarios import (
-    LONG,
-    NAME,
-    caught,
-    restarts,
-    results,
-    runs_of,
-    submit,
-    wait,
-)
-from tests.test_cli import is_job, start, suite
+from tests.slurm.scenarios import LONG, NAME, caught, restarts, results, runs_of, submit, wait
 
 pytestmark = pytest.mark.slurm
 LOCAL = "{launcher: local, device: cpu, workers: 1, processes: 2}"

@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
-from benchmark.cluster import Standing, cancel, follow, logs_of, look, submissions
-from benchmark.slurm import Queue, ask, told
-from benchmark.store import Store
-from tests.jobs import grid, perform
+from benchmark.launch.cancel import cancel
+from benchmark.launch.logs import logs_of
+from benchmark.launch.slurm_queue import Queue, ask, told
+from benchmark.launch.status import Standing, follow, look
+from benchmark.launch.submissions import submissions
+from benchmark.store.folder import Store
+from tests.job.in_process import grid, perform
 from tests.slurm.cluster import Cluster
 from tests.slurm.scenarios import (
     CHAIN,

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from benchmark.files import write_atomic
 from benchmark.report.material import Material
 from benchmark.report.page.content import Sources, content
-from benchmark.report.page.document import render
+from benchmark.report.page.html import render
+from benchmark.store.atomic import write_atomic
 
 __all__ = ["write"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from benchmark.report.layout import Layout, pair
-from benchmark.report.layouts import layouts
-from benchmark.report.page import course
+from benchmark.report.page import thinning
 from benchmark.report.page.literature import literature
-from benchmark.report.page.standing import why
+from benchmark.report.page.missing import why
 from benchmark.report.palette import looks
-from benchmark.report.quantities import NAMES, label, quantities
-from benchmark.report.records import Outcome, Results
-from benchmark.report.table import Cell, Row, Table
+from benchmark.report.results.outcomes import Outcome, Results
+from benchmark.report.results.quantities import NAMES, flat, label, quantities
+from benchmark.report.tables.all_tables import layouts
+from benchmark.report.tables.cells import Cell, Row, Table
+from benchmark.report.tables.layout import Layout, pair
 
 SCHEMA = 1
 POINTS = 60_000  # epochs of all histories together: sixty a run of a thousand runs
@@ -169,7 +169,7 @@ def _run(outcome: Outcome, sources: Sources, pool: Pool, points: int) -> dict[st
 
 def _done(outcome: Outcome, record: dict[str, Any], pool: Pool, points: int) -> dict[str, Any]:
     history = record.get("history", [])
-    places = course.kept(history, points)
+    places = thinning.kept(history, points)
     best = outcome.record.best_on_test() if outcome.record and history else None
     return {
         "result": {k: _figure(v) for k, v in flat(record.get("result", {})).items()},
@@ -178,9 +178,9 @@ def _done(outcome: Outcome, record: dict[str, Any], pool: Pool, points: int) -> 
         "teacher": pool.put(record.get("teacher")),
         "times": [record.get("started"), record.get("finished")],
         "best": best and [best.epoch, best.top1],
-        "axis": pool.put(course.axis(history, places)),
-        "top1": course.hundredths(history, places),
-        "losses": course.losses(history, places),
+        "axis": pool.put(thinning.axis(history, places)),
+        "top1": thinning.hundredths(history, places),
+        "losses": thinning.losses(history, places),
     }
 
 
@@ -199,17 +199,8 @@ def _failed(failure: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
     return {"failure": {**about, "traceback": pool.put(end)}}
 
 
-def flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """The leaves of nested fields by their dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        inside = isinstance(value, Mapping)
-        found |= flat(value, f"{before}{key}.") if inside else {f"{before}{key}": value}
-    return found
-
-
 def _figure(value: object, digits: int = 7) -> object:
-    return course.rounded(value, digits) if isinstance(value, float) else value
+    return thinning.rounded(value, digits) if isinstance(value, float) else value
 
 
 def _read(folder: Path | None, name: str) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from benchmark.report.published import Library, Value, library, match
-from benchmark.report.records import Results
-from benchmark.report.table import Table
+from benchmark.report.results.outcomes import Results
+from benchmark.report.results.published import Library, Value, library, match
+from benchmark.report.tables.cells import Table
 
 Published = dict[tuple[str, int], list[dict[str, Any]]]
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from benchmark.report.analysis import analyse, summarise
 from benchmark.report.plots import accuracy, cost, curves, differences, fidelity, losses, ranks
 from benchmark.report.plots.style import STYLE
-from benchmark.report.records import Results
+from benchmark.report.results.outcomes import Results
+from benchmark.report.statistics.analysis import analyse, summarise
 
 __all__ = ["KINDS", "encode", "figures"]
 

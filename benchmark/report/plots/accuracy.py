@@ -15,19 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.report.palette import Look, looks
 from benchmark.report.plots.panels import DENSE, ROOMY, Spacing, panels, settle
-from benchmark.report.plots.style import (
-    GREY,
-    MANY,
-    STYLE,
-    TINT,
-    absence,
-    legend,
-    on,
-    short,
-    window,
-)
-from benchmark.report.records import Outcome, Results
-from benchmark.report.table import by_seed
+from benchmark.report.plots.style import GREY, MANY, STYLE, TINT, absence, legend, on, short, window
+from benchmark.report.results.outcomes import Outcome, Results
+from benchmark.report.statistics.analysis import by_seed
 
 _SCRATCH: dict[str, Any] = {"linewidth": 1.0, "linestyle": "-"}
 _TEACHER: dict[str, Any] = {"linewidth": 1.2, "linestyle": "--"}

@@ -2,9 +2,9 @@
 
 from matplotlib.figure import Figure
 
+from benchmark.report.plots.points import Measure
 from benchmark.report.plots.scatter import against
-from benchmark.report.plots.spots import Measure
-from benchmark.report.records import Outcome, Results
+from benchmark.report.results.outcomes import Outcome, Results
 
 MACHINE = "median over seeds, as measured on the machine of each run"
 

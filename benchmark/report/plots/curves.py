@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.report.palette import Look, looks
-from benchmark.report.plots import multiples
+from benchmark.report.plots import small_multiples
 from benchmark.report.plots.panels import ROOMY, panels, settle
 from benchmark.report.plots.style import (
     DASHES,
@@ -23,7 +23,7 @@ from benchmark.report.plots.style import (
     shared_drops,
     short,
 )
-from benchmark.report.records import Outcome, Results
+from benchmark.report.results.outcomes import Outcome, Results
 
 
 @mpl.rc_context(STYLE)
@@ -36,7 +36,7 @@ def draw(results: Results) -> Figure:
     """
     shown = looks(results.manifest.methods)
     if len(shown) > MANY:
-        return multiples.draw(results)
+        return small_multiples.draw(results)
     labels = [f"{results.manifest.measure}{on(results)} (%)", "last quarter (%)"]
     figure, stacks = panels(results, [2.3, 1.6], "epoch", labels, ROOMY)
     for index, (whole, end) in enumerate(stacks):

@@ -14,13 +14,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.analysis import Analysis
-from benchmark.report.caption import DAGGERS
-from benchmark.report.layout import DASH, dagger, plus
-from benchmark.report.plots.board import Board
+from benchmark.report.plots.canvas import Board
 from benchmark.report.plots.style import GREY, INK, STYLE, cut, heading, width, window
-from benchmark.report.records import Results
-from benchmark.report.statistics import LEVEL
+from benchmark.report.results.outcomes import Results
+from benchmark.report.statistics.analysis import Analysis
+from benchmark.report.statistics.significance import LEVEL
+from benchmark.report.tables.caption import DAGGERS
+from benchmark.report.tables.layout import DASH, dagger, plus
 
 HEAD = 7.5  # points
 NAME = 8  # points

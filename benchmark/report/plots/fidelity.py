@@ -2,9 +2,9 @@
 
 from matplotlib.figure import Figure
 
+from benchmark.report.plots.points import Measure
 from benchmark.report.plots.scatter import against
-from benchmark.report.plots.spots import Measure
-from benchmark.report.records import Outcome, Results
+from benchmark.report.results.outcomes import Outcome, Results
 
 AGREEMENT = "top-1 agreement with the teacher (%)"
 KL = "KL(teacher ‖ student) (nats)"

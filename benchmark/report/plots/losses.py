@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from benchmark.report.layout import MINUS
 from benchmark.report.palette import KNOWN, Look, looks
-from benchmark.report.plots.board import FRAME, Board, Dashes, Panel, Pen
+from benchmark.report.plots.canvas import FRAME, Board, Dashes, Panel, Pen
+from benchmark.report.plots.loss_terms import Scale, Term, fit, terms
 from benchmark.report.plots.style import (
     DROP,
     GREY,
@@ -32,8 +32,9 @@ from benchmark.report.plots.style import (
     legend,
     width,
 )
-from benchmark.report.plots.terms import Scale, Term, fit, terms
-from benchmark.report.records import Epoch, Results
+from benchmark.report.results.outcomes import Results
+from benchmark.report.tables.layout import MINUS
+from benchmark.store.record import Epoch
 
 WIDE, HIGH = 1.5, 0.95  # inches: a panel
 BESIDE, NAMED, BELOW = 0.5, 0.22, 0.3  # inches: what numbers, name and epochs take

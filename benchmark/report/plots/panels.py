@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmark.report.plots.style import heading
-from benchmark.report.records import Results
+from benchmark.report.results.outcomes import Results
 
 
 class Spacing(NamedTuple):

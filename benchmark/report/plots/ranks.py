@@ -13,12 +13,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmark.report.analysis import Summary
 from benchmark.report.palette import Look, looks
-from benchmark.report.plots.board import FRAME, Board, Panel, Pen
+from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
 from benchmark.report.plots.style import GREY, INK, STYLE, cut, width
-from benchmark.report.records import Results
-from benchmark.report.statistics import LEVEL, Ranking
+from benchmark.report.results.outcomes import Results
+from benchmark.report.statistics.analysis import Summary
+from benchmark.report.statistics.significance import LEVEL, Ranking
 
 NAME = 8.5  # points
 WIDEST = 1.6  # inches: a name

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from benchmark.report.plots.labels import label
 from benchmark.report.plots.panels import beneath, settle
-from benchmark.report.plots.spots import Measure, Spot, front, on_pair, over_pairs
+from benchmark.report.plots.points import Measure, Spot, front, on_pair, over_pairs
 from benchmark.report.plots.style import GREY, MANY, STYLE, heading, legend, on, short, window
-from benchmark.report.records import Results
+from benchmark.report.results.outcomes import Results
 
 FEW_PAIRS = 6
 NAMED = 40  # of more methods only those on the front and the references are named

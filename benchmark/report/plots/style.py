@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from benchmark.report.layout import pair
-from benchmark.report.page.course import FEW_DROPS, STEEP
-from benchmark.report.records import Column, Epoch, Outcome, Results
+from benchmark.report.results.outcomes import FEW_DROPS, STEEP, Column, Outcome, Results
+from benchmark.report.tables.layout import pair
+from benchmark.store.record import Epoch
 
 MANY = 10  # with more methods one panel cannot hold their lines, and rows come closer
 GREY = "0.45"

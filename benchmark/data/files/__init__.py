@@ -1,0 +1,1 @@
+"""How files become images: download, check, decode once, pack, read."""

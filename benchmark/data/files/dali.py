@@ -1,0 +1,146 @@
+"""Decoding with NVIDIA DALI, an extra: on a GPU where there is one, else on the CPU.
+
+Boxes come from outside, so that draws are those of every decoder. On the CPU its pixels are those
+of Pillow up to rounding, but for a crop's outermost ones: beyond the edge it goes on with the last
+pixel, Pillow with none at all. On a GPU yet another decoder, nvJPEG, is at work.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from importlib.util import find_spec
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.dlpack import from_dlpack
+
+from benchmark.config.errors import UserError
+from benchmark.data.files.pillow import AHEAD, ordered, view
+
+Integers = npt.NDArray[np.int64]
+Boxes = npt.NDArray[np.float32]
+"""(..., 4): top, left, height, width."""
+
+
+def need() -> None:
+    """Raise ``UserError`` where DALI is not installed."""
+    if find_spec("nvidia") is None or find_spec("nvidia.dali") is None:
+        raise UserError("the decoder dali is not installed: pip install -e '.[dali]'")
+
+
+def crops(
+    read: Callable[[int], bytes], batches: Iterable[tuple[Integers, Integers]], size: int
+) -> Iterator[Tensor]:
+    """Yield as ``pillow.crops`` does, on the device; ``read`` gives a file's bytes.
+
+    No batch may be larger than the first.
+    """
+    whole = ((indices, boxes.astype(np.float32)) for indices, boxes in batches)
+    return shown(read, whole, size, cut=True)
+
+
+def centres(
+    read: Callable[[int], bytes],
+    sizes: tuple[Integers, Integers],
+    batches: Iterable[Integers],
+    size: int,
+) -> Iterator[Tensor]:
+    """Yield as ``pillow.centres`` does, likewise; ``sizes``: heights and widths of all images."""
+
+    def box(height: int, width: int) -> tuple[float, ...]:
+        seen = view(height, width, size)
+        down, right = height / seen.height, width / seen.width
+        return seen.top * down, seen.left * right, size * down, size * right
+
+    def boxes(indices: Integers) -> Boxes:
+        pairs = zip(*(lengths[indices].tolist() for lengths in sizes), strict=True)
+        return np.array([box(*pair) for pair in pairs], np.float32)
+
+    return shown(read, ((indices, boxes(indices)) for indices in batches), size, cut=False)
+
+
+# ---------------------------------------------------------------- the pipeline
+
+
+def shown(
+    read: Callable[[int], bytes],
+    batches: Iterable[tuple[Integers, Boxes]],
+    size: int,
+    *,
+    cut: bool,
+) -> Iterator[Tensor]:
+    """Yield batch after batch. ``cut``: what lies outside a box does not count at its edges."""
+    items = (list(zip(i.tolist(), boxes, strict=True)) for i, boxes in batches)
+    first = next(items, None)
+    if first is None:
+        return
+    work = partial(load, read)
+    with closing(ordered(work, chain([first], items))) as loaded:
+        line = pipeline(map(feed, loaded), len(first), size, cut)
+        while True:
+            try:
+                (images,) = line.run()
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                raise UserError(
+                    f"DALI cannot decode an image; the decoder pillow would name it. {error}"
+                ) from error
+            # A copy, for DALI uses its memory again.
+            yield from_dlpack(images.as_tensor()).clone().permute(0, 3, 1, 2)
+
+
+Item = tuple[int, Boxes]
+Bytes = npt.NDArray[np.uint8]
+
+
+def load(read: Callable[[int], bytes], item: Item) -> Bytes:
+    """Read a file's bytes."""
+    return np.frombuffer(read(item[0]), np.uint8)
+
+
+def feed(loaded: tuple[Sequence[Item], list[Bytes]]) -> tuple[list[Bytes], Boxes, Boxes]:
+    """Return a batch as the pipeline takes it: files, upper left corners, heights and widths."""
+    items, files = loaded
+    starts, extents = (np.stack([box[half] for _, box in items]) for half in (np.s_[:2], np.s_[2:]))
+    return files, starts, extents
+
+
+def pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) -> Any:  # noqa: ANN401
+    """Build what turns feeds into (B, size, size, 3) uint8, ``AHEAD`` batches ahead."""
+    from nvidia.dali import Pipeline, fn, types
+
+    cuda = torch.cuda.is_available()
+    line = Pipeline(
+        batch_size=batch,
+        num_threads=len(os.sched_getaffinity(0)),
+        device_id=torch.cuda.current_device() if cuda else None,
+        prefetch_queue_depth=AHEAD,
+        exec_dynamic=True,
+    )
+    with line:
+        kinds = [types.UINT8, types.FLOAT, types.FLOAT]
+        files, start, extent = fn.external_source(feeds, num_outputs=3, dtype=kinds)
+        how = {
+            "device": "mixed" if cuda else "cpu",
+            "output_type": types.RGB,
+            "adjust_orientation": False,  # as everybody else
+            "use_fast_idct": False,
+            "jpeg_fancy_upsampling": True,  # as libjpeg does it
+        }
+        to = {"size": [size, size], "interp_type": types.INTERP_LINEAR, "antialias": True}
+        if cut:
+            place = {"axes": [0, 1], "normalized_anchor": False, "normalized_shape": False}
+            images = fn.decoders.image_slice(files, start, extent, **place, **how)
+            line.set_outputs(fn.resize(images, **to))
+        else:
+            images = fn.decoders.image(files, **how)
+            line.set_outputs(fn.resize(images, roi_start=start, roi_end=start + extent, **to))
+    return line

@@ -1,0 +1,111 @@
+"""Image files to arrays of pixels, shard by shard, in processes that need no torch."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import struct
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import __version__ as pillow
+
+from benchmark.config.errors import UserError
+from benchmark.store.atomic import write_atomic
+
+Pixels = npt.NDArray[np.uint8]
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+"""What Pillow raises where a file is damaged; decompression bombs apart."""
+
+
+class Shard(NamedTuple):
+    """So many images of a data set, to be decoded into one file."""
+
+    folder: Path
+    files: tuple[str, ...]
+    """Seen from the folder."""
+    size: int
+    """Height and width to come out with."""
+    fit: bool
+    """Scale the shorter side to ``size`` and keep the centre; else another size is a mistake."""
+    target: Path
+    """The .npy file: (N, 3, size, size) uint8."""
+
+
+def decoder() -> str:
+    """Name what decodes, with versions: JPEG leaves the last bit of a pixel to its decoder."""
+    return f"Pillow {pillow}, libjpeg-turbo {features.version('libjpeg_turbo')}"
+
+
+def decode(shard: Shard) -> list[str]:
+    """Write a shard's file, and return nothing; or one line for each image that cannot be used."""
+    pixels = np.empty((len(shard.files), 3, shard.size, shard.size), np.uint8)
+    problems = []
+    for i, name in enumerate(shard.files):
+        try:
+            pixels[i] = read(shard.folder / name, shard.size, shard.fit)
+        except UnidentifiedImageError:
+            problems.append(f"{name}: is no image that can be read")
+        except (*BROKEN, Image.DecompressionBombError) as error:
+            problems.append(f"{name}: cannot be decoded ({error})")
+    if not problems:
+        buffer = io.BytesIO()
+        np.save(buffer, pixels)
+        write_atomic(shard.target, buffer.getbuffer())
+    return problems
+
+
+def read(path: Path, size: int, fit: bool) -> Pixels:
+    """Decode one image to (3, size, size); grey ones and others become RGB."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    if fit:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    if image.size != (size, size):
+        raise ValueError(f"it is {image.width}x{image.height}, not {size}x{size}")
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def in_parallel(shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[str]]]:
+    """Decode shards on all cores; yield each as it is done, with its problems."""
+    workers = min(len(os.sched_getaffinity(0)), len(shards))
+    if workers < 2:
+        for shard in shards:
+            yield shard, decode(shard)
+        return
+    # Not a fork: the parent may have threads.
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
+        tasks = {pool.submit(decode, shard): shard for shard in shards}
+        try:
+            for task in as_completed(tasks):
+                yield tasks[task], task.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that decoded images was killed, perhaps for want of memory. Run the "
+                "same command again: it goes on from where it was."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Of a worker: never outlive who asked, and leave it to that one to speak of Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,206 @@
+"""Very many image files, packed once, unchanged, into a few big ones that are read at random.
+
+A packed set is a folder under the data root, .prepared/<name>-<version>. Of each part it holds the
+images' bytes, one after the other, in .bin files of about a gigabyte, and an index, .npy, a row for
+each image; and manifest.json, which is written last: it exists = packed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, UnidentifiedImageError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from benchmark.config.errors import UserError
+from benchmark.config.recipe import Decoder
+from benchmark.data.files import dali, pillow
+from benchmark.data.files.decode import BROKEN
+
+Integers = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.void]
+SCHEMA = 1
+COLUMNS = ("shard", "offset", "length", "height", "width", "label")
+"""Of the index: which .bin file, where in it, the size as decoded, the class."""
+ROW = np.dtype([(name, "<i8") for name in COLUMNS])
+UNREADABLE = (*BROKEN, Image.DecompressionBombError)
+
+
+class Packed:
+    """Packed images: a view that costs little; nothing in it changes."""
+
+    def __init__(self, rows: Rows, labels: Tensor, shards: Shards, decoder: Decoder) -> None:
+        if decoder == "dali":
+            dali.need()
+        self.rows, self.labels, self.shards, self.decoder = rows, labels, shards, decoder
+        self.heights: Integers = np.ascontiguousarray(rows["height"])
+        self.widths: Integers = np.ascontiguousarray(rows["width"])
+
+    def first(self, count: int | None) -> Packed:
+        """Keep the first ``count`` of them (all, for None)."""
+        return Packed(self.rows[:count], self.labels[:count], self.shards, self.decoder)
+
+    def pick(self, indices: Integers) -> Packed:
+        """Keep some of them, in this order."""
+        labels = self.labels[torch.from_numpy(indices)]
+        return Packed(self.rows[indices], labels, self.shards, self.decoder)
+
+    def of_classes(self, labels: Sequence[int]) -> Packed:
+        """Keep the images of these classes, which get the numbers 0, 1, ... in this order."""
+        renumbered = np.full(max(*labels, int(self.labels.max())) + 1, -1)
+        renumbered[list(labels)] = np.arange(len(labels))
+        found = renumbered[self.labels.numpy()]
+        kept = np.flatnonzero(found >= 0)
+        return Packed(self.rows[kept], torch.from_numpy(found[kept]), self.shards, self.decoder)
+
+    def decoded_by(self, decoder: Decoder) -> Packed:
+        """Have them decoded by another decoder; ``UserError`` where it is not installed."""
+        return Packed(self.rows, self.labels, self.shards, decoder)
+
+    def crops(self, batches: Iterable[tuple[Integers, Integers]], size: int) -> Iterator[Tensor]:
+        """Yield (B, 3, size, size) uint8, channels last, of (indices (B,), boxes (B, 4)).
+
+        A box is top, left, height, width; it is cut out and resized, bilinear with antialiasing.
+        By Pillow to the last bit as by torchvision's resized_crop. Batches are worked on ahead;
+        closing the iterator ends that. Raises ``UserError`` where an image cannot be decoded.
+        """
+        if self.decoder == "dali":
+            return dali.crops(self.read, batches, size)
+        return pillow.crops(self.image, batches, size)
+
+    def centres(self, batches: Iterable[Integers], size: int) -> Iterator[Tensor]:
+        """Yield likewise what is tested: torchvision's Resize(size * 256 / 224), CenterCrop."""
+        if self.decoder == "dali":
+            return dali.centres(self.read, (self.heights, self.widths), batches, size)
+        return pillow.centres(self.image, batches, size)
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of an image's file."""
+        shard, offset, length, *_ = self.rows[index].item()
+        return self.shards.read(shard, offset, length)
+
+    def image(self, index: int) -> Image.Image:
+        """Decode one whole image with Pillow."""
+        try:
+            return pillow.rgb(self.read(index))
+        except UNREADABLE as error:
+            shard, offset, *_ = self.rows[index].item()
+            path = self.shards.paths[shard]
+            raise damaged(
+                path.parent, f"in {path.name}, the image at byte {offset:,} {reason(error)}"
+            ) from error
+
+
+class Shards:
+    """The open big files of a part."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+        self.files: list[int] = []
+        weakref.finalize(self, shut, self.files)
+        for path in paths:
+            self.files.append(os.open(path, os.O_RDONLY))
+
+    def read(self, shard: int, offset: int, length: int) -> bytes:
+        """Read a stretch; unlike a memory map, which stops all threads while the disk turns."""
+        return os.pread(self.files[shard], length, offset)
+
+
+def shut(files: Iterable[int]) -> None:
+    """Close open files."""
+    for file in files:
+        os.close(file)
+
+
+def reason(error: Exception) -> str:
+    """Say what is the matter with an image."""
+    if isinstance(error, UnidentifiedImageError):  # its own words name a place in memory
+        return "is no image that can be read"
+    return f"cannot be decoded ({error})"
+
+
+# ---------------------------------------------------------------- opening
+
+
+def done(folder: Path) -> bool:
+    """Whether a folder holds a packed set."""
+    return manifest_of(folder).is_file()
+
+
+def manifest_of(folder: Path) -> Path:
+    """Return where it is said what was packed, from what, with which checksums."""
+    return folder / "manifest.json"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what was packed."""
+    try:
+        manifest = json.loads(manifest_of(folder).read_bytes())
+    except ValueError as error:
+        raise damaged(folder, f"its manifest cannot be read ({error})") from error
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        raise damaged(folder, "its manifest is not what this version writes")
+    return manifest
+
+
+def open_packed(folder: Path, part: str, decoder: Decoder = "pillow") -> Packed:
+    """Open the train or the test part; ``UserError`` where files are gone, or of another size."""
+    manifest = read_manifest(folder)
+    sizes: dict[str, int] = manifest["shards"][part]
+    try:
+        rows = np.load(folder / f"{part}.npy", mmap_mode="r")
+        shards = Shards([folder / name for name in sizes])
+    except (OSError, ValueError) as error:
+        raise damaged(folder, f"{part} cannot be read ({error})") from error
+    if rows.dtype != ROW or rows.shape != (manifest["images"][part],):
+        raise damaged(folder, f"{part}.npy is not of the shape that its manifest says")
+    for name, size, file in zip(sizes, sizes.values(), shards.files, strict=True):
+        if os.fstat(file).st_size != size:
+            raise damaged(folder, f"{name} has {os.fstat(file).st_size:,} bytes, not {size:,}")
+    return Packed(rows, torch.from_numpy(np.array(rows["label"])), shards, decoder)
+
+
+def verify(folder: Path) -> None:
+    """Compare every file with the checksum that was taken when it was written."""
+    sums: dict[str, str] = read_manifest(folder)["sha256"]
+    summed = pillow.ordered(partial(checksum, folder), ([name] for name in sums))
+    with closing(summed), bar("files", len(sums)) as advance:
+        for (name,), (found,) in summed:
+            if found != sums[name]:
+                raise damaged(folder, f"{name}'s sha256 is {found}, {sums[name]} was written")
+            advance(1)
+
+
+def checksum(folder: Path, name: str) -> str:
+    """Return the sha256 of a file."""
+    try:
+        with (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise damaged(folder, f"{name} is missing") from error
+
+
+def damaged(folder: Path, why: str) -> UserError:
+    """Say how to get rid of packed files that cannot be trusted."""
+    return UserError(f"{folder} is damaged: {why}. Delete it, and it is packed anew.")
+
+
+@contextmanager
+def bar(noun: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show how far something has got; yield what to call when so many more are done."""
+    columns = (TextColumn(noun), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("", total=total, completed=done)
+        yield lambda more: progress.advance(task, more)

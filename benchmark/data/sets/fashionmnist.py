@@ -1,0 +1,67 @@
+"""Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 train and 10,000 test images, grey, 28 px.
+
+Its licence is MIT's. The size stays 28, no pixel is invented; the grey becomes three equal
+channels, so that every network takes it. The compressed files are read: those have checksums.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmark.config.errors import UserError
+from benchmark.data.files.torchvision_files import Official
+from benchmark.data.source import Images, Source, Split
+
+IMAGES_MAGIC, LABELS_MAGIC = 0x0803, 0x0801  # the IDX format: unsigned bytes, in 3 or 1 dimensions
+
+
+def files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
+    """Name the four files."""
+    return [(name, md5) for name, md5 in kind.resources]
+
+
+OFFICIAL = Official("Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", 31, files, packed=False)
+
+
+def load(root: Path) -> Split[Images]:
+    """Read the four files, downloading them first if they are not there."""
+    folder = OFFICIAL.provide(root)
+    return Split(read(folder, "train"), read(folder, "t10k"))
+
+
+def read(folder: Path, part: str) -> Images:
+    """Decode one part."""
+    grey = idx(folder / f"{part}-images-idx3-ubyte.gz", IMAGES_MAGIC)
+    labels = idx(folder / f"{part}-labels-idx1-ubyte.gz", LABELS_MAGIC)
+    pixels = torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).contiguous()
+    return Images(pixels, torch.from_numpy(labels.astype(np.int64)))
+
+
+def idx(path: Path, magic: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read an array in the IDX format: magic number, lengths, bytes; all numbers big-endian."""
+    content = gzip.decompress(path.read_bytes())
+    if int.from_bytes(content[:4], "big") != magic:
+        raise UserError(f"{path} is not what its name says")
+    dimensions = magic & 0xFF
+    shape = np.frombuffer(content, ">u4", dimensions, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
+
+
+FASHION_MNIST = Source(
+    name="fashionmnist",
+    version=1,
+    title="Fashion-MNIST, 28 px",
+    classes=10,
+    size=28,
+    mean=(0.2860, 0.2860, 0.2860),
+    std=(0.3530, 0.3530, 0.3530),
+    padding=4,  # with the flip, usual in public code
+    flip=True,
+    load=load,
+    look=OFFICIAL.look,
+)

@@ -1,0 +1,91 @@
+"""Anybody's own images: a folder with train/<class>/* and test/<class>/* or val/<class>/*.
+
+Every image is scaled so that its shorter side is of the size asked for, and its centre is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark.config.errors import UserError
+from benchmark.config.recipe import filed
+from benchmark.data.files.class_folders import Listing, class_folders, deal, of_class
+from benchmark.data.files.prepared import Prepared, digest, place
+from benchmark.data.source import Presence, Source
+
+PREFIX = "imagefolder/"
+NAME = re.compile(r"imagefolder/(?P<path>.+)@(?P<size>[1-9][0-9]*)")
+
+
+def named(name: str, root: Path) -> Source:
+    """Return the data set `imagefolder/PATH@SIZE`. Raises ``UserError`` where there is none."""
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise UserError(f"'{name}': expected imagefolder/PATH@SIZE, as in imagefolder/birds@64")
+    return source(root, match["path"], int(match["size"]))
+
+
+def source(root: Path, path: str, size: int) -> Source:
+    """Return the data set in a folder, seen from the data root, as squares of ``size`` pixels.
+
+    Its version follows from the names and sizes of its files: other images, other runs. Raises
+    ``UserError`` where there is no such folder.
+    """
+    listing = find(root / path)
+    key = digest([size, listing.classes, listing.train, listing.test])
+    name = f"{PREFIX}{path}@{size}"
+    prepared = Prepared(place(root, filed(name), key[:10]), size, fit=True)
+    return Source(
+        name=name,
+        version=int(key[:8], 16),
+        title=f"{listing.folder.resolve().name}, {size} px",
+        classes=len(listing.classes),
+        size=size,
+        # ImageNet's: close to any photographs', and the same whatever the folder holds.
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        padding=size // 8,  # as on CIFAR
+        flip=True,
+        load=lambda _: prepared.load(lambda: listing),
+        look=lambda _: Presence(path, todo="" if prepared.done() else "to be decoded once"),
+        verify=lambda _: prepared.verify(),
+    )
+
+
+def find(folder: Path) -> Listing:
+    """List the images of a folder, and what is wrong with them at first sight."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder of images at {folder.resolve()}")
+    names = class_folders(folder / "train")
+    other = "test" if class_folders(folder / "test") else "val"
+    train = [of_class(folder, f"train/{name}", i) for i, name in enumerate(names)]
+    test = [
+        of_class(folder, f"{other}/{name}", i) if (folder / other / name).is_dir() else []
+        for i, name in enumerate(names)
+    ]
+    counts = {"train": [len(found) for found in train], other: [len(found) for found in test]}
+    problems = [*missing_parts(folder, other), *missing_images(names, counts)]
+    problems += [
+        f"{other}/{name}: is no class of train"
+        for name in class_folders(folder / other)
+        if name not in names
+    ]
+    return Listing(folder, tuple(names), (*deal(train),), (*deal(test),), tuple(problems))
+
+
+def missing_parts(folder: Path, other: str) -> Iterator[str]:
+    """Name the parts that are not there."""
+    if not class_folders(folder / "train"):
+        yield "train: is missing or holds no class folders"
+    if not class_folders(folder / other):
+        yield "test (or val): is missing or holds no class folders"
+
+
+def missing_images(names: list[str], counts: dict[str, list[int]]) -> Iterator[str]:
+    """Name the classes without a single image, of parts that have any."""
+    for part, found in counts.items():
+        if any(found):
+            empty = (name for name, count in zip(names, found, strict=True) if not count)
+            yield from (f"{part}/{name}: holds no images" for name in empty)

@@ -1,0 +1,1 @@
+"""Networks of torchvision and timm, wrapped so that they return ``Features``."""

@@ -1,0 +1,256 @@
+"""Where the stages of somebody else's network end, found by watching it look at a blank image.
+
+- A *stage* is what happens at one resolution. It ends in the last map before the resolution drops,
+  or before global pooling. The cut is made between modules that follow one another, never inside a
+  block. There are at most four; a resolution at which nothing but the strided convolution or the
+  pooling that led to it happens, and the image's own, count as the stem, as in the field's papers.
+- The *stem* is the map that enters the first stage.
+- A *preact* is what enters the activation that returns the stage's map. Where no activation does
+  (a linear bottleneck, a sum of residuals, a concatenation), it is the stage's map itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.config.errors import UserError
+from benchmark.models.tracing import Activation, Call, Trace, naming
+
+SIDE = 224
+MOST_STAGES = 4
+DROP = 1.5  # to lose a border, as convolutions without padding do, is no drop in resolution
+
+
+class Tap(NamedTuple):
+    """A place in a network where a tensor can be seen."""
+
+    path: str
+    side: Literal["input", "output"]
+    call: int
+    """Which of the module's calls in one pass, from 0: a ReLU may serve several times."""
+    written: bool
+    """The network writes into this tensor later, so it must go on with a copy."""
+    channels_last: bool
+
+
+class Layout(NamedTuple):
+    """Where a network's features can be seen."""
+
+    stem: Tap
+    stages: tuple[Tap, ...]
+    preacts: tuple[Tap, ...]
+    norms: tuple[str | None, ...]
+    """The path of the batch norm behind each preact, if there is one."""
+    embedding: Tap
+    classifier: str
+    resolutions: int
+    """How many different ones the stages have."""
+
+
+def find(network: nn.Module, name: str, paths: Sequence[str] = (), side: int = SIDE) -> Layout:
+    """Find the stages on an image of that side, or take the outputs of the modules at the paths.
+
+    Raises ``UserError`` where there are none, or where no linear layer returns the logits.
+    """
+    trace = Trace()
+    with naming(name, (side, side)):
+        trace.run(network, (3, side, side))
+    linear = [call for call in trace.calls if isinstance(call.module, nn.Linear)]
+    logits = linear[-1].output if linear else None
+    if logits is None or logits is not trace.result or logits.dim() != 2:
+        raise UserError(f"{name}: no linear layer returns its logits, so there is no embedding")
+    if paths:
+        ends = [call_at(trace, network, name, path) for path in paths]
+        first = ends[0]
+    else:
+        ends, first = stages_of(trace, name, side)
+    seen = [stage_tap(trace, call) for call in ends]
+    return Layout(
+        stem=tap(first, "input"),
+        stages=tuple(stage for stage, _, _ in seen),
+        preacts=tuple(preact for _, preact, _ in seen),
+        norms=tuple(norm for _, _, norm in seen),
+        embedding=tap(linear[-1], "input"),
+        classifier=linear[-1].path,
+        resolutions=len({known_side(call.output) for call in ends}),
+    )
+
+
+# ---------------------------------------------------------------- where stages end
+
+
+def stages_of(trace: Trace, name: str, side: int) -> tuple[list[Call], Call]:
+    """Return the calls that end the stages, and the one that begins the first."""
+    stretches: list[list[Call]] = [[]]
+    before = side
+    for call in path_of_maps(trace, side):
+        now = known_side(call.output)
+        if before / now >= DROP:
+            stretches.append([])
+        stretches[-1].append(call)
+        before = now
+    stages = [calls for calls in stretches[1:] if any(works(trace, call) for call in calls)]
+    if len(stages) < 2:
+        raise UserError(
+            f"{name}: found no stages, since its modules return no maps (B, C, H, W) of falling "
+            f"resolution. Modules that do return maps can be named: {name}@PATH+PATH"
+        )
+    if stretches[-1] not in stages and any(layers_of(trace, call) for call in stretches[-1]):
+        stages.append(stretches[-1])  # one block, all of which reduces
+    begins = next(call for call in stages[-MOST_STAGES:][0] if works(trace, call))
+    return [calls[-1] for calls in stages[-MOST_STAGES:]], begins
+
+
+def path_of_maps(trace: Trace, side: int) -> list[Call]:
+    """List the calls through which all of the network's information passes, one after another."""
+    calls = [call for call in chain(trace, None, side) if known_side(call.output) > 1]
+    kept: list[Call] = []
+    for call in reversed(calls):  # what is smaller than a later map was a branch
+        if not kept or known_side(call.output) >= known_side(kept[-1].output):
+            kept.append(call)
+    return kept[::-1]
+
+
+def chain(trace: Trace, parent: Call | None, before: int) -> Iterator[Call]:
+    """Yield the calls inside one; for one that spans several stages, those inside it."""
+    for call in trace.children(parent):
+        now = map_side(call.output)
+        if now is None:
+            continue
+        entering = map_side(call.source) or before
+        if entering / now > 2 * DROP and trace.children(call):
+            yield from chain(trace, call, entering)
+        else:
+            yield call
+        before = now
+
+
+def works(trace: Trace, call: Call) -> bool:
+    """Whether weights work here, beyond those that reduce the map."""
+    layers = layers_of(trace, call)
+    sides = [(map_side(layer.source), map_side(layer.output)) for layer in layers]
+    return any(a is None or b is None or a / b < DROP for a, b in sides)
+
+
+def layers_of(trace: Trace, call: Call) -> list[Call]:
+    """List the convolutions and linear layers inside a call, itself included."""
+    calls = (call, *trace.inside(call))
+    return [inner for inner in calls if isinstance(inner.module, nn.Conv2d | nn.Linear)]
+
+
+def call_at(trace: Trace, network: nn.Module, name: str, path: str) -> Call:
+    """Return the last call of the module at a path. Raises ``UserError``."""
+    calls = [call for call in trace.calls if call.path == path]
+    if not calls:
+        known = [other for other, _ in network.named_modules() if other]
+        close = difflib.get_close_matches(path, known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise UserError(f"{name}: no module '{path}' is called.{hint}")
+    output = calls[-1].output
+    if map_side(output) is None:
+        said = "no tensor" if output is None else f"{tuple(output.shape)} of one image"
+        raise UserError(f"{name}: '{path}' returns {said}, which is not a map (B, C, H, W)")
+    return calls[-1]
+
+
+def map_side(x: Tensor | None) -> int | None:
+    """Return the side of a square map, (B, C, H, W) or channels last; None if it is no map."""
+    if x is None or x.dim() != 4:
+        return None
+    _, a, b, c = x.shape
+    if b == c:
+        return b
+    return a if a == b else None
+
+
+def known_side(x: Tensor | None) -> int:
+    """Return the side of what is known to be a map."""
+    side = map_side(x)
+    assert side is not None
+    return side
+
+
+# ---------------------------------------------------------------- what is seen of a stage
+
+
+def tap(call: Call, side: Literal["input", "output"], version: int | None = None) -> Tap:
+    """Tap a call; ``version`` is that of the tensor when it is what it should be."""
+    tensor = call.source if side == "input" else call.output
+    assert tensor is not None
+    seen = call.source_version if side == "input" else call.output_version
+    written = tensor._version != (seen if version is None else version)
+    last = tensor.dim() == 4 and tensor.shape[2] != tensor.shape[3]
+    return Tap(call.path, side, call.number, written, last)
+
+
+def stage_tap(trace: Trace, end: Call) -> tuple[Tap, Tap, str | None]:
+    """Tap a stage and its preact; name the batch norm behind it."""
+    entered = [
+        event
+        for event in trace.activations  # not one whose result has been added to since
+        if event.output is end.output and event.version_after >= end.output_version
+    ]
+    if not entered:
+        stage = tap(end, "output")
+        return stage, stage, norm_behind(trace, end.output, end.exited)
+    event = entered[-1]
+    stage = tap(end, "output", event.version_after)
+    preact = preact_tap(trace, event)
+    if preact is None:  # a sum that no module returns, and a function activates
+        return stage, stage, None
+    return stage, preact, norm_behind(trace, event.source, event.position)
+
+
+def preact_tap(trace: Trace, event: Activation) -> Tap | None:
+    """Tap what enters an activation: before its module, else behind another. None: neither."""
+    for call in reversed(trace.calls):
+        if call.source is event.source and call.output is event.output and not trace.inside(call):
+            return tap(call, "input")
+    for call in reversed(trace.calls):
+        if call.output is event.source and call.output_version == event.version:
+            return tap(call, "output")
+    return None
+
+
+def norm_behind(trace: Trace, preact: Tensor | None, position: int) -> str | None:
+    """Name the batch norm that returns a preact, or else what a shortcut is then added to."""
+    assert preact is not None
+    earlier = trace.calls[:position]
+    norms = [call for call in earlier if isinstance(call.module, nn.BatchNorm2d)]
+    # A sum in place is still the tensor that the block's own batch norm has returned.
+    if same := [call.path for call in norms if call.output is preact]:
+        return same[-1]
+    layers = (nn.BatchNorm2d, nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm)
+    last = next((call for call in reversed(earlier) if isinstance(call.module, layers)), None)
+    if last not in norms or shape_of(last) != preact.shape:
+        return None
+    # The shortcut may have come last. It reads what the block reads; then the branch's norm counts.
+    for block in reversed(earlier[: last.entered]):
+        if block.exited > last.entered and block.source is reads(trace, last):
+            branch = [
+                norm
+                for norm in norms
+                if block.entered < norm.entered < last.entered
+                and shape_of(norm) == preact.shape
+                and reads(trace, norm) is not block.source
+            ]
+            if branch:
+                return branch[-1].path
+    return last.path
+
+
+def shape_of(call: Call) -> torch.Size | None:
+    """Return the shape of what a call returned."""
+    return None if call.output is None else call.output.shape
+
+
+def reads(trace: Trace, norm: Call) -> Tensor | None:
+    """Return what the convolution before a batch norm reads."""
+    before = trace.calls[: norm.entered]
+    sources = [call.source for call in before if isinstance(call.module, nn.Conv2d)]
+    return sources[-1] if sources else None

@@ -1,0 +1,83 @@
+"""Operations of a forward pass and of a loss, counted by torch's own formulas.
+
+Matrix products, convolutions and attention count, a multiplication and an addition as two; what is
+done element by element does not, so a loss without any of those has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmark import models
+from benchmark.config.errors import UserError
+from benchmark.models.network import Network
+from methods.interface import Features
+
+
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums the operations below it, as ``torch.utils.flop_counter.FlopCounterMode`` does.
+
+    That one loads torch's compiler, which takes a job more than a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        # Late, for it may load triton: no job need wait for that before it trains.
+        from torch.utils.flop_counter import flop_registry
+
+        self.formulas: dict[Any, Callable[..., int]] = flop_registry
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch's word: to be skipped by the compiler, it would be loaded
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        """Count one operation."""
+        out = func(*args, **(kwargs or {}))
+        if formula := self.formulas.get(func.overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+@torch.no_grad()
+def of_pass(network: nn.Module, images: Tensor) -> int:
+    """Count one image's forward pass, of images (B, 3, H, W), in eval mode."""
+    network.eval()
+    with Counter() as counter:
+        network(images)
+    total: int = counter.total
+    return total // len(images)
+
+
+def on_paper(name: str, classes: int) -> Network:
+    """Build a network without memory for its weights. Raises ``UserError`` for an unknown one."""
+    make = models.maker(name)
+    if name not in models.NETWORKS:  # whose stages are found by looking at it
+        return make(classes).to("meta")
+    with torch.device("meta"):
+        return make(classes)
+
+
+class View(NamedTuple):
+    """What one image makes a network show."""
+
+    features: Features
+    flops: int
+    """Of a forward pass; a multiplication and an addition are two."""
+
+
+def look(network: Network, size: int) -> View:
+    """Pass one blank (3, size, size) image. Raises ``UserError`` where it is too small."""
+    image = torch.empty(1, 3, size, size, device="meta")
+    with torch.no_grad():
+        try:
+            features = network.eval()(image)  # not counted: the first pass may check the size
+        except ValueError as error:
+            raise UserError(str(error)) from error
+    return View(features, of_pass(network, image))

@@ -1,0 +1,153 @@
+"""Every call of a network's modules while it looks at a blank image.
+
+The image is on the meta device: all modules are called and all shapes are right, but nothing is
+computed and no buffer moves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from benchmark.config.errors import UserError
+
+ACTIVATIONS = {
+    *("relu", "relu6", "leaky_relu", "prelu", "elu", "celu", "selu"),
+    *("gelu", "silu", "mish", "hardswish", "hardtanh", "softplus"),
+}
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one module. The versions tell whether a tensor was written into afterwards."""
+
+    path: str
+    module: nn.Module
+    number: int
+    entered: int
+    exited: int
+    """``calls[entered + 1 : exited]`` are the calls inside this one."""
+    depth: int
+    source: Tensor | None
+    source_version: int
+    output: Tensor | None = None
+    output_version: int = 0
+
+
+class Activation(NamedTuple):
+    """One call of an activation function, be it a module's or not."""
+
+    source: Tensor
+    version: int
+    output: Tensor
+    version_after: int
+    position: int
+    """How many calls of modules had begun."""
+
+
+class Trace(TorchFunctionMode):
+    """All calls of one pass, in the order in which they began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.activations: list[Activation] = []
+        self.result: object = None
+        self._open: list[Call] = []
+        self._times: Counter[nn.Module] = Counter()
+
+    def run(self, network: nn.Module, shape: tuple[int, ...]) -> None:
+        """Watch the pass of a blank image (C, H, W)."""
+        handles = []
+        for path, module in list(network.named_modules())[1:]:
+            handles.append(module.register_forward_pre_hook(self._enter(path)))
+            handles.append(module.register_forward_hook(self._leave))
+        try:
+            with self:
+                self.result = rehearse(network, shape)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, path: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            source = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+            number, now, depth = self._times[module], len(self.calls), len(self._open)
+            version = 0 if source is None else source._version
+            self.calls.append(Call(path, module, number, now, now, depth, source, version))
+            self._times[module] += 1
+            self._open.append(self.calls[-1])
+
+        return hook
+
+    def _leave(self, module: nn.Module, inputs: object, output: object) -> None:
+        call = self._open.pop()
+        call.exited = len(self.calls)
+        if isinstance(output, Tensor):
+            call.output, call.output_version = output, output._version
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Note the activation functions among all of torch's."""
+        given = kwargs or {}
+        if getattr(func, "__name__", "").rstrip("_") not in ACTIVATIONS:
+            return func(*args, **given)
+        source: Tensor = args[0] if args else given["input"]
+        version = source._version
+        output = func(*args, **given)
+        event = Activation(source, version, output, output._version, len(self.calls))
+        self.activations.append(event)
+        return output
+
+    def inside(self, call: Call) -> list[Call]:
+        """All calls inside a call."""
+        return self.calls[call.entered + 1 : call.exited]
+
+    def children(self, call: Call | None) -> list[Call]:
+        """The calls directly inside a call; of None, the network's own."""
+        within, depth = (self.inside(call), call.depth + 1) if call else (self.calls, 0)
+        return [other for other in within if other.depth == depth]
+
+
+def rehearse(network: nn.Module, shape: tuple[int, ...]) -> object:
+    """Pass one blank image (C, H, W) through in eval mode, on the meta device."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    weights = {name: value.detach().to("meta") for name, value in tensors}
+    with at_rest(network), torch.no_grad():
+        return functional_call(network, weights, torch.empty(1, *shape, device="meta"))
+
+
+@contextmanager
+def naming(name: str, pixels: Sequence[int]) -> Iterator[None]:
+    """Turn what a network says of an image of the wrong size into a ``UserError``."""
+    try:
+        yield
+    except (RuntimeError, ValueError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        size = "x".join(map(str, pixels))
+        raise UserError(f"{name} cannot see images of {size} pixels: {why}") from error
+
+
+@contextmanager
+def at_rest(network: nn.Module) -> Iterator[None]:
+    """Put every module into eval mode, and back into the mode in which it was."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,1 @@
+"""What became of every run of a suite: read from the run folders, checked and typed."""

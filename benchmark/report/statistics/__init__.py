@@ -1,0 +1,1 @@
+"""What the numbers of few seeds allow to say, for one cell and over all pairs."""

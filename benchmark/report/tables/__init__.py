@@ -1,0 +1,1 @@
+"""Tables: cells, their layout, and one writer for each file format."""

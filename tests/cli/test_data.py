@@ -1,0 +1,97 @@
+"""The verb `data`: what there is, where it is looked for, and getting it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmark.cli.data import administer
+from benchmark.config.errors import UserError
+from benchmark.data import SOURCES
+from benchmark.data.sets import tinyimagenet
+from tests.cli.command import ROOT, TORCHLESS
+from tests.data.tiny_imagenet import COUNTS, folder, root
+
+__all__ = ["root"]  # a fixture
+
+
+def told(action: str, names: list[str], where: Path) -> str:
+    console = Console(width=200, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    administer(action, names, where, console)
+    return console.export_text()
+
+
+def row(text: str, name: str) -> str:
+    [line] = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+    return line
+
+
+def test_status_has_a_line_for_every_data_set_and_touches_nothing(tmp_path):
+    text = told("status", [], tmp_path)
+    assert all(row(text, name) for name in SOURCES)
+    assert "ready" in row(text, "digits")
+    assert "missing" in row(text, "stl10")
+    assert "to be downloaded, 2,640 MB" in row(text, "stl10")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_says_where_it_looks_and_why(tmp_path, monkeypatch):
+    monkeypatch.delenv("KD_DATA", raising=False)
+    assert f"looking in {tmp_path}, by --data-root" in told("status", ["digits"], tmp_path)
+    assert "the default; --data-root" in told("status", ["digits"], ROOT / "data")
+    monkeypatch.setenv("KD_DATA", str(tmp_path))
+    assert f"looking in {tmp_path}, by $KD_DATA" in told("status", ["digits"], tmp_path)
+
+
+def test_status_tells_files_that_are_there_from_files_that_are_prepared(root):
+    assert "to prepare" in row(told("status", [], root), "tinyimagenet")
+    tinyimagenet.load(root, COUNTS)
+    assert ".prepared/tinyimagenet-1" in row(told("status", [], root), "tinyimagenet")
+
+
+def test_prepare_says_what_it_has_checked(tmp_path):
+    text = told("prepare", ["digits"], tmp_path)
+    assert "digits: ready and checked: 599 train and 1,198 test images of 16 px in 10" in text
+
+
+def test_what_is_wrong_with_one_set_does_not_keep_the_next_from_being_prepared(root):
+    (folder(root) / "val" / "val_annotations.txt").unlink()
+    with pytest.raises(UserError, match=r"(?s)tinyimagenet: .*cannot be used.*val: neither"):
+        told("prepare", ["tinyimagenet", "digits"], root)
+
+
+def test_prepare_looks_at_what_was_prepared_before(root):
+    tinyimagenet.load(root, COUNTS)
+    path = tinyimagenet.prepared(root).folder / "train.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(UserError, match=r"tinyimagenet: .* is damaged: train\.npy's sha256"):
+        told("prepare", ["tinyimagenet"], root)
+
+
+def test_names_are_checked_and_prepare_wants_some(tmp_path):
+    with pytest.raises(UserError, match="Did you mean 'cifar100'"):
+        told("status", ["cifar-100"], tmp_path)
+    with pytest.raises(UserError, match="say which, of cifar10, "):
+        told("prepare", [], tmp_path)
+
+
+def test_the_command_is_data_and_its_help_needs_no_torch(tmp_path):
+    words = ["data", "status", "digits", "--data-root", str(tmp_path)]
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "run_all.py"), *words], capture_output=True, text=True
+    )
+    assert ran.returncode == 0
+    assert "ready" in row(ran.stdout, "digits")
+    ran = subprocess.run(
+        [sys.executable, "-c", TORCHLESS, "data", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0
+    assert "{status,prepare}" in ran.stdout

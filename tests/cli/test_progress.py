@@ -1,0 +1,94 @@
+"""What a person sees while a grid runs says where every run stands."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmark.cli.progress import Watch, clock
+from benchmark.store.claim import claim
+from benchmark.store.folder import Store
+from tests.config.example_runs import TEACHER, by_id, student
+
+RUNS = by_id(TEACHER, *(student(method, seed) for method in ("kd", "at") for seed in (0, 1)))
+KD0, KD1, AT0, AT1 = list(RUNS)[1:]
+COLUMN = {"teacher": "resnet20", "student": "resnet8", "teacher_run": TEACHER.id}
+
+
+def manifest(seeds: int = 2) -> dict[str, object]:
+    cells = [
+        {"column": 0, "method": method, "seed": seed, "run": run}
+        for method, runs in (("kd", (KD0, KD1)), ("at", (AT0, AT1)), ("fsp", (None, None)))
+        for seed, run in enumerate(runs)
+    ]
+    return {
+        "title": "A grid",
+        "columns": [COLUMN],
+        "seeds": list(range(seeds)),
+        "methods": ["kd", "at", "fsp"],
+        "cells": cells,
+        "runs": {run_id: run.as_json() for run_id, run in RUNS.items()},
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """The teacher and kd's seed 0 are done, its seed 1 is half way, at's seed 0 has failed."""
+    store = Store(tmp_path)
+    for run in RUNS.values():
+        store.run(run.id).write_config(run.as_json())
+    for run_id, top1 in ((TEACHER.id, 99.0), (KD0, 97.5)):
+        store.run(run_id).write_record({"schema": 1, "result": {"top1": top1}})
+    held = claim(store.run(KD1).path)
+    assert held is not None
+    held.beat({"epoch": 120, "epochs": 240, "phase": "distill", "top1": 50.0})
+    store.run(AT0).write_failure("error", "it broke")
+    return store
+
+
+STATUSES = dict(zip(RUNS, ("done", "done", "running", "failed", "ready"), strict=True))
+
+
+def shown(store: Store, terminal: bool, width: int = 100, seeds: int = 2) -> str:
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
+    watch = Watch(manifest(seeds), list(RUNS), store, console)
+    watch.print(STATUSES)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def row(text: str, name: str) -> list[str]:
+    [line] = [line for line in text.splitlines() if f" {name} " in line]
+    return [cell.strip() for cell in line.strip("│┃").split("│")]
+
+
+def test_a_cell_says_result_progress_failure_or_wait(store):
+    text = shown(store, terminal=True)
+    assert row(text, "teacher")[1] == "99.00"
+    assert row(text, "kd")[1:] == ["97.50", "120/240 distill"]
+    assert row(text, "at")[1:] == ["failed", "waiting"]
+    assert row(text, "fsp")[1:] == ["–", "–"]
+    assert "2 done, 1 failed, 1 ready, 1 running" in text
+
+
+def test_many_columns_are_summed_up_over_seeds(store):
+    assert row(shown(store, terminal=True, seeds=7), "kd")[1] == "1/2 50%"
+    assert row(shown(store, terminal=True, seeds=7), "at")[1] == "0/2 1 failed"
+
+
+def test_a_log_gets_plain_lines_for_what_has_ended_and_no_more(store):
+    file = io.StringIO()
+    watch = Watch(manifest(), list(RUNS), store, Console(file=file, width=40))
+    watch.show(STATUSES | {KD0: "running"})  # type: ignore[arg-type]
+    watch.show(STATUSES)  # type: ignore[arg-type]
+    watch.show(STATUSES)  # type: ignore[arg-type]
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].split("  ")[1].startswith("1/5 runs done, 2 running, 1 failed, 0:00 elapsed")
+    assert lines[1].split("  ")[1:] == [KD0, "done", "top-1 97.50"]
+    assert "\x1b" not in file.getvalue()
+
+
+def test_durations_are_read_like_a_clock():
+    assert [clock(s) for s in (0, 65, 3599.6, 7205)] == ["0:00", "1:05", "1:00:00", "2:00:05"]

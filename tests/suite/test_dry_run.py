@@ -1,0 +1,151 @@
+"""One batch before any training: what methods read, and an author's mistakes with file and line."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import methods
+from benchmark import models
+from benchmark.config.errors import UserError
+from benchmark.suite.dry_run import Scene, attempt, mismatch, networks_output, with_gradient
+from benchmark.suite.rows import Entry, read
+from methods.interface import Budget
+from tests.methods.every_method import tensors
+from tests.methods.plugin import WORKING, clean
+
+__all__ = ["clean"]  # the fixture
+SCENE = Scene("resnet8", "resnet14", classes=10, size=16)
+
+
+def entry(name: str) -> Entry:
+    found, problems = read(name, None)
+    assert found is not None, problems
+    return found
+
+
+def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
+    """What an author is told of a method with one thing changed."""
+    assert not old or WORKING.count(old) == 1
+    path = tmp_path / "mine.py"
+    path.write_text(WORKING.replace(old, new))
+    methods.add_file(path)
+    with pytest.raises(methods.BadMethod) as caught:
+        attempt(entry("mine"), SCENE, 4, Budget(8, "inside"))
+    return [mistake.replace(f"{tmp_path}/", "") for mistake in caught.value.mistakes]
+
+
+@pytest.mark.parametrize(
+    ("name", "reads"),
+    [
+        ("kd", [("logits",)]),
+        ("at", [("stages",)]),
+        ("fitnets", [("stages",), ("logits",)]),
+        ("fsp", [("stem", "stages"), ()]),
+        ("ab", [("preacts",), ("logits",)]),
+        ("ab@crd", [("preacts",), ()]),
+        ("scratch", [()]),
+        ("at@crd", [("crd", "stages")]),
+        ("fsp@crd", [("crd", "stem", "stages"), ()]),
+    ],
+)
+def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
+    name: str, reads: list[tuple[str, ...]]
+):
+    facts = attempt(entry(name), SCENE, 4, Budget(8, "inside"))
+    assert [phase.reads for phase in facts] == reads
+
+
+def test_every_feature_of_a_student_is_shown_and_takes_a_gradient():
+    _, features = networks_output("wrn_16_1", 10, 16)
+    shown = with_gradient(features)
+    for plain, leaf in zip(tensors(features), tensors(shown), strict=True):
+        assert torch.equal(plain, leaf)
+        assert leaf.requires_grad
+
+
+@pytest.mark.parametrize("name", ["wrn_16_1", "vgg8", "MobileNetV2", "torchvision/resnet18"])
+def test_the_shapes_that_are_tried_are_those_that_a_job_builds_with(name: str):
+    scene = Scene(name, "resnet8", classes=10, size=64)
+    assert scene.shapes() == (models.shapes(name, 10, 3, 64), models.shapes("resnet8", 10, 3, 64))
+
+
+def test_a_network_is_run_once_whatever_it_is_paired_with():
+    for scene in (Scene("resnet8", "resnet14", 7, 16), Scene("resnet14", "resnet20", 7, 16)):
+        mismatch(entry("kd"), scene)
+    before = networks_output.cache_info().misses
+    attempt(entry("at"), Scene("resnet20", "resnet8", 7, 16), 4, Budget(8, "inside"))
+    assert networks_output.cache_info().misses == before
+
+
+def test_images_that_are_too_small_are_the_users_mistake():
+    with pytest.raises(UserError, match="MobileNetV2"):
+        attempt(entry("scratch"), Scene("MobileNetV2", "resnet8", 10, 8), 4, Budget(8, "inside"))
+
+
+def test_connectors_are_counted():
+    wide = Scene("resnet8", "resnet8x4", classes=10, size=16)
+    assert {facts.connectors for facts in attempt(entry("kd"), wide, 4, Budget(8, "inside"))} == {0}
+    [init, _] = attempt(entry("ab"), wide, 4, Budget(8, "inside"))
+    # 1x1 convolutions of 16-64, 32-128 and 64-256 without bias, and their batch norms
+    assert init.connectors == 16 * 64 + 32 * 128 + 64 * 256 + 2 * (64 + 128 + 256)
+
+
+def test_a_pair_that_cannot_be_has_a_reason():
+    assert mismatch(entry("fsp"), SCENE) is None
+    reason = mismatch(entry("fsp"), Scene("resnet8", "resnet8x4", classes=10, size=16))
+    assert reason == "widths differ: student 16-16-32-64, teacher 32-64-128-256"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            '[Phase("task", budget.epochs, self.loss)]',
+            "[]",
+            "mine.py:17: Mine.phases must return at least one Phase in a list, not []",
+        ),
+        (
+            '[Phase("task", budget.epochs, self.loss)]',
+            '[Phase("a", 1, self.loss), Phase("a", 7, self.loss)]',
+            "mine.py:17: Mine.phases has several phases named 'a'",
+        ),
+        (
+            "budget.epochs",
+            "0.5 * budget.epochs",
+            "mine.py:17: Mine.phases gives phase 'task' 4.0 epochs; take them from budget.epochs",
+        ),
+        (
+            ".mean()}",
+            ".mean() / 0}",
+            "mine.py:20: the loss of phase 'task': 'mine' is inf on a batch of noise",
+        ),
+        (
+            ".mean()}",
+            "}",
+            "mine.py:20: the loss of phase 'task' must return tensors without dimensions; "
+            "'mine' is a tensor of shape (2, 10)",
+        ),
+        (
+            '{"mine": (student.logits - teacher.logits).square().mean()}',
+            "(student.logits - teacher.logits).square().mean()",
+            "mine.py:20: the loss of phase 'task' must return named scalars, as in {'kd': tensor}, "
+            "not a tensor of shape ()",
+        ),
+        (
+            "(student.logits -",
+            "(student.logits.detach() -",
+            "mine.py:20: the loss of phase 'task' reaches no parameter: was everything detached?",
+        ),
+        (
+            "teacher.logits",
+            "teacher.logit",
+            "mine: AttributeError: 'Features' object has no attribute 'logit' (mine.py:21)",
+        ),
+    ],
+)
+def test_a_mistake_is_told_before_training_with_file_and_line(
+    old: str, new: str, said: str, tmp_path: Path, clean: None
+):
+    (mistake,) = attempted(tmp_path, old, new)
+    assert mistake.startswith(said)

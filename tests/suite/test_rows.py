@@ -1,0 +1,114 @@
+"""The rows of a suite: labels, presets, compositions, controls, and what can be wrong with them."""
+
+from typing import Any
+
+import pytest
+
+from benchmark.suite.rows import Entry, problems, read
+
+WEIGHTS = {"ce": 1, "at": 1, "kd": 1}
+
+
+def row(label: str, given: dict[str, Any] | None = None) -> Entry:
+    entry, wrong = read(label, given)
+    assert entry is not None, wrong
+    return entry
+
+
+def said(label: str, given: dict[str, Any] | None = None) -> list[tuple[str, str]]:
+    """The places below `methods` and what is said of them."""
+    return [
+        (".".join(map(str, problem.where[1:])), problem.message)
+        for problem in problems({label: given})
+    ]
+
+
+def test_a_row_is_a_method_by_its_name():
+    entry = row("kd", {"temperature": 2})
+    assert entry.config.name == "kd"
+    assert entry.config.config == {"temperature": 2.0, "alpha": 0.9}
+    assert not entry.control
+
+
+def test_a_preset_gives_the_values_that_are_not_given():
+    entry = row("fsp@crd", {"weight": 2})
+    assert entry.config.name == "fsp@crd"
+    assert entry.config.config["pooling"] == "avg"
+    assert entry.config.config["weight"] == 2
+    assert list(entry.departures()) == ["fsp@crd weight = 2"]
+
+
+def test_a_preset_with_the_methods_defaults_is_the_same_run():
+    assert row("kd@crd").config == row("kd").config
+    assert list(row("kd@crd").departures()) == []
+
+
+def test_a_method_can_have_several_rows():
+    entry = row("kd at T of 2", {"method": "kd", "temperature": 2})
+    assert entry.config == row("kd", {"temperature": 2}).config
+    assert list(entry.departures()) == [
+        "kd at T of 2 = kd",
+        "kd at T of 2 temperature = 2",
+    ]
+
+
+def test_a_label_that_names_another_method_is_told_in_the_caption():
+    assert list(row("at", {"method": "kd"}).departures()) == ["at = kd"]
+
+
+def test_a_control_is_the_same_method_with_a_teacher_of_random_weights():
+    entry = row("kd no", {"method": "kd", "teacher": "random"})
+    assert entry.control
+    assert entry.config == row("kd").config
+    assert list(entry.departures()) == ["kd no = kd taught by random weights"]
+
+
+def test_a_compositions_weights_and_its_parts_parameters_are_in_its_config():
+    entry = row("at+kd", {"weights": WEIGHTS, "kd": {"temperature": 2}})
+    assert entry.config.name == "at+kd"
+    assert entry.config.version == (1, 1, 1)
+    assert entry.config.config["weights"] == {"ce": 1.0, "at": 1.0, "kd": 1.0}
+    assert entry.config.config["kd"] == {"temperature": 2.0, "alpha": 0.9}
+    assert list(entry.departures()) == [
+        "at+kd = 1 ce + 1 at + 1 kd",
+        "at+kd kd.temperature = 2",
+    ]
+
+
+def test_the_parts_of_a_composition_may_be_presets():
+    entry = row("ab@crd+kd@crd", {"weights": {"ce": 1, "ab": 1, "kd": 1}})
+    assert entry.config.name == "ab@crd+kd"
+    assert entry.config.config["ab"]["second_phase"] == "ce"
+
+
+@pytest.mark.parametrize(
+    ("label", "given", "place", "message"),
+    [
+        ("fitnet", None, "fitnet", "no such method. Did you mean 'fitnets'?"),
+        ("ab@cdr", None, "ab@cdr", "no such preset of ab. Did you mean 'ab@crd'?"),
+        ("mine", {"method": "kdd"}, "mine.method", "no such method. Did you mean 'kd'?"),
+        ("kd", {"temprature": 2}, "kd.temprature", "Did you mean 'temperature'?"),
+        ("kd", {"teacher": "none"}, "kd.teacher", "must be random or left out, got 'none'"),
+        ("scratch", {"teacher": "random"}, "scratch.teacher", "scratch has no teacher"),
+        ("kd=2", {"method": "kd"}, "kd=2", "no comma, no equals sign"),
+        ("at+scratch", None, "at+scratch", "scratch reads no teacher"),
+        ("at+kdd", None, "at+kdd", "Did you mean 'kd'?"),
+        ("at+kd", None, "at+kd.weights", "as in weights: {ce: 1, at: 1, kd: 1}"),
+        ("at+kd", {"weights": {"ce": 1, "at": 1}}, "at+kd.weights.kd", "missing"),
+        ("at+kd", {"weights": WEIGHTS | {"sp": 1}}, "at+kd.weights.sp", "no such field"),
+        ("at+kd", {"weights": WEIGHTS | {"at": 0}}, "at+kd.weights", "of at must be positive"),
+        ("at+kd", {"weights": WEIGHTS, "kd": {"T": 2}}, "at+kd.kd.T", "no such field"),
+        ("at+kd", {"weights": WEIGHTS, "kd": {"alpha": 2}}, "at+kd.kd", "alpha must lie between"),
+    ],
+)
+def test_what_is_wrong_is_said_where_it_stands(
+    label: str, given: dict[str, Any] | None, place: str, message: str
+):
+    [(where, text)] = said(label, given)
+    assert where == place
+    assert message in text
+
+
+def test_a_block_of_another_form_is_left_to_the_files_own_check():
+    assert list(problems(["kd"])) == []
+    assert list(problems({"kd": 3})) == []
