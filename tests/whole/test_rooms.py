@@ -132,3 +132,11 @@ def test_no_module_is_a_junk_drawer():
 def test_the_benchmark_never_asks_which_method_it_is():
     asks = re.compile(r"if .*method *==")
     assert not [name for name in BENCHMARK if asks.search(MODULES[name].read_text())]
+
+
+def test_the_architecture_page_has_this_list_and_a_line_for_every_room():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    assert ", ".join(ORDER) in " ".join(page.split())
+    tree = page.split("```")[1]
+    assert [room for room in ORDER if f"\n  {room}/ " not in tree] == []
+    assert ", ".join(ORDER) in " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
