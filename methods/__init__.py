@@ -1,4 +1,7 @@
-"""Distillation methods, one paper a file; importing torch and this package, nothing more."""
+"""Distillation methods, one file for each paper; what they share is in ``blocks``.
+
+Imports torch and itself only. Read ``interface.py`` first, then ``kd.py``.
+"""
 
 from methods.registry import Spec, UnknownMethod, add_file, get, names, parse
 from methods.registry.check import BadMethod

@@ -1,4 +1,4 @@
-"""CC: the correlation between the samples of a batch shall be that of the teacher."""
+"""CC: match the correlations between the samples of a batch."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_positive
 from methods.blocks.normalise import unit_rows
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 
 
 class CC(Method):
-    """CE + weight * the distance between the kernel matrices of the embeddings of a batch."""
+    """CE + weight times the distance between the kernel matrices of the embeddings."""
 
     name = "cc"
     version = 1
@@ -27,26 +28,23 @@ class CC(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The kernel of the paper with the values of the most used public code that has it."""
+        """Defaults: the paper's kernel with the values of the most used public code."""
 
         form: Literal["kernel", "neighbours"] = "kernel"
-        """``neighbours`` is the loss that the CRD benchmark ran."""
+        """``kernel``: the paper's loss. ``neighbours``: the CRD benchmark's."""
         weight: float = 100.0
         gamma: float = 0.4
-        """Of ``kernel``: exp(-gamma * squared distance)."""
+        """``kernel`` only: the kernel is exp(-gamma * squared distance)."""
         order: int = 2
-        """Of ``kernel``: where its Taylor series ends."""
+        """``kernel`` only: the order of its Taylor series."""
         dimensions: int = 128
-        """Of ``neighbours``: to how many both embeddings are mapped."""
+        """``neighbours`` only: the width that both embeddings are mapped to."""
 
         def __post_init__(self) -> None:
-            if self.form not in ("kernel", "neighbours"):
-                raise ValueError(f"form must be kernel or neighbours, not {self.form!r}")
+            require_positive(self, "gamma")
             for field, least in (("weight", 0), ("order", 1), ("dimensions", 1)):
                 if not getattr(self, field) >= least:
                     raise ValueError(f"{field} must be at least {least}")
-            if not self.gamma > 0:
-                raise ValueError(f"gamma must be positive, not {self.gamma}")
 
     config: Config
     presets = MappingProxyType({"crd": Config(form="neighbours", weight=0.02)})
@@ -58,7 +56,6 @@ class CC(Method):
             self.teacher_map = nn.Linear(teacher.embedding, config.dimensions)
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -72,14 +69,14 @@ class CC(Method):
 
 
 def correlation_loss(student: Tensor, teacher: Tensor, gamma: float, order: int) -> Tensor:
-    """The squared difference of the kernel matrices over B^2: (B, D) and (B, D') -> scalar."""
-    return F.mse_loss(correlations(student, gamma, order), correlations(teacher, gamma, order))
+    """Mean squared difference of the kernel matrices: (B, D), (B, D') -> scalar."""
+    return F.mse_loss(kernel_matrix(student, gamma, order), kernel_matrix(teacher, gamma, order))
 
 
-def correlations(x: Tensor, gamma: float, order: int) -> Tensor:
-    """The Gaussian kernel of embeddings of length 1, as a Taylor series: (B, D) -> (B, B).
+def kernel_matrix(x: Tensor, gamma: float, order: int) -> Tensor:
+    """Gaussian kernel of normalised embeddings, as a Taylor series: (B, D) -> (B, B).
 
-    exp(-gamma ||x - y||^2) = exp(-2 gamma) exp(2 gamma x.y), the second factor up to ``order``.
+    exp(-gamma ||x - y||^2) = exp(-2 gamma) exp(2 gamma x.y); the second factor is expanded.
     """
     unit = unit_rows(x)
     exponent = 2 * gamma * (unit @ unit.T)
@@ -90,9 +87,9 @@ def correlations(x: Tensor, gamma: float, order: int) -> Tensor:
 
 
 def neighbour_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """The mean over i of |s - t| of sample i times that of i + 1: (B, D) twice -> scalar.
+    """Mean over i of |s_i - t_i| . |s_{i+1} - t_{i+1}|: (B, D) twice -> scalar.
 
-    Not in the paper: what its authors gave to those of the CRD benchmark.
+    Not in the paper: the CRD benchmark has this code from the paper's authors.
     """
     difference = (student - teacher).abs()
     return (difference[:-1] * difference[1:]).sum() / max(1, len(student) - 1)

@@ -1,4 +1,4 @@
-"""DIST: correlate with the teacher's predictions, rather than repeat them."""
+"""DIST: maximise the correlation with the teacher's predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_positive
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 
-_EPS = 1e-8  # the authors'; what correlates where probabilities hardly vary counts less by it
+_EPS = 1e-8  # the authors'; it reduces the weight of rows whose probabilities hardly vary
 
 
 class DIST(Method):
-    """CE + beta * (1 - correlation within samples) + gamma * (1 - correlation within classes)."""
+    """CE + tau^2 (beta (1 - inter-class correlation) + gamma (1 - intra-class correlation))."""
 
     name = "dist"
     version = 1
@@ -26,23 +27,19 @@ class DIST(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' CIFAR-100 configuration; for ImageNet they have tau = 1."""
+        """Defaults: the authors' CIFAR-100 configuration; for ImageNet they use tau = 1."""
 
         beta: float = 2.0
         gamma: float = 2.0
         tau: float = 4.0
 
         def __post_init__(self) -> None:
-            if not self.tau > 0:
-                raise ValueError(f"tau must be positive, not {self.tau}")
-            for field in ("beta", "gamma"):
-                if not getattr(self, field) >= 0:
-                    raise ValueError(f"{field} must not be negative, not {getattr(self, field)}")
+            require_positive(self, "tau")
+            require_non_negative(self, "beta", "gamma")
 
     config: Config
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -58,10 +55,10 @@ class DIST(Method):
 def relation_losses(
     student_logits: Tensor, teacher_logits: Tensor, tau: float
 ) -> tuple[Tensor, Tensor]:
-    """Inter-class and intra-class loss of the softmax at ``tau``: (B, K) twice -> two scalars.
+    """Inter-class and intra-class loss at temperature ``tau``: logits (B, K) twice -> two scalars.
 
-    Inter: over the classes of each sample, mean over B. Intra: over the samples for each class,
-    mean over K; zero for one sample. The factor tau^2 is left to the caller.
+    Inter-class: correlation over the classes, mean over samples. Intra-class: correlation over the
+    samples, mean over classes; 0 for a batch of one. The factor tau^2 is left to the caller.
     """
     student = F.softmax(student_logits / tau, dim=1)
     teacher = F.softmax(teacher_logits / tau, dim=1)
@@ -72,7 +69,7 @@ def relation_losses(
 
 
 def correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's, row by row: (N, M) twice -> (N,). A row that does not vary has 0, no gradient."""
+    """Pearson correlation of rows: (N, M) twice -> (N,); constant rows give 0, without gradient."""
     x = x - x.mean(dim=1, keepdim=True)
     y = y - y.mean(dim=1, keepdim=True)
     lengths: Tensor = torch.linalg.vector_norm(x, dim=1) * torch.linalg.vector_norm(y, dim=1)

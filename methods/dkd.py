@@ -1,4 +1,4 @@
-"""DKD: what the teacher says of the target class and of the others, weighed apart."""
+"""DKD: weight the KL of the target class and the KL among the other classes separately."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,45 +7,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_positive, require_within
+from methods.blocks.schedules import warm_up
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 
 
 class DKD(Method):
-    """CE + warm-up T^2 (alpha TCKD + beta NCKD)."""
+    """CE + warm_up T^2 (alpha TCKD + beta NCKD)."""
 
     name = "dkd"
     version = 1
     paper = Paper(
-        "Zhao, Cui, Song, Qiu and Liang",
-        "Decoupled Knowledge Distillation",
-        "CVPR",
-        2022,
+        "Zhao, Cui, Song, Qiu and Liang", "Decoupled Knowledge Distillation", "CVPR", 2022
     )
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' CIFAR-100 code for resnet32x4 -> resnet8x4."""
+        """Defaults: the authors' CIFAR-100 code for resnet32x4 -> resnet8x4."""
 
         alpha: float = 1.0
-        """Weight of the target class's part."""
+        """Weight of TCKD, the target class's part."""
         beta: float = 8.0
-        """Weight of the other classes' part; 6 or 2 for six of the authors' other pairs."""
+        """Weight of NCKD, the other classes' part; 6 or 2 for six of the authors' pairs."""
         temperature: float = 4.0
         warmup_share: float = 1 / 12
-        """How much of the budget both parts take to grow to their weights: 20 of 240 epochs."""
+        """Share of the phase over which both weights rise from 0: 20 of 240 epochs."""
 
         def __post_init__(self) -> None:
-            if not (self.alpha >= 0 and self.beta >= 0):
-                raise ValueError("alpha and beta must not be negative")
-            if not self.temperature > 0:
-                raise ValueError(f"temperature must be positive, not {self.temperature}")
-            if not 0 <= self.warmup_share <= 1:
-                raise ValueError(f"warmup_share must lie in 0 to 1, not {self.warmup_share}")
+            require_positive(self, "temperature")
+            require_non_negative(self, "alpha", "beta")
+            require_within("[0, 1]", self, "warmup_share")
 
     config: Config
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -61,27 +56,27 @@ class DKD(Method):
 
 
 def target_divergence(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """TCKD, sec. 3.1: KL between (target, all others) taken as two classes, mean over the batch.
+    """TCKD, sec. 3.1: KL with all classes but the target merged into one, mean over the batch.
 
-    Logits over the temperature (B, K) twice, labels (B,) -> scalar.
+    Logits divided by the temperature (B, K) twice, labels (B,) -> scalar.
     """
     log_s, log_t = (target_log_softmax(logits, labels) for logits in (student, teacher))
     return F.kl_div(log_s, log_t, reduction="batchmean", log_target=True)
 
 
 def others_divergence(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """NCKD, sec. 3.1: KL among the classes that are not the target, mean over the batch.
+    """NCKD, sec. 3.1: KL among the classes other than the target, mean over the batch.
 
-    Logits over the temperature (B, K) twice, labels (B,) -> scalar.
+    Logits divided by the temperature (B, K) twice, labels (B,) -> scalar.
     """
     log_s, log_t = (others_log_softmax(logits, labels) for logits in (student, teacher))
     return F.kl_div(log_s, log_t, reduction="batchmean", log_target=True)
 
 
 def target_log_softmax(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B, K) logits -> (B, 2): log-probabilities of the target and of all other classes together.
+    """Logits (B, K) -> (B, 2): log-probabilities of the target and of all other classes together.
 
-    Never by way of probabilities, which would round to 0: logits of 1000 give exact values.
+    Computed in log space, where logits of 1000 do not underflow.
     """
     is_target = _is_target(logits, labels)
     target = logits.masked_fill(~is_target, 0).sum(dim=1)
@@ -90,18 +85,13 @@ def target_log_softmax(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def others_log_softmax(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B, K) logits -> (B, K): log-probabilities of the classes given that it is not the target.
+    """Logits (B, K) -> (B, K): log-probabilities given that the class is not the target.
 
-    The target's place holds 0, which adds nothing to a divergence or a cross-entropy of two such.
+    The target's entry is 0, which adds nothing to a KL or cross-entropy of two such tensors.
     """
     is_target = _is_target(logits, labels)
     others = logits.masked_fill(is_target, -torch.inf)
     return F.log_softmax(others, dim=1).masked_fill(is_target, 0)
-
-
-def warm_up(progress: Tensor, share: float) -> Tensor:
-    """From 0 to 1 linearly over the first ``share`` of a phase, then 1: scalar -> scalar."""
-    return (progress / share).clamp(max=1) if share > 0 else torch.ones_like(progress)
 
 
 def _is_target(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
-"""FSP: imitate how the teacher's features flow from one layer to the next, then learn the task."""
+"""FSP: match the Gram matrices between layers (the flow), then train on the labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, get_args
+from types import MappingProxyType
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from methods.blocks.pairing import pooled_alike, unequal_stages
+from methods.blocks.checks import require_positive, require_within
+from methods.blocks.pairing import pool_to_smaller, stage_count_mismatch
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 from methods.scratch import task_loss
 
@@ -17,7 +19,7 @@ Reduction = Literal["sum", "mean"]
 
 
 class FSP(Method):
-    """Initialise by matching FSP matrices, then train on the labels alone."""
+    """Phase 1: weight times the distance between FSP matrices. Phase 2: CE alone."""
 
     name = "fsp"
     version = 1
@@ -31,47 +33,39 @@ class FSP(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The paper gives no number for its lambda, but lowers the learning rate instead."""
+        """Defaults: ours. The paper gives no lambda; it lowers the learning rate instead."""
 
         weight: float = 0.001
-        """lambda of eq. 2, the same for all pairs; 1 diverges at the usual learning rates."""
+        """lambda of eq. 2, equal for all pairs; 1 diverges at the usual learning rates."""
         pooling: Pooling = "max"
-        """What makes the maps of a pair equal in size."""
+        """How the larger map of a pair is pooled."""
         reduction: Reduction = "sum"
-        """Over the entries of a matrix: the squared Frobenius norm of eq. 2, or their mean."""
+        """Over a matrix: the squared Frobenius norm (eq. 2), or the mean of the squares."""
         view: View = "stages"
-        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
+        """Whose feature maps are read, see ``methods.interface.View``."""
         init_share: float = 0.125
-        """How much of the budget the initialising phase gets: 30 of 240 epochs."""
+        """Share of the epochs that the first phase gets: 30 of 240."""
 
         def __post_init__(self) -> None:
-            if not self.weight > 0:
-                raise ValueError(f"weight must be positive, not {self.weight}")
-            if self.pooling not in ("max", "avg"):
-                raise ValueError(f"pooling must be max or avg, not {self.pooling}")
-            if self.reduction not in ("sum", "mean"):
-                raise ValueError(f"reduction must be sum or mean, not {self.reduction}")
-            if self.view not in get_args(View):
-                raise ValueError(f"view must be stages or crd, not {self.view}")
-            if not 0 < self.init_share < 1:
-                raise ValueError(f"init_share must lie between 0 and 1, not {self.init_share}")
+            require_positive(self, "weight")
+            require_within("(0, 1)", self, "init_share")
 
     config: Config
-    presets: ClassVar[Mapping[str, Any]] = {
-        "crd": Config(weight=1.0, pooling="avg", reduction="mean", view="crd")
-    }
+    presets = MappingProxyType(
+        {"crd": Config(weight=1.0, pooling="avg", reduction="mean", view="crd")}
+    )
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
-        """FSP matrices can be compared only where the widths agree."""
-        if reason := unequal_stages(student, teacher):
+        if reason := stage_count_mismatch(student, teacher):
             return reason
-        if _widths(student) != _widths(teacher):
-            return f"widths differ: student {_widths(student)}, teacher {_widths(teacher)}"
+        widths, teacher_widths = _describe_widths(student), _describe_widths(teacher)
+        if widths != teacher_widths:
+            return f"widths differ: student {widths}, teacher {teacher_widths}"
         return None
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """Sec. 3.4, algorithm 1: stage 1, then stage 2, which needs no teacher."""
+        """Sec. 3.4, algorithm 1: stage 1, then stage 2 without a teacher."""
         init, task = budget.split(self.config.init_share)
         return [
             Phase("init", init, self._init, lr="constant"),
@@ -80,22 +74,21 @@ class FSP(Method):
 
     def _init(self, student: Features, teacher: Features, batch: Batch) -> Losses:
         pooling, reduction = self.config.pooling, self.config.reduction
-        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
-        matrices = flow_matrices(seen, pooling), flow_matrices(shown, pooling)
-        return {"fsp": self.config.weight * flow_loss(*matrices, reduction)}
+        s, t = (flow_matrices(x.viewed(self.config.view), pooling) for x in (student, teacher))
+        return {"fsp": self.config.weight * flow_loss(s, t, reduction)}
 
 
 def flow_matrices(features: Features, pooling: Pooling = "max") -> list[Tensor]:
-    """FSP matrices (B, C_i, C_j) between what enters and what leaves each stage."""
+    """FSP matrices (B, C_i, C_j) between the input and the output of each stage."""
     return [flow_matrix(a, b, pooling) for a, b in pairwise((features.stem, *features.stages))]
 
 
 def flow_matrix(first: Tensor, second: Tensor, pooling: Pooling = "max") -> Tensor:
     """Eq. 1, products averaged over positions: (B, C, H, W), (B, D, H', W') -> (B, C, D).
 
-    Where the sizes differ the larger map is pooled: by the maximum in the paper (sec. 4).
+    The larger map is pooled first; the paper takes the maximum (sec. 4).
     """
-    first, second = pooled_alike(first, second, how=pooling)
+    first, second = pool_to_smaller(first, second, how=pooling)
     positions = first.shape[2] * first.shape[3]
     return first.flatten(2) @ second.flatten(2).transpose(1, 2) / positions
 
@@ -103,10 +96,10 @@ def flow_matrix(first: Tensor, second: Tensor, pooling: Pooling = "max") -> Tens
 def flow_loss(
     student: Sequence[Tensor], teacher: Sequence[Tensor], reduction: Reduction = "sum"
 ) -> Tensor:
-    """Eq. 2, lambda = 1: matrices (B, C_i, C_j) in pairs -> scalar.
+    """Eq. 2 with lambda = 1: one matrix (B, C_i, C_j) per stage, twice -> scalar.
 
-    Squared Frobenius distances, summed over pairs, mean over the batch. With ``mean``, which is
-    the CRD benchmark's, each is divided by the number of its matrix's entries.
+    Squared Frobenius distances, sum over stages, mean over the batch. ``mean`` (the CRD
+    benchmark's) divides each by the number of entries of its matrix.
     """
     squares = [(t - s).square() for s, t in zip(student, teacher, strict=True)]
     if reduction == "mean":
@@ -114,5 +107,5 @@ def flow_loss(
     return torch.stack([square.sum(dim=(1, 2)).mean() for square in squares]).sum()
 
 
-def _widths(shapes: Shapes) -> str:
+def _describe_widths(shapes: Shapes) -> str:
     return "-".join(str(channels) for channels, _, _ in (shapes.stem, *shapes.stages))

@@ -1,4 +1,4 @@
-"""FT: paraphrase what the teacher knows, then have the student's translation match it."""
+"""FT: compress the teacher's maps by an autoencoder, then match its code, the factor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.blocks.pairing import pooled_alike
+from methods.blocks.checks import require_positive, require_within
+from methods.blocks.pairing import pool_to_smaller
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 
 
 class FT(Method):
-    """Train an autoencoder of the teacher's last maps; then CE + beta times the factors' distance.
+    """Phase 1: autoencoder of the teacher's last maps. Phase 2: CE + beta * factor distance.
 
-    No part of it has batch norms, as in the authors' code: without a gradient nothing moves.
+    The connectors have no batch norm (authors' code): without a gradient nothing in them changes.
     """
 
     name = "ft"
@@ -29,37 +30,34 @@ class FT(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' CIFAR-10 code."""
+        """Defaults: the authors' CIFAR-10 code."""
 
         rate: float = 0.5
-        """The paraphrase rate k: channels of a factor per channel of the teacher."""
+        """Paraphrase rate k: channels of a factor per channel of the teacher."""
         beta: float = 500.0
         p: int = 1
         """Power of the distance between factors, 1 or 2."""
         init_share: float = 0.125
-        """How much of the budget the paraphraser gets: 30 of 240 epochs."""
+        """Share of the epochs that the first phase gets: 30 of 240."""
 
         def __post_init__(self) -> None:
-            for field in ("rate", "beta"):
-                if not getattr(self, field) > 0:
-                    raise ValueError(f"{field} must be positive, not {getattr(self, field)}")
+            require_positive(self, "rate", "beta")
+            require_within("(0, 1)", self, "init_share")
             if self.p not in (1, 2):
                 raise ValueError(f"p must be 1 or 2, not {self.p}")
-            if not 0 < self.init_share < 1:
-                raise ValueError(f"init_share must lie between 0 and 1, not {self.init_share}")
 
     config: Config
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
         super().__init__(config, student, teacher)
-        ours, theirs = student.stages[-1][0], teacher.stages[-1][0]
-        factors = max(1, round(config.rate * theirs))
-        self.encoder = encoder(theirs, factors)
-        self.decoder = decoder(factors, theirs)
-        self.translator = encoder(ours, factors)
+        student_width, width = student.stages[-1][0], teacher.stages[-1][0]
+        factors = max(1, round(config.rate * width))
+        self.encoder = encoder(width, factors)
+        self.decoder = decoder(factors, width)
+        self.translator = encoder(student_width, factors)
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """Sec. 3: the paraphraser on its own, then the student with its translator."""
+        """Sec. 3: the paraphraser alone, then the student and its translator."""
         paraphrase, distill = budget.split(self.config.init_share)
         return [
             Phase("paraphrase", paraphrase, self._paraphrase, reads_student=False, lr="constant"),
@@ -71,11 +69,11 @@ class FT(Method):
         return {"paraphrase": reconstruction_loss(self.decoder(self.encoder(maps)), maps)}
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        # Without a gradient the paraphraser rests; with one of zero weight decay would move it.
+        # Without a gradient the optimizer skips the paraphraser; with zeros, weight decay acts.
         with torch.no_grad():
             target = self.encoder(teacher.stages[-1])
         factor = self.translator(student.stages[-1])
-        distance = factor_loss(*pooled_alike(factor, target), self.config.p)
+        distance = factor_loss(*pool_to_smaller(factor, target), self.config.p)
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
             "ft": self.config.beta * distance,
@@ -83,35 +81,35 @@ class FT(Method):
 
 
 def reconstruction_loss(paraphrased: Tensor, maps: Tensor) -> Tensor:
-    """||x - P(x)||^2 of sec. 3.1, as a share of ||x||^2: (B, C, H, W) twice -> scalar.
+    """||x - P(x)||^2 / ||x||^2: (B, C, H, W) twice -> scalar.
 
-    The share has the same least value, and a step that does not grow with the teacher's features:
-    with the plain square the paraphraser diverges where these are large.
+    Sec. 3.1 has no denominator. It keeps the step size independent of the teacher's feature scale:
+    without it the paraphraser diverges for large features.
     """
     energy = maps.square().mean().clamp_min(1e-6)
     return (paraphrased - maps).square().mean() / energy
 
 
 def factor_loss(student: Tensor, teacher: Tensor, p: int) -> Tensor:
-    """Distance of factors of length 1, sec. 3.2: (B, C, H, W) twice -> scalar.
+    """Distance of normalised factors, sec. 3.2: (B, C, H, W) twice -> scalar.
 
-    The mean of |difference|^p over all elements, as in the authors' code.
+    The mean of |difference|^p over all elements (authors' code).
     """
     s, t = (F.normalize(x.flatten(1), dim=1) for x in (student, teacher))
     return (s - t).abs().pow(p).mean()
 
 
 def encoder(channels: int, factors: int) -> nn.Sequential:
-    """Three 3x3 convolutions, channels -> factors; the translator is built alike."""
-    return _leaky(nn.Conv2d, (channels, channels, factors, factors))
+    """Three 3x3 convolutions, channels -> factors; also the translator's architecture."""
+    return _leaky_convs(nn.Conv2d, (channels, channels, factors, factors))
 
 
 def decoder(factors: int, channels: int) -> nn.Sequential:
-    """Three 3x3 transposed convolutions, back to the teacher's width."""
-    return _leaky(nn.ConvTranspose2d, (factors, factors, channels, channels))
+    """Three 3x3 transposed convolutions, factors -> channels."""
+    return _leaky_convs(nn.ConvTranspose2d, (factors, factors, channels, channels))
 
 
-def _leaky(
+def _leaky_convs(
     kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], widths: tuple[int, ...]
 ) -> nn.Sequential:
     layers = nn.Sequential()

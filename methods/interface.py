@@ -1,9 +1,9 @@
-"""What a distillation method is. Read this file first.
+"""The interface of a distillation method. Read this file first.
 
-A method lays out *phases*; each phase is a stretch of training with one loss over what the student
-and the teacher show of themselves (``Features``). The train loop, which is in
-``benchmark/training/cohort.py``, knows nothing else of a method. This package imports torch and
-itself, nothing more.
+The train loop gives a method ``Features`` of student and teacher for every batch. The method turns
+them into losses. It divides the training into ``Phase``s, each with one loss function. The loop is
+``benchmark/training/cohort.py``; it knows nothing else about methods. ``methods/kd.py`` is a short
+example, ``docs/adding-a-method.md`` a guide. This package imports only torch and itself.
 """
 
 from __future__ import annotations
@@ -17,47 +17,115 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
+# ---------------------------------------------------------------- what a loss reads
+
 View = Literal["stages", "crd"]
-"""Whose maps a loss reads: this suite's, or those that the CRD benchmark's code hands over."""
+"""Which feature maps a loss reads as ``stem`` and ``stages``.
+
+``stages``: this suite's, after the activation. ``crd``: those of the CRD benchmark's networks,
+which on wide ResNets are taken before batch norm and activation.
+"""
 
 
 class Features(NamedTuple):
-    """What one forward pass shows. B is the batch size, K the number of classes."""
+    """The outputs of one forward pass. B is the batch size, K the number of classes."""
 
     stem: Tensor
-    """(B, C, H, W), after its activation: what enters the first stage."""
+    """(B, C, H, W): the input of the first stage, after its activation."""
     stages: tuple[Tensor, ...]
-    """(B, C_i, H_i, W_i) each: what a stage returns, after its activation."""
+    """(B, C_i, H_i, W_i) each: the output of stage i, after its activation."""
     preacts: tuple[Tensor, ...]
-    """The tensor that enters that activation, same shapes as ``stages``."""
+    """The inputs of these activations, in the same shapes as ``stages``."""
     embedding: Tensor
-    """(B, D), pooled; what the classifier reads."""
+    """(B, D): the pooled features that the classifier reads."""
     logits: Tensor
     """(B, K)."""
     crd: tuple[Tensor, ...] = ()
-    """The CRD benchmark's maps where they are others: one for ``stem``, then one for each of
-    ``stages``, in the same shapes; else empty."""
+    """The maps of the view ``crd`` where they differ: the stem's, then one for each stage, in the
+    same shapes. Empty where they are equal."""
 
     def viewed(self, view: View) -> Features:
-        """Return the same features with that view's maps for ``stem`` and ``stages``."""
+        """Return these features with the view's maps as ``stem`` and ``stages``."""
         if view == "stages" or not self.crd:
             return self
         return self._replace(stem=self.crd[0], stages=self.crd[1:])
 
 
+class Batch(NamedTuple):
+    """What a loss may read besides the features."""
+
+    labels: Tensor
+    """(B,) int64."""
+    indices: Tensor
+    """(B,) int64: the samples' positions in the train set (for memory banks)."""
+    progress: Tensor
+    """Scalar in [0, 1): the fraction of the phase that is done (for warm-up and annealing)."""
+
+
+Losses = dict[str, Tensor]
+"""Weighted scalars by name. The loop minimises their sum; the record lists them by name."""
+
+
+# ---------------------------------------------------------------- how training is divided
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training with its own loss, optimizer and learning-rate schedule."""
+
+    name: str
+    epochs: int
+    loss: Callable[[Features, Features, Batch], Losses]
+    """(student, teacher, batch) -> losses. The teacher's features have no gradient.
+
+    Name the cross-entropy with the labels ``ce``: a composition of methods counts it once.
+    """
+    reads_teacher: bool = True
+    """False: the teacher is not run, and reading its features is an error."""
+    reads_student: bool = True
+    """False: the student is not run and its batch norms do not change; connectors train alone."""
+    lr: Literal["scheduled", "constant"] = "scheduled"
+    """The recipe's decays scaled to this phase, or its base learning rate throughout."""
+    trains: bool = True
+    """False: weights are not updated. Batch norms gather statistics and losses are recorded."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The number of epochs of a run, and how a method with a first phase divides it."""
+
+    epochs: int
+    init_epochs: Literal["inside", "extra"]
+    """Whether an initialising phase takes its epochs from ``epochs`` or adds to them."""
+
+    def split(self, share: float) -> tuple[int, int]:
+        """Return the epochs of (initialising phase, main phase); the first gets ``share`` of all.
+
+        Both get at least one epoch, so that a shortened trial run still has all phases. A budget of
+        one epoch therefore becomes two.
+        """
+        init = max(1, round(share * self.epochs))
+        if self.init_epochs == "extra":
+            return init, self.epochs
+        return init, max(1, self.epochs - init)
+
+
+# ---------------------------------------------------------------- what a method is built from
+
+
 class Shapes(NamedTuple):
-    """The shapes behind a network's ``Features``, without the batch dimension."""
+    """The shapes of a network's ``Features``, without the batch dimension."""
 
     stem: tuple[int, int, int]
     stages: tuple[tuple[int, int, int], ...]
     embedding: int
     classes: int
     norms: int | None = None
-    """For how many of its preacts the network knows a batch norm; None: nobody has asked."""
+    """The number of preacts whose batch norm is known; None if not determined."""
 
     @classmethod
     def of(cls, features: Features) -> Shapes:
-        """Read the shapes off one forward pass."""
+        """Read the shapes from the features of one forward pass; ``norms`` is None."""
 
         def map_shape(x: Tensor) -> tuple[int, int, int]:
             _, channels, height, width = x.shape
@@ -71,59 +139,18 @@ class Shapes(NamedTuple):
         )
 
 
-class Batch(NamedTuple):
-    """What a loss may know besides the features."""
+class Given(NamedTuple):
+    """Further inputs of a method's ``__init__``: it gets those that it has a parameter for."""
 
-    labels: Tensor
-    """(B,) int64."""
-    indices: Tensor
-    """(B,) int64, positions of the samples in the train set (for memory banks)."""
-    progress: Tensor
-    """Scalar in [0, 1): how much of the phase is over (for warm-up and annealing)."""
-
-
-Losses = dict[str, Tensor]
-"""Named scalars, already weighted. The loop minimises their sum, the record keeps the names."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A stretch of training with one loss, one fresh optimizer and one learning-rate plan."""
-
-    name: str
-    epochs: int
-    loss: Callable[[Features, Features, Batch], Losses]
-    """(student, teacher, batch) -> losses; the teacher's features carry no gradient.
-
-    The task loss, if there is one, is the term named ``ce``: a composition counts it once.
-    """
-    reads_teacher: bool = True
-    """False: the teacher is not run for this phase, and reading its features is an error."""
-    reads_student: bool = True
-    """False: the student rests, its batch norms too, while connectors are trained alone."""
-    lr: Literal["scheduled", "constant"] = "scheduled"
-    """The recipe's decays laid over this phase, or its base learning rate throughout."""
-    trains: bool = True
-    """False: no weight moves; batch norms gather their statistics and the losses are recorded."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many epochs a run has, and whether initialising epochs come out of them or on top."""
-
-    epochs: int
-    init_epochs: Literal["inside", "extra"]
-
-    def split(self, share: float) -> tuple[int, int]:
-        """Epochs of (initialising phase, main phase) when the first gets ``share`` of the budget.
-
-        A phase is never shorter than one epoch: else a run cut down for a trial would lose what
-        makes the method what it is. A one-epoch budget is therefore two epochs long.
-        """
-        init = max(1, round(share * self.epochs))
-        if self.init_epochs == "extra":
-            return init, self.epochs
-        return init, max(1, self.epochs - init)
+    teacher_classifier: nn.Linear
+    """The teacher's own module. A method that stores it must store a frozen copy."""
+    teacher_norms: tuple[nn.BatchNorm2d, ...]
+    """The last batch norm before each of the teacher's ``preacts``. In a residual block it is the
+    one before the sum."""
+    train_labels: Tensor
+    """(N,) int64: the label of every train sample, in the order of ``Batch.indices``."""
+    batch_size: int
+    """The size of every batch but an epoch's last, which may be smaller."""
 
 
 class Paper(NamedTuple):
@@ -138,36 +165,23 @@ class Paper(NamedTuple):
         return f"{self.authors}, {self.title}, {self.venue} {self.year}"
 
 
-class Given(NamedTuple):
-    """What a method can ask for at its construction, by a keyword of ``__init__`` of that name."""
-
-    teacher_classifier: nn.Linear
-    """The teacher's own: a method that keeps it, keeps a frozen copy."""
-    teacher_norms: tuple[nn.BatchNorm2d, ...]
-    """The batch norm behind each of the teacher's ``preacts`` (in a residual block, its last)."""
-    train_labels: Tensor
-    """(N,) int64, the label of every train sample, in the order of ``Batch.indices``."""
-    batch_size: int
-    """Of all batches but an epoch's last, which may be shorter."""
-
-
 class Method(nn.Module, ABC):
-    """One paper. A Module, so that its connectors move, train and checkpoint with it.
+    """A distillation method. As a Module, it has its connectors moved, trained and checkpointed.
 
-    A subclass states ``name``, ``version``, a frozen dataclass ``Config`` with the paper's values
-    as defaults, and ``phases``. Its ``__post_init__`` may raise ``ValueError`` on a value that
-    cannot be.
+    A subclass defines ``name``, ``version``, ``paper``, ``phases`` and a frozen dataclass
+    ``Config`` whose defaults are the paper's values. ``Config.__post_init__`` raises ValueError
+    for an invalid value.
     """
 
     name: ClassVar[str]
     version: ClassVar[int | tuple[int, ...]]
-    """Bump when the method's numbers change: its runs get new ids."""
+    """Increase it when the method's numbers change: its runs get new ids."""
     paper: ClassVar[Paper | None]
-    """None where the method is nobody's invention."""
+    """None where there is no paper."""
     needs_teacher: ClassVar[bool] = True
     Config: ClassVar[type[Any]]
     presets: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Other well-known settings by name: a suite may say ``NAME@preset``."""
+    """Other well-known Configs by name. A suite selects one by ``NAME@preset``."""
 
     def __init__(self, config: Any, student: Shapes, teacher: Shapes) -> None:  # noqa: ANN401
         super().__init__()
@@ -175,19 +189,19 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def build(cls, config: Any, student: Shapes, teacher: Shapes, given: Given) -> Self:  # noqa: ANN401
-        """Construct the method, handing over what its ``__init__`` asks for by name."""
+        """Construct the method. Its ``__init__`` gets the fields of ``given`` that it names."""
         asked = inspect.signature(cls.__init__).parameters.keys() & set(Given._fields)
         return cls(config, student, teacher, **{name: getattr(given, name) for name in asked})
 
     @classmethod
     def mismatch(cls, config: Any, student: Shapes, teacher: Shapes) -> str | None:  # noqa: ANN401
-        """Why this pair cannot be distilled by this method; None where it can."""
+        """Return why the method does not apply to this pair, or None if it does."""
         return None
 
     @abstractmethod
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """Lay out the training."""
+        """Return the phases in the order in which they are trained."""
 
     def deployed(self, student: nn.Module) -> nn.Module:
-        """Return what is evaluated and saved: the student, unless the method says otherwise."""
+        """Return the network that is evaluated and saved; usually the student itself."""
         return student

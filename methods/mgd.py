@@ -1,21 +1,22 @@
-"""MGD: from a masked map of the student, a small network must make the teacher's whole map."""
+"""MGD: generate the teacher's feature map from a masked map of the student."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_within
 from methods.blocks.draws import Draws
-from methods.blocks.pairing import pooled_alike
+from methods.blocks.pairing import pool_to_smaller
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 
 Masked = Literal["channels", "positions"]
 
 
 class MGD(Method):
-    """CE + weight * the squared error of the teacher's last map as made from a masked one."""
+    """CE + weight times the squared error of the generated last map."""
 
     name = "mgd"
     version = 1
@@ -25,21 +26,17 @@ class MGD(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' image classification code, for ImageNet."""
+        """Defaults: the authors' image classification code, for ImageNet."""
 
         weight: float = 7e-5
-        """Of a sum over channels and positions, so that it counts more on larger maps."""
+        """Weight of a sum over channels and positions: larger maps count more."""
         ratio: float = 0.15
-        """The chance of a channel or position to be masked."""
+        """Probability that a channel or position is masked."""
         masked: Masked = "channels"
 
         def __post_init__(self) -> None:
-            if not self.weight >= 0:
-                raise ValueError(f"weight must not be negative, not {self.weight}")
-            if not 0 <= self.ratio < 1:
-                raise ValueError(f"ratio must lie in [0, 1), not {self.ratio}")
-            if self.masked not in get_args(Masked):
-                raise ValueError(f"masked must be one of {get_args(Masked)}, not {self.masked}")
+            require_non_negative(self, "weight")
+            require_within("[0, 1)", self, "ratio")
 
     config: Config
 
@@ -51,12 +48,11 @@ class MGD(Method):
         self.draws = Draws()
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        aligned, target = pooled_alike(self.connector(student.stages[-1]), teacher.stages[-1])
-        mask = kept(self.draws, aligned, self.config.ratio, self.config.masked)
+        aligned, target = pool_to_smaller(self.connector(student.stages[-1]), teacher.stages[-1])
+        mask = draw_mask(self.draws, aligned, self.config.ratio, self.config.masked)
         loss = generation_loss(self.generator(aligned * mask), target)
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
@@ -65,19 +61,19 @@ class MGD(Method):
 
 
 def generation_loss(generated: Tensor, teacher: Tensor) -> Tensor:
-    """L_dis: (B, C, H, W) twice -> scalar, summed over channels and positions, mean over B."""
+    """L_dis: (B, C, H, W) twice -> scalar, sum over channels and positions, mean over B."""
     return (generated - teacher).square().sum() / len(teacher)
 
 
-def kept(draws: Draws, x: Tensor, ratio: float, masked: Masked) -> Tensor:
-    """1 where ``x`` (B, C, H, W) is kept, 0 where it is masked: (B, C, 1, 1) or (B, 1, H, W)."""
+def draw_mask(draws: Draws, x: Tensor, ratio: float, masked: Masked) -> Tensor:
+    """Draw 1 for kept and 0 for masked parts of ``x``: (B, C, 1, 1) or (B, 1, H, W)."""
     batch, channels, height, width = x.shape
     shape = (batch, channels, 1, 1) if masked == "channels" else (batch, 1, height, width)
     return (draws.uniform(shape) >= ratio).to(x.dtype)
 
 
 def generator(channels: int) -> nn.Module:
-    """The paper's generation block: two 3x3 convolutions and a ReLU between them."""
+    """Generation block: two 3x3 convolutions with a ReLU in between."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1),
         nn.ReLU(),

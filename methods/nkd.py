@@ -1,4 +1,4 @@
-"""NKD: the teacher's target probability as a weight, and its other classes normalised."""
+"""NKD: soft cross-entropies of the target class and of the other classes, normalised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_positive
 from methods.dkd import others_log_softmax
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 
 
 class NKD(Method):
-    """CE - T_t log S_t - gamma T^2 sum over the other classes of T^ log S^."""
+    """CE - T_t log S_t - gamma tau^2 sum_i T^_i log S^_i over the classes i other than t."""
 
     name = "nkd"
     version = 1
@@ -25,23 +26,20 @@ class NKD(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The defaults of the authors' code, which are its values for CNNs on ImageNet."""
+        """Defaults: the authors' code, for CNNs on ImageNet."""
 
         gamma: float = 1.5
         """Weight of the other classes; 3.5 in their CIFAR-100 file."""
         temperature: float = 1.0
-        """Of the other classes alone; 3 in their CIFAR-100 file."""
+        """Softens the other classes only; 3 in their CIFAR-100 file."""
 
         def __post_init__(self) -> None:
-            if not self.gamma >= 0:
-                raise ValueError(f"gamma must not be negative, not {self.gamma}")
-            if not self.temperature > 0:
-                raise ValueError(f"temperature must be positive, not {self.temperature}")
+            require_positive(self, "temperature")
+            require_non_negative(self, "gamma")
 
     config: Config
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -56,20 +54,17 @@ class NKD(Method):
 
 
 def target_cross_entropy(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """-T_t log S_t, mean over the batch: logits (B, K) twice, labels (B,) -> scalar.
-
-    The cross-entropy with the labels, each sample weighted by the teacher's belief in its label.
-    """
-    # A cross-entropy of the teacher is -log T_t.
-    belief = (-F.cross_entropy(teacher, labels, reduction="none")).exp()
-    return (belief * F.cross_entropy(student, labels, reduction="none")).mean()
+    """-T_t log S_t, mean over the batch: logits (B, K) twice, labels (B,) -> scalar."""
+    # The teacher's cross-entropy is -log T_t.
+    probability = (-F.cross_entropy(teacher, labels, reduction="none")).exp()
+    return (probability * F.cross_entropy(student, labels, reduction="none")).mean()
 
 
 def others_cross_entropy(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    """-sum of T^_i log S^_i over the classes i that are not the target, mean over the batch.
+    """-sum_i T^_i log S^_i over the classes other than the target, mean over the batch.
 
-    T^ and S^ add up to 1 without the target. Logits over the temperature (B, K) twice, labels
-    (B,) -> scalar.
+    T^ and S^ are normalised without the target. Logits divided by the temperature (B, K) twice,
+    labels (B,) -> scalar.
     """
     log_s, log_t = (others_log_softmax(logits, labels) for logits in (student, teacher))
     return -(log_t.exp() * log_s).sum(dim=1).mean()

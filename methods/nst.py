@@ -1,19 +1,20 @@
-"""NST: the student's channels light up where the teacher's do, as distributions."""
+"""NST: match the distributions of the channels' activation maps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.blocks.pairing import pooled_alike, unequal_stages
+from methods.blocks.checks import require_positive
+from methods.blocks.pairing import pool_to_smaller, stage_count_mismatch, stage_pairs
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 
 
 class NST(Method):
-    """CE + weight times the squared maximum mean discrepancy of the channels' maps."""
+    """CE + weight times the sum over stages of the squared MMD of the channels' maps."""
 
     name = "nst"
     version = 1
@@ -26,52 +27,46 @@ class NST(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The weight of the field's main CIFAR-100 table."""
+        """Defaults: the CRD benchmark's CIFAR-100 table."""
 
         weight: float = 50.0
         view: View = "stages"
-        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
+        """Whose feature maps are read, see ``methods.interface.View``."""
 
         def __post_init__(self) -> None:
-            if not self.weight > 0:
-                raise ValueError(f"weight must be positive, not {self.weight}")
-            if self.view not in get_args(View):
-                raise ValueError(f"view must be stages or crd, not {self.view}")
+            require_positive(self, "weight")
 
     config: Config
-    presets: ClassVar[Mapping[str, Any]] = {"crd": Config(view="crd")}
+    presets = MappingProxyType({"crd": Config(view="crd")})
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
-        """Stage pairs with stage; widths are free, for a distribution has any number of samples."""
-        return unequal_stages(student, teacher)
+        return stage_count_mismatch(student, teacher)
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
-        pairs = zip(seen.stages, shown.stages, strict=True)
-        losses = [discrepancy(*pooled_alike(s, t)) for s, t in pairs]
+        pairs = stage_pairs(student, teacher, self.config.view)
+        losses = [squared_mmd(*pool_to_smaller(s, t)) for s, t in pairs]
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
             "nst": self.config.weight * torch.stack(losses).sum(),
         }
 
 
-def discrepancy(student: Tensor, teacher: Tensor) -> Tensor:
+def squared_mmd(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared MMD of the channels' maps: (B, C_s, H, W), (B, C_t, H, W) -> scalar, mean over B.
 
-    Each channel of an image is a sample, its map a point of length 1 (zero where the map is).
+    Each channel of an image is a sample of the distribution: its map, normalised to length 1.
     """
     s, t = (F.normalize(x.flatten(2), dim=2) for x in (student, teacher))
     return kernel_mean(t, t) + kernel_mean(s, s) - 2 * kernel_mean(s, t)
 
 
 def kernel_mean(a: Tensor, b: Tensor) -> Tensor:
-    """Mean of k(x, y) = (x . y)^2 over the images and the pairs of channels.
+    """Mean of the polynomial kernel k(x, y) = (x . y)^2 over images and pairs of channels.
 
-    (B, C_a, N), (B, C_b, N) -> scalar; the polynomial kernel with d = 2 and c = 0.
+    (B, C_a, N), (B, C_b, N) -> scalar.
     """
     return (a @ b.transpose(1, 2)).square().mean()

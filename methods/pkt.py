@@ -1,4 +1,4 @@
-"""PKT: match how likely samples are each other's neighbours in the two feature spaces."""
+"""PKT: match the probabilities that samples are neighbours in feature space."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative
 from methods.blocks.normalise import unit_rows
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 
-_EPS = 1e-7  # the authors': a similarity of 0 has no logarithm
+_EPS = 1e-7  # the authors'; it keeps the logarithm finite
 
 
 class PKT(Method):
-    """CE + weight * the divergence between the neighbour probabilities of the embeddings."""
+    """CE + weight times the KL between the neighbour probabilities of the embeddings."""
 
     name = "pkt"
     version = 1
@@ -26,18 +27,16 @@ class PKT(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The value of the field's main CIFAR-100 table; the authors train without labels."""
+        """Defaults: the CRD benchmark's CIFAR-100 table; the authors train without labels."""
 
         weight: float = 30000.0
 
         def __post_init__(self) -> None:
-            if not self.weight >= 0:
-                raise ValueError(f"weight must not be negative, not {self.weight}")
+            require_non_negative(self, "weight")
 
     config: Config
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -49,18 +48,18 @@ class PKT(Method):
 
 
 def transfer_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of neighbour probabilities: (B, D) and (B, D') -> scalar.
+    """KL(teacher || student) of neighbour probabilities: (B, D), (B, D') -> scalar.
 
-    The mean over all B^2 ordered pairs of the terms that the paper sums (authors' code).
+    The mean over all B^2 ordered pairs (authors' code); the paper sums.
     """
-    p, q = neighbours(teacher), neighbours(student)
+    p, q = neighbour_probabilities(teacher), neighbour_probabilities(student)
     return (p * ((p + _EPS) / (q + _EPS)).log()).mean()
 
 
-def neighbours(x: Tensor) -> Tensor:
-    """The probability that i picks j, by the cosine kernel: (B, D) -> (B, B), each row sums to 1.
+def neighbour_probabilities(x: Tensor) -> Tensor:
+    """P(j is i's neighbour) by the cosine kernel: (B, D) -> (B, B), each row sums to 1.
 
-    Every sample counts as its own neighbour too (authors' code).
+    A sample is also its own neighbour (authors' code).
     """
     unit = unit_rows(x, _EPS)
     affinity = (unit @ unit.T + 1) / 2

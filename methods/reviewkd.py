@@ -1,4 +1,4 @@
-"""ReviewKD: every stage of the teacher is reviewed by the student's stages from there on up."""
+"""ReviewKD: match each stage of the teacher by a fusion of the student's stages from it on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_within
 from methods.blocks.normalise import Norm
-from methods.blocks.pairing import unequal_stages
-from methods.dkd import warm_up
+from methods.blocks.pairing import stage_count_mismatch
+from methods.blocks.schedules import warm_up
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 
 MIDDLE = 512
-"""The common width of the fused maps is that of the student's embedding, but at most this."""
+"""Upper bound of the fused maps' width, which is else the width of the student's embedding."""
 
 
 class ReviewKD(Method):
-    """CE + weight * the sum over levels of the context loss of fused maps, warmed up."""
+    """CE + warm_up * weight times the sum over levels of the hierarchical context loss."""
 
     name = "reviewkd"
     version = 1
@@ -27,25 +28,22 @@ class ReviewKD(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' CIFAR-100 program."""
+        """Defaults: the authors' CIFAR-100 program."""
 
         weight: float = 1.0
-        """The program's default; their scripts set it for each pair, from 0.6 to 8."""
+        """The program's default; the scripts set 0.6 to 8, depending on the pair."""
         warmup_share: float = 1 / 12
-        """The part of the phase over which the weight rises from 0: 20 of 240 epochs."""
+        """Share of the phase over which the weight rises from 0: 20 of 240 epochs."""
 
         def __post_init__(self) -> None:
-            if not self.weight >= 0:
-                raise ValueError(f"weight must not be negative, not {self.weight}")
-            if not 0 <= self.warmup_share <= 1:
-                raise ValueError(f"warmup_share must lie between 0 and 1, not {self.warmup_share}")
+            require_non_negative(self, "weight")
+            require_within("[0, 1]", self, "warmup_share")
 
     config: Config
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
-        """Stage pairs with stage, embedding with embedding."""
-        return unequal_stages(student, teacher)
+        return stage_count_mismatch(student, teacher)
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
         super().__init__(config, student, teacher)
@@ -58,13 +56,12 @@ class ReviewKD(Method):
         )
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        targets = [*teacher.preacts, as_map(teacher.embedding)]
+        targets = [*teacher.preacts, embedding_as_map(teacher.embedding)]
         reviewed = self.review(
-            [*student.stages, as_map(student.embedding)],
+            [*student.stages, embedding_as_map(student.embedding)],
             [(target.shape[2], target.shape[3]) for target in targets],
         )
         losses = [context_loss(s, t) for s, t in zip(reviewed, targets, strict=True)]
@@ -77,7 +74,7 @@ class ReviewKD(Method):
     def review(self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
         """Sec. 3.2: fuse from the deepest level (the embedding) to the first stage.
 
-        The student's maps (B, C_i, H_i, W_i), in order of depth -> (B, C_t_i, *size_i) each.
+        The student's maps (B, C_i, H_i, W_i), shallow to deep -> (B, teacher's width, *size) each.
         """
         reviewed: list[Tensor] = []
         deeper = None
@@ -88,12 +85,12 @@ class ReviewKD(Method):
 
 
 class Fusion(nn.Module):
-    """ABF, sec. 3.3: weigh a level and what came from deeper ones, position by position."""
+    """ABF, sec. 3.3: add a level and the deeper fused map, with attention per position."""
 
     def __init__(self, width: int, middle: int, target: int, *, fuses: bool) -> None:
         super().__init__()
-        self.enter = _convolved(width, middle, kernel=1)
-        self.leave = _convolved(middle, target, kernel=3)
+        self.enter = _conv_norm(width, middle, kernel=1)
+        self.leave = _conv_norm(middle, target, kernel=3)
         self.attend = nn.Sequential(nn.Conv2d(2 * middle, 2, 1), nn.Sigmoid()) if fuses else None
 
     def forward(
@@ -102,44 +99,44 @@ class Fusion(nn.Module):
         """(B, width, H, W), (B, middle, h, w) -> (B, target, *size), (B, middle, *size)."""
         x = self.enter(x)
         if self.attend is not None and deeper is not None:
-            deeper = nearest(deeper, (x.shape[2], x.shape[3]))
+            deeper = resize_nearest(deeper, (x.shape[2], x.shape[3]))
             shares = self.attend(torch.cat([x, deeper], dim=1))
             x = x * shares[:, :1] + deeper * shares[:, 1:]
-        fused = nearest(x, size)
+        fused = resize_nearest(x, size)
         return self.leave(fused), fused
 
 
 def context_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """HCL, sec. 3.3: (B, C, H, W) twice -> scalar.
 
-    The mean of squared differences of the maps, and of the maps averaged down to 4x4, 2x2 and 1x1
-    as far as these are smaller, at weights 1, 1/2, 1/4, 1/8, divided by the weights' sum.
+    Mean squared differences of the maps and of the maps pooled to 4x4, 2x2 and 1x1 (those that are
+    smaller), averaged with weights 1, 1/2, 1/4, 1/8.
     """
-    difference = student - teacher  # averaging is linear: of the difference it costs half
+    difference = student - teacher  # pooling is linear, so that one pooling serves both maps
     losses, weights = [difference.square().mean()], [1.0]
     for side in (4, 2, 1):
         if side < min(difference.shape[2:]):
             weights.append(weights[-1] / 2)
-            losses.append(weights[-1] * averaged(difference, side).square().mean())
+            losses.append(weights[-1] * average_pool(difference, side).square().mean())
     return torch.stack(losses).sum() / sum(weights)
 
 
-def averaged(x: Tensor, side: int) -> Tensor:
-    """Average (B, C, H, W) in the windows of adaptive pooling -> (B, C, side, side)."""
+def average_pool(x: Tensor, side: int) -> Tensor:
+    """Adaptive average pooling: (B, C, H, W) -> (B, C, side, side)."""
     height, width = x.shape[2:]
     if height % side == 0 and width % side == 0:
         return F.avg_pool2d(x, (height // side, width // side))
-    # Slices, because adaptive pooling has no deterministic gradient on a GPU.
+    # Slices, because adaptive pooling's gradient is not deterministic on a GPU.
     rows = torch.stack([x[:, :, a:b].mean(dim=2) for a, b in _windows(height, side)], dim=2)
     return torch.stack([rows[..., a:b].mean(dim=3) for a, b in _windows(width, side)], dim=3)
 
 
-def nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring (B, C, h, w) to (B, C, *size) by the nearest neighbour, up or down."""
+def resize_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (B, C, h, w) to (B, C, *size) by nearest-neighbour interpolation."""
     return x if x.shape[2:] == size else F.interpolate(x, size, mode="nearest")
 
 
-def as_map(embedding: Tensor) -> Tensor:
+def embedding_as_map(embedding: Tensor) -> Tensor:
     """(B, D) -> (B, D, 1, 1)."""
     return embedding[:, :, None, None]
 
@@ -148,7 +145,7 @@ def _windows(length: int, count: int) -> list[tuple[int, int]]:
     return [(i * length // count, -(-(i + 1) * length // count)) for i in range(count)]
 
 
-def _convolved(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+def _conv_norm(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     nn.init.kaiming_uniform_(conv.weight, a=1)
     return nn.Sequential(conv, Norm(outputs))

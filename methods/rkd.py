@@ -1,4 +1,4 @@
-"""RKD: what counts is not where a sample lies but how far from the others, at which angles."""
+"""RKD: match the distances and angles between the embeddings of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative
 from methods.blocks.normalise import unit_rows
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 
 
 class RKD(Method):
-    """CE + the distance-wise and the angle-wise loss of the embeddings of a batch."""
+    """CE + distance * RKD-D + angle * RKD-A."""
 
     name = "rkd"
     version = 1
@@ -20,20 +21,17 @@ class RKD(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The weights of the field's main CIFAR-100 table, with CE at 1."""
+        """Defaults: the weights of the CRD benchmark's CIFAR-100 table, with CE at 1."""
 
         distance: float = 25.0
         angle: float = 50.0
 
         def __post_init__(self) -> None:
-            for field in ("distance", "angle"):
-                if not getattr(self, field) >= 0:
-                    raise ValueError(f"{field} must not be negative, not {getattr(self, field)}")
+            require_non_negative(self, "distance", "angle")
 
     config: Config
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -46,35 +44,35 @@ class RKD(Method):
 
 
 def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """RKD-D, sec. 3.2.1: (B, D) and (B, D') -> scalar.
+    """RKD-D, sec. 3.2.1: (B, D), (B, D') -> scalar.
 
-    The mean over all B^2 ordered pairs, the B of a sample with itself included (authors' code).
+    The mean over all B^2 ordered pairs, a sample with itself included (authors' code).
     """
-    return F.smooth_l1_loss(distances(student), distances(teacher))
+    return F.smooth_l1_loss(pairwise_distances(student), pairwise_distances(teacher))
 
 
 def angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """RKD-A, sec. 3.2.2: (B, D) and (B, D') -> scalar.
+    """RKD-A, sec. 3.2.2: (B, D), (B, D') -> scalar.
 
-    The mean over all B^3 ordered triples, also those that have no angle (authors' code).
+    The mean over all B^3 ordered triples, those without an angle included (authors' code).
     """
-    return F.smooth_l1_loss(angles(student), angles(teacher))
+    return F.smooth_l1_loss(angle_cosines(student), angle_cosines(teacher))
 
 
-def distances(x: Tensor) -> Tensor:
-    """psi_D: (B, D) -> (B, B), in units of their mean over pairs of two samples."""
+def pairwise_distances(x: Tensor) -> Tensor:
+    """psi_D: (B, D) -> (B, B), divided by the mean over pairs of different samples."""
     distance: Tensor = torch.linalg.vector_norm(_differences(x), dim=2)
     mean = distance.sum() / max(1, len(x) * (len(x) - 1))
-    return distance / mean.masked_fill(mean == 0, 1)  # zero where all samples coincide
+    return distance / mean.masked_fill(mean == 0, 1)  # all distances are 0 then
 
 
-def angles(x: Tensor) -> Tensor:
-    """psi_A: (B, D) -> (B, B, B), at [i, j, k] the cosine at i between the ways to j and to k.
+def angle_cosines(x: Tensor) -> Tensor:
+    """psi_A: (B, D) -> (B, B, B); [i, j, k] is the cosine of the angle at i between j and k.
 
     Zero where i coincides with j or k.
     """
-    ways = unit_rows(_differences(x))
-    return ways @ ways.transpose(1, 2)
+    directions = unit_rows(_differences(x))
+    return directions @ directions.transpose(1, 2)
 
 
 def _differences(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Training on the labels alone: how teachers are made, and the line every method must beat."""
+"""Training on the labels alone: for teachers, and as the baseline of every comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ class Scratch(Method):
         """Nothing to choose."""
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget, that never looks at a teacher."""
         return [Phase("task", budget.epochs, task_loss, reads_teacher=False)]
 
 

@@ -1,4 +1,4 @@
-"""SemCKD: each stage of the student learns from all of the teacher's, by learnt attention."""
+"""SemCKD: match every student stage with every teacher stage, weighted by attention."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_positive
 from methods.blocks.normalise import Norm
-from methods.blocks.pairing import pooled_alike
+from methods.blocks.pairing import pool_to_smaller
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
 
 
 class SemCKD(Method):
-    """CE + kd_weight T^2 KL + weight * the attention-weighted distances of all pairs of stages."""
+    """CE + kd_weight T^2 KL + weight times the attention-weighted distances of stages."""
 
     name = "semckd"
     version = 1
@@ -28,32 +29,28 @@ class SemCKD(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' CIFAR-100 script."""
+        """Defaults: the authors' CIFAR-100 script."""
 
         weight: float = 400.0
         kd_weight: float = 1.0
         temperature: float = 4.0
 
         def __post_init__(self) -> None:
-            for field in ("weight", "kd_weight"):
-                if not getattr(self, field) >= 0:
-                    raise ValueError(f"{field} must not be negative, not {getattr(self, field)}")
-            if not self.temperature > 0:
-                raise ValueError(f"temperature must be positive, not {self.temperature}")
+            require_positive(self, "temperature")
+            require_non_negative(self, "weight", "kd_weight")
 
     config: Config
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes, batch_size: int) -> None:
         super().__init__(config, student, teacher)
         self.batch_size = batch_size
-        self.queries = nn.ModuleList(_embedding(batch_size) for _ in student.stages)
-        self.keys = nn.ModuleList(_embedding(batch_size) for _ in teacher.stages)
+        self.queries = nn.ModuleList(_row_embedding(batch_size) for _ in student.stages)
+        self.keys = nn.ModuleList(_row_embedding(batch_size) for _ in teacher.stages)
         self.translators = nn.ModuleList(
             nn.ModuleList(translator(s[0], t[0]) for t in teacher.stages) for s in student.stages
         )
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -68,18 +65,18 @@ class SemCKD(Method):
         }
 
     def attention(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """How much each student stage heeds each teacher stage, S and T maps -> (B, S, T)."""
+        """Weights of the pairs of stages: S and T maps -> (B, S, T), rows sum to 1."""
         queries = self._embedded(self.queries, student)
         keys = self._embedded(self.keys, teacher)
         return F.softmax(queries @ keys.transpose(1, 2), dim=2)
 
     def _embedded(self, embeddings: nn.ModuleList, maps: Sequence[Tensor]) -> Tensor:
         pairs = zip(embeddings, maps, strict=True)
-        rows = [embed(similarities(x, self.batch_size)) for embed, x in pairs]
+        rows = [embed(batch_similarities(x, self.batch_size)) for embed, x in pairs]
         return F.normalize(torch.stack(rows, dim=1), dim=2)
 
     def distances(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """The mean square of every translated pair of stages, S and T maps -> (B, S, T)."""
+        """Mean squared differences of all pairs of stages: S and T maps -> (B, S, T)."""
         rows = []
         for translators, s in zip(self.translators, student, strict=True):
             pairs = zip(cast(nn.ModuleList, translators), teacher, strict=True)
@@ -87,10 +84,10 @@ class SemCKD(Method):
         return torch.stack(rows, dim=1)
 
 
-def similarities(x: Tensor, width: int) -> Tensor:
-    """Inner products of each sample's map with those of the batch: (B, C, H, W) -> (B, width).
+def batch_similarities(x: Tensor, width: int) -> Tensor:
+    """Inner products of the samples' maps within the batch: (B, C, H, W) -> (B, width).
 
-    What a short batch lacks counts as orthogonal: zeros.
+    A batch shorter than ``width`` is filled up with zeros, as if by orthogonal samples.
     """
     flat = x.flatten(1)
     products = flat @ flat.T
@@ -98,15 +95,15 @@ def similarities(x: Tensor, width: int) -> Tensor:
 
 
 def calibrated_loss(distances: Tensor, attention: Tensor) -> Tensor:
-    """(B, S, T) twice -> scalar: summed over the teacher's stages, mean over the student's and B.
+    """(B, S, T) twice -> scalar: sum over the teacher's stages, mean over the student's and B.
 
-    The paper's loss with the authors' reduction, which the weight of 400 goes with.
+    The reduction is that of the authors' code, as is the weight of 400.
     """
     return (attention * distances).sum(dim=2).mean()
 
 
 def translator(student_channels: int, teacher_channels: int) -> nn.Module:
-    """The authors' bottleneck of 1x1, 3x3 and 1x1 convolutions, twice the teacher's width wide."""
+    """The authors' 1x1, 3x3 and 1x1 convolutions, twice the teacher's width inside."""
     middle = 2 * teacher_channels
     return nn.Sequential(
         nn.Conv2d(student_channels, middle, 1, bias=False),
@@ -120,11 +117,11 @@ def translator(student_channels: int, teacher_channels: int) -> nn.Module:
 
 
 def _distance(translate: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
-    student, teacher = pooled_alike(student, teacher)
+    student, teacher = pool_to_smaller(student, teacher)
     difference: Tensor = translate(student) - teacher
     return difference.square().flatten(1).mean(dim=1)
 
 
-def _embedding(width: int) -> nn.Module:
+def _row_embedding(width: int) -> nn.Module:
     outputs = max(1, width // 4)
     return nn.Sequential(nn.Linear(width, 2 * outputs), nn.ReLU(), nn.Linear(2 * outputs, outputs))

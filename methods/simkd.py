@@ -1,4 +1,4 @@
-"""SimKD: learn the teacher's last features and classify them by the teacher's own classifier."""
+"""SimKD: regress the teacher's last stage and reuse the teacher's classifier."""
 
 import copy
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_positive
 from methods.blocks.normalise import Norm
-from methods.blocks.pairing import pooled_alike
+from methods.blocks.pairing import pool_to_smaller
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 
 
 class SimKD(Method):
-    """MSE on projected features alone; deployed with the projector and the teacher's classifier."""
+    """weight times the MSE of projected features; deploys projector and teacher's classifier."""
 
     name = "simkd"
     version = 1
@@ -28,23 +29,21 @@ class SimKD(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' code."""
+        """Defaults: the authors' code."""
 
         factor: int = 2
-        """How many times narrower than the teacher's last stage the projector is inside."""
+        """Ratio of the teacher's width to the projector's inner width."""
         weight: float = 1.0
 
         def __post_init__(self) -> None:
+            require_positive(self, "weight")
             if self.factor < 1:
                 raise ValueError(f"factor must be at least 1, not {self.factor}")
-            if not self.weight > 0:
-                raise ValueError(f"weight must be positive, not {self.weight}")
 
     config: Config
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
-        """The teacher's classifier must read its last stage, averaged."""
         channels = teacher.stages[-1][0]
         if teacher.embedding != channels:
             return (
@@ -64,23 +63,20 @@ class SimKD(Method):
         self.classifier = copy.deepcopy(teacher_classifier).requires_grad_(False)
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget; it reads no label."""
+        """One phase, without labels."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        source, target = pooled_alike(student.stages[-1], teacher.stages[-1].detach())
+        source, target = pool_to_smaller(student.stages[-1], teacher.stages[-1].detach())
         return {"simkd": self.config.weight * F.mse_loss(self.projector(source), target)}
 
     def deployed(self, student: nn.Module) -> nn.Module:
-        """Student, projector and the teacher's classifier; the student's own is not used."""
-        return Deployed(student, self.projector, self.classifier, self.teacher_size)
+        """Return student, projector and the teacher's classifier as one network."""
+        return DeployedNetwork(student, self.projector, self.classifier, self.teacher_size)
 
 
 class Projector(nn.Module):
-    """Maps (B, S, H, W) -> (B, T, H, W): 1x1, 3x3, 1x1, each with BN and ReLU.
-
-    It is ``factor`` times narrower than T inside.
-    """
+    """1x1, 3x3 and 1x1 convolutions with BN and ReLU: (B, S, H, W) -> (B, T, H, W)."""
 
     def __init__(self, student_channels: int, teacher_channels: int, factor: int) -> None:
         super().__init__()
@@ -93,14 +89,13 @@ class Projector(nn.Module):
         self.norms = nn.ModuleList(Norm(width) for width in widths[1:])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project a map."""
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.relu(norm(conv(x)))
         return x
 
 
-class Deployed(nn.Module):
-    """Images -> ``Features`` whose embedding and logits are those that SimKD learnt."""
+class DeployedNetwork(nn.Module):
+    """Images -> the student's ``Features`` with SimKD's embedding and logits."""
 
     def __init__(
         self, student: nn.Module, projector: nn.Module, classifier: nn.Module, size: Sequence[int]
@@ -108,12 +103,11 @@ class Deployed(nn.Module):
         super().__init__()
         self.student, self.projector, self.classifier = student, projector, classifier
         self.size = tuple(size)
-        """Height and width of the teacher's last stage, to which a larger map is pooled."""
+        """Height and width of the teacher's last stage; a larger map is pooled to them."""
 
     def forward(self, images: Tensor) -> Features:
-        """See with the student, classify with the teacher's classifier."""
-        seen = cast(Features, self.student(images))
-        last = seen.stages[-1]
-        source, _ = pooled_alike(last, last.new_zeros(1, 1, *self.size))
+        features = cast(Features, self.student(images))
+        last = features.stages[-1]
+        source, _ = pool_to_smaller(last, last.new_zeros(1, 1, *self.size))
         embedding = self.projector(source).mean(dim=(2, 3))
-        return seen._replace(embedding=embedding, logits=self.classifier(embedding))
+        return features._replace(embedding=embedding, logits=self.classifier(embedding))

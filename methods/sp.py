@@ -1,18 +1,19 @@
-"""SP: samples that look alike to the teacher shall look alike to the student."""
+"""SP: match the similarities between the samples of a batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from types import MappingProxyType
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative
 from methods.blocks.normalise import unit_rows
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, View
 
 
 class SP(Method):
-    """CE + gamma * the distance between the batch's similarity matrices, of the last stages."""
+    """CE + gamma times the distance between the similarity matrices of the last stages."""
 
     name = "sp"
     version = 1
@@ -20,40 +21,35 @@ class SP(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The value of the field's main CIFAR-100 table."""
+        """Defaults: the CRD benchmark's CIFAR-100 table."""
 
         gamma: float = 3000.0
         view: View = "stages"
-        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
+        """Whose feature maps are read, see ``methods.interface.View``."""
 
         def __post_init__(self) -> None:
-            if not self.gamma >= 0:
-                raise ValueError(f"gamma must not be negative, not {self.gamma}")
-            if self.view not in get_args(View):
-                raise ValueError(f"view must be stages or crd, not {self.view}")
+            require_non_negative(self, "gamma")
 
     config: Config
-    presets: ClassVar[Mapping[str, Any]] = {"crd": Config(view="crd")}
+    presets = MappingProxyType({"crd": Config(view="crd")})
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
-        distance = similarity_loss(seen.stages[-1], shown.stages[-1])
+        s, t = (x.viewed(self.config.view).stages[-1] for x in (student, teacher))
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
-            "sp": self.config.gamma * distance,
+            "sp": self.config.gamma * similarity_loss(s, t),
         }
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Sec. 3, the squared Frobenius norm over B^2: (B, C, H, W) and (B, C', H', W') -> scalar."""
-    return F.mse_loss(similarities(student), similarities(teacher))
+    """Sec. 3, squared Frobenius norm / B^2: (B, C, H, W), (B, C', H', W') -> scalar."""
+    return F.mse_loss(similarity_matrix(student), similarity_matrix(teacher))
 
 
-def similarities(features: Tensor) -> Tensor:
-    """Sec. 3, the matrix G: (B, C, H, W) -> (B, B), inner products in rows of length 1."""
+def similarity_matrix(features: Tensor) -> Tensor:
+    """Sec. 3, the matrix G: (B, C, H, W) -> (B, B), inner products, rows of length 1."""
     flat = features.flatten(1)
     return unit_rows(flat @ flat.T)

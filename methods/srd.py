@@ -1,4 +1,4 @@
-"""SRD: a linear projector, batch norm on both sides, and a soft maximum of the differences."""
+"""SRD: match batch-normalised embeddings through a linear projector, by a LogSum."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_positive
 from methods.blocks.normalise import Norm
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
 from methods.kd import kl_divergence
@@ -25,7 +26,7 @@ class SRD(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the authors' ImageNet code."""
+        """Defaults: the authors' ImageNet code."""
 
         alpha: float = 4.0
         weight: float = 2.0
@@ -33,24 +34,19 @@ class SRD(Method):
         temperature: float = 1.0
 
         def __post_init__(self) -> None:
-            for field in ("alpha", "temperature"):
-                if not getattr(self, field) > 0:
-                    raise ValueError(f"{field} must be positive, not {getattr(self, field)}")
-            for field in ("weight", "kd_weight"):
-                if not getattr(self, field) >= 0:
-                    raise ValueError(f"{field} must not be negative, not {getattr(self, field)}")
+            require_positive(self, "alpha", "temperature")
+            require_non_negative(self, "weight", "kd_weight")
 
     config: Config
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
         super().__init__(config, student, teacher)
-        # There even where the widths agree: what it does to the gradient is the paper's subject.
+        # Also for equal widths: the projector's effect on the gradient is the paper's subject.
         self.projector = nn.Linear(student.embedding, teacher.embedding)
         self.student_norm = Norm(teacher.embedding, eps=1e-4, affine=False)
         self.teacher_norm = Norm(teacher.embedding, eps=1e-4, affine=False)
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -69,9 +65,9 @@ class SRD(Method):
 
 
 def logsum_distance(student: Tensor, teacher: Tensor, alpha: float, floor: float = 1e-5) -> Tensor:
-    """log sum_bd |s_bd - t_bd|^alpha, normalised vectors (B, D) twice -> scalar.
+    """LogSum, log sum_bd |s_bd - t_bd|^alpha: normalised vectors (B, D) twice -> scalar.
 
-    The paper's LogSum. Summed over units and over the batch: a batch twice as large adds log 2 and
-    leaves the gradient as it is. Held at ``floor``, below which two batches count as the same.
+    The sum runs over the batch too: twice the batch adds log 2 and does not change the gradient.
+    Sums below ``floor`` count as ``floor`` and have no gradient.
     """
     return (student - teacher).abs().pow(alpha).sum().clamp(min=floor).log()

@@ -1,4 +1,4 @@
-"""Weights as they were drawn: the control's teacher, which has nothing to teach."""
+"""A network of random weights: the teacher of a control run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from methods.scratch import task_loss
 
 
 class Untrained(Method):
-    """Nothing is learnt; batch norms gather their statistics, or features would explode."""
+    """No weight is trained; batch norms gather statistics, without which features would explode."""
 
     name = "untrained"
     version = 1
@@ -20,7 +20,6 @@ class Untrained(Method):
         """Nothing to choose."""
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase in which no weight moves."""
         return [Phase("observe", budget.epochs, self._observe, reads_teacher=False, trains=False)]
 
     def _observe(self, student: Features, teacher: Features, batch: Batch) -> Losses:

@@ -1,20 +1,21 @@
-"""VID: maximise a lower bound of the mutual information between the networks' stages."""
+"""VID: maximise a lower bound of the mutual information between the stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import expm1, log
-from typing import Any, ClassVar, get_args
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.blocks.pairing import pooled_alike, unequal_stages
+from methods.blocks.checks import require_positive
+from methods.blocks.pairing import pool_to_smaller, stage_count_mismatch, stage_pairs
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes, View
 
 
 class VID(Method):
-    """CE + weight times the Gaussian negative log-likelihood of the teacher's maps."""
+    """CE + weight times the Gaussian negative log-likelihood of the teacher's stages."""
 
     name = "vid"
     version = 1
@@ -27,32 +28,27 @@ class VID(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of the field's main benchmark, which names the authors' code as its source."""
+        """Defaults: the CRD benchmark, which names the authors' code as its source."""
 
         weight: float = 1.0
         variance: float = 5.0
-        """Of every channel at the start; from there it is trained."""
+        """Initial variance of every channel; it is trained."""
         least_variance: float = 1e-5
-        """The epsilon that no variance falls below."""
+        """Lower bound of the variances, epsilon."""
         view: View = "stages"
-        """Which maps are read: ours, or the CRD benchmark's, which are others on wide ResNets."""
+        """Whose feature maps are read, see ``methods.interface.View``."""
 
         def __post_init__(self) -> None:
-            for field in ("weight", "least_variance"):
-                if not getattr(self, field) > 0:
-                    raise ValueError(f"{field} must be positive, not {getattr(self, field)}")
+            require_positive(self, "weight", "least_variance")
             if not self.variance > self.least_variance:
                 raise ValueError(f"variance must exceed least_variance, not {self.variance}")
-            if self.view not in get_args(View):
-                raise ValueError(f"view must be stages or crd, not {self.view}")
 
     config: Config
-    presets: ClassVar[Mapping[str, Any]] = {"crd": Config(view="crd")}
+    presets = MappingProxyType({"crd": Config(view="crd")})
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
-        """Stage pairs with stage."""
-        return unequal_stages(student, teacher)
+        return stage_count_mismatch(student, teacher)
 
     def __init__(self, config: Config, student: Shapes, teacher: Shapes) -> None:
         super().__init__(config, student, teacher)
@@ -62,15 +58,13 @@ class VID(Method):
         )
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        seen, shown = student.viewed(self.config.view), teacher.viewed(self.config.view)
-        pairs = zip(seen.stages, shown.stages, strict=True)
+        pairs = stage_pairs(student, teacher, self.config.view)
         losses = []
         for observe, pair in zip(self.observations, pairs, strict=True):
-            s, t = pooled_alike(*pair)
+            s, t = pool_to_smaller(*pair)
             mean, variance = observe(s)
             losses.append(gaussian_nll(mean, variance, t))
         return {
@@ -80,7 +74,7 @@ class VID(Method):
 
 
 class Observation(nn.Module):
-    """q(t | s) of sec. 2: a mean that depends on the student's map, a variance that does not."""
+    """q(t | s) of sec. 2: a mean computed from the student's map, a variance per channel."""
 
     def __init__(
         self, student_channels: int, teacher_channels: int, variance: float, least: float
@@ -103,10 +97,9 @@ class Observation(nn.Module):
 
 
 def gaussian_nll(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
-    """-log N(teacher; mean, variance) less log(2 pi) / 2 (sec. 2).
+    """-log N(teacher; mean, variance) - log(2 pi) / 2, sec. 2; negative for small variances.
 
-    (B, C, H, W), (C,), (B, C, H, W) -> scalar, the mean over all elements (the paper sums them).
-    Where the variance is below 1 it can be negative.
+    (B, C, H, W), (C,), (B, C, H, W) -> scalar, the mean over all elements (the paper sums).
     """
     variance = variance.view(1, -1, 1, 1)
     return 0.5 * ((teacher - mean).square() / variance + variance.log()).mean()

@@ -1,4 +1,4 @@
-"""WTTM: match the teacher's power-transformed probabilities, more so where they are smooth."""
+"""WTTM: match the teacher's power-transformed probabilities; smooth ones count more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,12 @@ from types import MappingProxyType
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.blocks.checks import require_non_negative, require_within
 from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase
 
 
 class WTTM(Method):
-    """CE + beta U(p_t) KL(p_t^gamma / U || p_s): the student has no temperature."""
+    """CE + beta U(p_t) KL(p_t^gamma / U || p_s); the student's logits are not softened."""
 
     name = "wttm"
     version = 1
@@ -24,25 +25,22 @@ class WTTM(Method):
 
     @dataclass(frozen=True)
     class Config:
-        """The values of table 8 for resnet32x4 -> resnet8x4; they are tuned for each pair."""
+        """Defaults: table 8 for resnet32x4 -> resnet8x4; the authors tune them for each pair."""
 
         gamma: float = 0.1
-        """The exponent: one over the teacher's temperature."""
+        """Exponent: 1 / the teacher's temperature."""
         beta: float = 3.0
         weighted: bool = True
-        """False: TTM, which has the same weight for every sample."""
+        """False: TTM, where all samples have equal weight."""
 
         def __post_init__(self) -> None:
-            if not 0 < self.gamma <= 1:
-                raise ValueError(f"gamma must lie between 0 and 1, not {self.gamma}")
-            if not self.beta >= 0:
-                raise ValueError(f"beta must not be negative, not {self.beta}")
+            require_non_negative(self, "beta")
+            require_within("(0, 1]", self, "gamma")
 
     config: Config
     presets = MappingProxyType({"ttm": Config(beta=100.0, weighted=False)})
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """One phase, all of the budget."""
         return [Phase("distill", budget.epochs, self._distill)]
 
     def _distill(self, student: Features, teacher: Features, batch: Batch) -> Losses:
@@ -57,7 +55,7 @@ class WTTM(Method):
 
 
 def transformed_divergence(student: Tensor, teacher: Tensor, gamma: float) -> Tensor:
-    """KL(p_t^gamma / U || p_s) of each sample (eq. 2): logits (B, K) twice -> (B,).
+    """KL(p_t^gamma / U || p_s) of each sample, eq. 2: logits (B, K) twice -> (B,).
 
     The power transform of a softmax is the softmax at temperature 1 / gamma (eq. 9).
     """
@@ -71,6 +69,6 @@ def transformed_divergence(student: Tensor, teacher: Tensor, gamma: float) -> Te
 def power_sum(teacher: Tensor, gamma: float) -> Tensor:
     """U = sum over classes of p_t^gamma, sec. 4: logits (B, K) -> (B,).
 
-    From 1, where the teacher is sure, to K^(1 - gamma), where it knows nothing.
+    From 1 for a one-hot p_t to K^(1 - gamma) for a uniform one.
     """
     return (gamma * F.log_softmax(teacher, dim=1)).exp().sum(dim=1)

@@ -1,4 +1,4 @@
-"""The command line: one function a command, its flags, and what a person sees.
+"""The command line: a function for each verb, the flags, and the output on the screen.
 
-May import every room; nothing imports this one but `run_all.py`. Read `main.py` first.
+May import every room; only `run_all.py` imports this one. Read `main.py` first.
 """

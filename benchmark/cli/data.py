@@ -1,4 +1,4 @@
-"""The verb `data`: what there is, where it is looked for, what is missing; and getting it."""
+"""The verb `data`: show where each data set is and what is missing, or prepare some of them."""
 
 from __future__ import annotations
 
@@ -11,72 +11,77 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmark.cli.console import DONE, make_console
+from benchmark.cli.options import DATA_VARIABLE, DEFAULT_DATA_ROOT
 from benchmark.config.errors import UserError
-from benchmark.data import SOURCES, find
+from benchmark.data import SOURCES, find_data_set
 from benchmark.data.source import Source
-
-VARIABLE = "KD_DATA"
-DEFAULT = Path(__file__).resolve().parents[2] / "data"
 
 
 def data(options: argparse.Namespace) -> int:
     """List the data sets and which of their files are missing, or prepare some."""
-    administer(options.action, options.names, options.data_root, make_console())
+    run_action(options.action, options.names, options.data_root, make_console())
     return DONE
 
 
-def administer(action: str, names: Sequence[str], root: Path, console: Console) -> None:
-    """Do what the verb `data` is told to. Raises ``UserError`` with all that went wrong."""
+def run_action(action: str, names: Sequence[str], root: Path, console: Console) -> None:
+    """Run `data status` or `data prepare`. Raises UserError that lists all problems."""
     for name in names:
-        find(name, root)  # a UserError of its own where there is none
+        find_data_set(name, root)  # raises UserError for an unknown name
     if action == "status":
-        status(names or sorted(SOURCES), root, console)
+        print_dataset_status(names or sorted(SOURCES), root, console)
     elif names:
-        prepare(names, root, console)
+        prepare_datasets(names, root, console)
     else:
-        raise UserError(f"data prepare: say which, of {', '.join(sorted(SOURCES))}")
+        raise UserError(f"data prepare: name at least one data set: {', '.join(sorted(SOURCES))}")
 
 
-def whence(root: Path) -> str:
-    """Say what made this the data root."""
-    if os.environ.get(VARIABLE) == str(root):
-        return f"by ${VARIABLE}"
-    return "the default; --data-root or $KD_DATA change it" if root == DEFAULT else "by --data-root"
-
-
-def status(names: Sequence[str], root: Path, console: Console) -> None:
-    """Show a line for each data set; nothing is read, downloaded or decoded."""
-    console.print(f"looking in {root.resolve()}, {whence(root)}", soft_wrap=True)
+def print_dataset_status(names: Sequence[str], root: Path, console: Console) -> None:
+    """Print a table with a row for each data set, without downloading or decoding anything."""
+    console.print(f"data folder: {root.resolve()} ({data_root_origin(root)})", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for heading in ("data set", "state", "where", "missing", "what `data prepare` does"):
+    for heading in ("data set", "state", "location", "missing", "what to do"):
         table.add_column(heading, overflow="fold")
     for name in names:
-        found = find(name, root).look(root)
+        found = find_data_set(name, root).presence(root)
         state = "missing" if found.missing else "to prepare" if found.todo else "ready"
-        table.add_row(name, state, found.place, few(found.missing), found.todo)
+        table.add_row(name, state, found.location, shorten_list(found.missing), found.todo)
     console.print(table)
 
 
-def few(names: Sequence[str], shown: int = 2) -> str:
-    """Join names, of many the first ones."""
-    more = [f"{len(names) - shown} more"] if len(names) > shown else []
-    return ", ".join([*names[:shown], *more])
+def data_root_origin(root: Path) -> str:
+    """Explain why this is the data folder."""
+    if os.environ.get(DATA_VARIABLE) == str(root):
+        return f"from ${DATA_VARIABLE}"
+    if root == DEFAULT_DATA_ROOT:
+        return f"the default; change it with --data-root or ${DATA_VARIABLE}"
+    return "from --data-root"
 
 
-def prepare(names: Sequence[str], root: Path, console: Console) -> None:
-    """Get, check and decode data sets; what is wrong with one does not keep the next from it."""
+def shorten_list(names: Sequence[str], limit: int = 2) -> str:
+    """Join names by commas, and replace those after the first ``limit`` by their number."""
+    more = [f"{len(names) - limit} more"] if len(names) > limit else []
+    return ", ".join([*names[:limit], *more])
+
+
+def prepare_datasets(names: Sequence[str], root: Path, console: Console) -> None:
+    """Download, check and decode data sets; a problem with one does not stop the others.
+
+    Raises UserError that lists the problems of all.
+    """
     problems = []
     for name in names:
         try:
-            console.print(f"{name}: {provide(find(name, root), root)}", soft_wrap=True)
+            console.print(
+                f"{name}: {load_and_verify(find_data_set(name, root), root)}", soft_wrap=True
+            )
         except UserError as error:
             problems.append(f"{name}: {error}")
     if problems:
         raise UserError("\n".join(problems))
 
 
-def provide(source: Source, root: Path) -> str:
-    """Load a data set and verify it; say what it holds."""
+def load_and_verify(source: Source, root: Path) -> str:
+    """Load and verify a data set; return a sentence about what it contains."""
     train, test = source.load(root)
     source.verify(root)
     return (

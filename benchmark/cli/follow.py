@@ -1,4 +1,4 @@
-"""A report that is kept up to date while a grid runs."""
+"""`report --watch`: keep the report up to date while runs are in progress."""
 
 import time
 from collections import Counter
@@ -9,35 +9,43 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark import report
-from benchmark.launch.status import statuses
-from benchmark.suite.suite import Planned
+from benchmark.launch.status import folder_statuses
+from benchmark.suite.suite import Suite
 
-Writer = Callable[[report.Material], Path]
-"""Makes a part of the report."""
+ReportWriter = Callable[[report.ReportData], Path]
+"""Writes one more file of the report and returns its path."""
 
-EVERY = 10  # seconds between looks, and between a page's looks at itself
-SELDOM = 60.0  # seconds after which the report says again how far runs are
-WAITING = {"ready", "running"}
+REFRESH_SECONDS = 10
+"""Seconds between two checks of the run folders, and between two reloads of the HTML page."""
+REWRITE_SECONDS = 60.0
+"""Seconds after which the report is written again although no status has changed."""
+ACTIVE = {"ready", "running"}
 
 
-def follow(suite: Planned, also: Sequence[Writer], console: Console, every: float = EVERY) -> None:
-    """Write the report, and what `also` writes, whenever a run begins or ends, and now and then.
+def keep_report_updated(
+    suite: Suite,
+    extra_writers: Sequence[ReportWriter],
+    console: Console,
+    interval: float = REFRESH_SECONDS,
+) -> None:
+    """Write the report whenever a run starts or ends, and about once a minute in between.
 
-    Returns when no run is under way or can be begun.
+    Returns when no run is running or ready to start.
     """
-    runs, seen, written = suite.select(""), None, 0.0
+    runs, last_statuses, written = suite.select(""), None, 0.0
     while True:
-        found = statuses(runs, suite.store)
-        counts = Counter(found.values())
-        if not WAITING & counts.keys():
+        statuses = folder_statuses(runs, suite.store)
+        counts = Counter(statuses.values())
+        if not ACTIVE & counts.keys():
             return
-        if found != seen:
-            tally = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-            console.print(f"{datetime.now():%H:%M:%S}  {suite.name}: {tally}", soft_wrap=True)
-        if found != seen or ("running" in counts and time.monotonic() - written > SELDOM):
-            seen, written = found, time.monotonic()
-            material = report.Material(suite.manifest, suite.store.root / "runs", suite.results)
-            report.write(material)
-            for write in also:
+        changed = statuses != last_statuses
+        if changed:
+            summary = ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
+            console.print(f"{datetime.now():%H:%M:%S}  {suite.name}: {summary}", soft_wrap=True)
+        if changed or ("running" in counts and time.monotonic() - written > REWRITE_SECONDS):
+            last_statuses, written = statuses, time.monotonic()
+            material = report.ReportData(suite.manifest, suite.store.root / "runs", suite.results)
+            report.write_tables_and_plots(material)
+            for write in extra_writers:
                 write(material)
-        time.sleep(every)
+        time.sleep(interval)

@@ -1,27 +1,22 @@
-"""What several commands read from their flags: the suite, the machine file, the paths."""
+"""Read what several commands need from their flags: the suite, the machine file, the paths."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import ROOT
+from benchmark.cli.options import DEFAULT_RESULTS, ROOT
 from benchmark.launch.machine import Machine, Paths
-from benchmark.suite.suite import Planned
+from benchmark.suite.suite import Suite, suite_path
 
 
-def paths_of(suite: Planned, options: argparse.Namespace) -> Paths:
-    """Return where jobs find things."""
-    from benchmark.launch.machine import Paths
+def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Suite:
+    """Return the suite of the command line, with its `--set` changes.
 
-    return Paths(options.results, options.data_root, tuple(suite.manifest.get("plugins", ())))
-
-
-def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
-    """Find the suite that is asked for, as the command line changes it."""
-    from benchmark.suite.suite import Planned, find
-
-    path = find(options.suite, ROOT / "configs")
-    return Planned.open(
+    Raises UserError if there is no such suite or it is wrong. Without ``needs_code`` the suite's
+    plug-ins need not be there.
+    """
+    path = suite_path(options.suite, ROOT / "configs")
+    return Suite.open(
         path,
         options.changes,
         options.results,
@@ -31,16 +26,18 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Planned:
     )
 
 
-def machine_of(options: argparse.Namespace) -> Machine:
-    """Read the machine file that is asked for."""
-    from benchmark.launch.machine import Machine
-    from benchmark.suite.suite import find
-
-    return Machine.read(find(options.machine, ROOT / "configs" / "machines"))
+def read_machine(options: argparse.Namespace) -> Machine:
+    """Return the machine file of `--machine`. Raises UserError if it is missing or wrong."""
+    return Machine.read(suite_path(options.machine, ROOT / "configs" / "machines"))
 
 
-def asked(options: argparse.Namespace) -> list[str]:
-    """Return the words that name this suite and its results to another verb."""
+def job_paths(suite: Suite, options: argparse.Namespace) -> Paths:
+    """Return the folders and plug-ins that jobs use."""
+    return Paths(options.results, options.data_root, tuple(suite.manifest.get("plugins", ())))
+
+
+def suite_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the arguments that make another verb work on the same suite and results."""
     changes = [word for change in options.changes for word in ("--set", change)]
-    where = [] if options.results == ROOT / "results" else ["--results", str(options.results)]
-    return [options.suite, *changes, *where]
+    default = options.results == DEFAULT_RESULTS
+    return [options.suite, *changes, *([] if default else ["--results", str(options.results)])]

@@ -1,4 +1,4 @@
-"""The command line: `run_all.py VERB ...`. Each verb is a function of that name in a file here.
+"""The command line: `run_all.py VERB ...`. Each verb is a function of that name in this room.
 
 Importing this file loads neither torch nor any command, so that `--help` answers at once.
 """
@@ -14,41 +14,43 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from benchmark.cli.console import INTERRUPTED, USERS_MISTAKE
-from benchmark.cli.options import options_of
-from benchmark.config.errors import UserError, explain
+from benchmark.cli.options import parse_options
+from benchmark.config.errors import UserError, explain_os_error
 
 
 class Verb(NamedTuple):
-    """One command: the file of `benchmark/cli/` that has its function, and its line of help."""
+    """A command: the module of `benchmark.cli` with its function, and its help text."""
 
-    file: str
+    module: str
     help: str
 
 
 VERBS = {
-    "run": Verb("suites", "Train what is not done yet, then write the tables and plots."),
+    "run": Verb("suites", "Train the runs that are not done yet, then write tables and plots."),
     "plan": Verb(
         "suites",
-        "List what is done, what is to do and what does not apply; "
-        "with --machine also the jobs, hours and disk space that it takes.",
+        "List the runs that are done, to do and not applicable; "
+        "with --machine also estimate jobs, hours and disk space.",
     ),
-    "status": Verb("suites", "Show every run: queued, in which epoch, done, or why it has failed."),
+    "status": Verb(
+        "suites", "Show every run: done, queued, running in which epoch, or why it has failed."
+    ),
     "cancel": Verb(
         "suites",
-        "Stop a suite's jobs, in the queue and on this machine; finished epochs are kept.",
+        "Stop a suite's jobs, in the Slurm queue and on this machine; finished epochs are kept.",
     ),
     "logs": Verb("runs", "Print the path and the end of a run's newest log."),
     "show": Verb(
         "runs",
         "Print a run's configuration, result and provenance, and the command that repeats it.",
     ),
-    "report": Verb("reports", "Write tables and plots from the records there are."),
+    "report": Verb("reports", "Write tables and plots from the records of finished runs."),
     "methods": Verb(
-        "methods", "List the methods: papers, phases, what they read, parameters and presets."
+        "methods",
+        "List the methods with their papers, phases, parameters and presets, "
+        "or check which of them can distil a pair.",
     ),
-    "teachers": Verb(
-        "teachers", "Import a teacher's checkpoint: it is read safely, and measured at once."
-    ),
+    "teachers": Verb("teachers", "Import a teacher's checkpoint from elsewhere and measure it."),
     "data": Verb(
         "data", "List the data sets and which of their files are missing, or prepare some."
     ),
@@ -60,16 +62,17 @@ VERBS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments ask for and return the exit code."""
-    options = parse(arguments)
-    gc.set_threshold(100_000, 20, 20)  # ten thousand runs are many objects, and no garbage
+    """Run the command that the arguments name and return its exit code."""
+    options = parse_command_line(arguments)
+    # A plan of ten thousand runs makes many objects, all in use: collect garbage less often.
+    gc.set_threshold(100_000, 20, 20)
     try:
-        return command_of(options.verb)(options)
+        return load_command(options.verb)(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USERS_MISTAKE
     except OSError as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
+        print(f"error: {explain_os_error(error)}", file=sys.stderr)
         return USERS_MISTAKE
     except KeyboardInterrupt:
         again = shlex.join(["python", sys.argv[0], *arguments])
@@ -77,13 +80,13 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line. The default verb is `run`."""
-    return options_of(arguments, {name: verb.help for name, verb in VERBS.items()})
+def parse_command_line(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments; without a verb, the verb is `run`."""
+    return parse_options(arguments, {name: verb.help for name, verb in VERBS.items()})
 
 
-def command_of(verb: str) -> Callable[[argparse.Namespace], int]:
-    """Import a verb's file and return its function."""
-    module = importlib.import_module(f"benchmark.cli.{VERBS[verb].file}")
+def load_command(verb: str) -> Callable[[argparse.Namespace], int]:
+    """Import a verb's module and return its function."""
+    module = importlib.import_module(f"benchmark.cli.{VERBS[verb].module}")
     command: Callable[[argparse.Namespace], int] = getattr(module, verb)
     return command

@@ -1,4 +1,4 @@
-"""The flags of every verb: which suite, where, and what to do with it; never what a method is."""
+"""The flags of every verb."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_RESULTS = ROOT / "results"
+DATA_VARIABLE = "KD_DATA"
+DEFAULT_DATA_ROOT = ROOT / "data"
 
 
-def options_of(arguments: Sequence[str], verbs: Mapping[str, str]) -> argparse.Namespace:
-    """Read the command line by the verbs and what each does. Without a verb, the verb is run."""
+def parse_options(arguments: Sequence[str], verbs: Mapping[str, str]) -> argparse.Namespace:
+    """Parse the command line; ``verbs`` maps each verb to its help text.
+
+    If the first argument is not a verb, the verb is `run`.
+    """
     words = list(arguments)
     if not words or words[0] not in {*verbs, "-h", "--help"}:
         words.insert(0, "run")
     parser = argparse.ArgumentParser(
         prog="run_all.py",
-        description="Train and compare knowledge-distillation methods over a suite's grid.",
-        epilog="Without a verb: run. Exit codes: 0 all done, 1 some runs failed, 2 a mistake in "
-        "what was asked for, 130 interrupted.",
+        description="Train and compare knowledge-distillation methods. A suite (a file in "
+        "configs/) lists the methods, teacher-student pairs and seeds.",
+        epilog="To begin: `run_all.py plan quickstart`, then `run_all.py run quickstart`. "
+        "`run_all.py VERB --help` lists the flags of a verb. Without a verb: run. Exit codes: "
+        "0 all done, 1 some runs failed, 2 a mistake in the command or its files, 130 interrupted.",
     )
     parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, text in verbs.items():
@@ -28,37 +36,91 @@ def options_of(arguments: Sequence[str], verbs: Mapping[str, str]) -> argparse.N
 
 
 def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add a verb's flags: its own, or those of verbs about a suite."""
-    of_their_own = {
-        "methods": add_catalogue_options,
-        "teachers": add_teacher_options,
-        "data": add_data_set_options,
-        "models": add_zoo_options,
-        "logs": add_log_options,
+    """Add the flags of a verb."""
+    adders = {
+        "run": add_run_options,
+        "plan": add_plan_options,
+        "report": add_report_options,
+        "logs": add_logs_options,
         "show": add_show_options,
+        "methods": add_methods_options,
+        "teachers": add_teachers_options,
+        "data": add_dataset_options,
+        "models": add_models_options,
         "speed": add_speed_options,
     }
-    if verb in of_their_own:
-        of_their_own[verb](parser)
-        return
+    adders.get(verb, add_suite_options)(parser)
+
+
+# ---------------------------------------------------------------- verbs about a suite
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
     add_suite_options(parser)
-    if verb in ("run", "plan"):
-        add_choice_option(parser)
-    if verb == "run":
-        add_machine_options(parser)
-    if verb == "plan":
-        add_forecast_options(parser)
-    if verb == "report":
-        add_report_options(parser)
+    add_only_option(parser)
+    parser.add_argument(
+        "--machine",
+        default="local",
+        metavar="NAME",
+        help="where to run: a name in configs/machines/ or a path (default: local)",
+    )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="on a cluster: wait until no job is queued or running, then write the report; "
+        "without it, submit the jobs and return",
+    )
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    add_suite_options(parser)
+    add_only_option(parser)
+    parser.add_argument(
+        "--machine",
+        metavar="NAME",
+        help="also estimate the jobs, hours and disk space of `run --machine`: a name in "
+        "configs/machines/ or a path",
+    )
+    parser.add_argument(
+        "--no-timing",
+        dest="timing",
+        action="store_false",
+        help="with --machine: estimate from earlier records only; without it, runs that have none "
+        "are timed for a few steps (about a minute)",
+    )
+    # The flag's former name; in this project calibration is a property of predictions.
+    parser.add_argument(
+        "--no-calibration", dest="timing", action="store_false", help=argparse.SUPPRESS
+    )
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    add_suite_options(parser)
+    parser.add_argument(
+        "--html",
+        action="store_true",
+        help="also write results/tables/SUITE.html, a single page to open in a browser",
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write every run's history for `tensorboard --logdir results/tensorboard`; "
+        "needs the extra `tensorboard`",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="keep the report up to date until no run is left to do, or until Ctrl-C",
+    )
 
 
 def add_suite_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which suite, and where its things are."""
+    """Add the flags that choose a suite and its folders."""
     parser.add_argument(
         "suite",
         nargs="?",
         default="quickstart",
-        help="a name in configs/ or a path (default: quickstart)",
+        help="the suite: a name in configs/ or a path (default: quickstart)",
     )
     parser.add_argument(
         "--set",
@@ -66,152 +128,120 @@ def add_suite_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change the suite, as in recipe.epochs=2 or dataset.limit=2000; may be given again",
+        help="change a setting of the suite, for example recipe.epochs=2; may be repeated",
     )
     add_plugin_option(parser)
     add_results_option(parser)
     add_data_option(parser)
 
 
-def add_choice_option(parser: argparse.ArgumentParser) -> None:
-    """Add the flag that chooses cells."""
+def add_only_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         default="",
         metavar="KEY=VALUE,...",
-        help="only these cells, as in method=ab,seed=0; keys: method, seed, student, teacher, "
-        "dataset",
+        help="do only some of the runs, for example method=ab,seed=0; keys: method, seed, student, "
+        "teacher, dataset",
     )
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say where to run."""
-    parser.add_argument(
-        "--machine",
-        default="local",
-        help="a name in configs/machines/ or a path (default: local)",
-    )
-    parser.add_argument(
-        "--wait",
-        action="store_true",
-        help="on a cluster: follow the jobs until none is queued or running, then report; "
-        "without it, submit and return",
-    )
+# ---------------------------------------------------------------- other verbs
 
 
-def add_forecast_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say for which machine to estimate."""
+def add_logs_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's id, or the start of one that is unique")
     parser.add_argument(
-        "--machine",
-        help="say what `run --machine` would come to: jobs, hours, disk; a name in "
-        "configs/machines/ or a path",
+        "--lines", type=int, default=40, metavar="N", help="how many to print (default: 40)"
     )
-    parser.add_argument(
-        "--no-calibration",
-        dest="calibrate",
-        action="store_false",
-        help="with --machine: estimate from records alone, without timing steps of what has none "
-        "(which takes about a minute)",
-    )
-
-
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the report."""
-    parser.add_argument(
-        "--html",
-        action="store_true",
-        help="write the page too: results/tables/SUITE.html, one file to open in a browser",
-    )
-    parser.add_argument(
-        "--tensorboard",
-        action="store_true",
-        help="write every run's history too, for `tensorboard --logdir results/tensorboard`; needs "
-        "the extra `tensorboard`",
-    )
-    parser.add_argument(
-        "--watch",
-        action="store_true",
-        help="keep all up to date while the grid runs, until no run is left or Ctrl-C",
-    )
+    add_results_option(parser)
 
 
 def add_show_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a run's account."""
-    parser.add_argument("run", metavar="RUN", help="a run's id, or a beginning that no other has")
+    parser.add_argument("run", metavar="RUN", help="a run's id, or the start of one that is unique")
     add_results_option(parser)
 
 
-def add_log_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a run's log."""
-    parser.add_argument("run", metavar="RUN", help="a run's id, or a beginning that no other has")
+def add_methods_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--lines", type=int, default=40, metavar="N", help="how many of the last (default: 40)"
+        "names", nargs="*", metavar="METHOD", help="list only these, for example ab@crd or at+kd"
     )
-    add_results_option(parser)
-
-
-def add_results_option(parser: argparse.ArgumentParser) -> None:
-    """Add the flag for the results folder."""
     parser.add_argument(
-        "--results", type=Path, default=ROOT / "results", help="where records and tables go"
+        "--pair",
+        metavar="TEACHER:STUDENT",
+        help="check for each method whether it can distil this teacher into this student",
     )
-
-
-def add_data_option(parser: argparse.ArgumentParser) -> None:
-    """Add the flag for the data."""
     parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=Path(os.environ.get("KD_DATA", ROOT / "data")),
-        help="where data sets lie (default: $KD_DATA, else data/ beside run_all.py)",
+        "--dataset", default="cifar100", help="sets image size and classes (default: cifar100)"
     )
+    add_data_option(parser)
+    add_plugin_option(parser)
 
 
-def add_teacher_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of teachers from elsewhere."""
+def add_teachers_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["import"], help="import: take a checkpoint in")
-    parser.add_argument("file", type=Path, metavar="FILE", help="the checkpoint")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the checkpoint file")
     parser.add_argument(
-        "--as", dest="network", required=True, metavar="NETWORK", help="whose weights these are"
+        "--as", dest="network", required=True, metavar="NETWORK", help="the network of the weights"
     )
-    parser.add_argument("--dataset", default="cifar100", help="(default: cifar100)")
+    parser.add_argument(
+        "--dataset", default="cifar100", help="what it was trained on (default: cifar100)"
+    )
     parser.add_argument(
         "--published",
         type=float,
         metavar="PERCENT",
-        help="the test top-1 that it is said to have; for the CRD benchmark's it is known",
+        help="its published test top-1; need not be given for the CRD benchmark's teachers",
     )
     add_results_option(parser)
     add_data_option(parser)
 
 
-def add_data_set_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the data sets."""
+def add_dataset_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         nargs="?",
         choices=["status", "prepare"],
         default="status",
-        help="status (the default): say what there is; prepare: download, check, decode",
+        help="status (the default): show what is there; prepare: download, check and decode",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which; status: all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (status: default all)")
     add_data_option(parser)
 
 
-def add_zoo_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the list of networks."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only these networks")
+def add_models_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="list only these networks")
     parser.add_argument(
-        "--shapes", metavar="NAME", help="say all about one: stem, stages, embedding, FLOPs"
+        "--shapes",
+        metavar="NAME",
+        help="show one network in detail: shapes of stem, stages and embedding; FLOPs",
     )
     parser.add_argument(
-        "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
+        "--dataset", default="cifar100", help="sets image size and classes (default: cifar100)"
     )
     add_data_option(parser)
+
+
+def add_results_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--results",
+        type=Path,
+        metavar="FOLDER",
+        default=DEFAULT_RESULTS,
+        help="the folder for records and tables (default: results/ beside run_all.py)",
+    )
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="FOLDER",
+        default=Path(os.environ.get(DATA_VARIABLE, DEFAULT_DATA_ROOT)),
+        help="the folder of the data sets (default: $KD_DATA, else data/ beside run_all.py)",
+    )
 
 
 def add_plugin_option(parser: argparse.ArgumentParser) -> None:
-    """Add the flag that brings in somebody's own method."""
     parser.add_argument(
         "--plugin",
         dest="plugins",
@@ -219,23 +249,8 @@ def add_plugin_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a Python file with a method of your own; may be given again",
+        help="a Python file with a method of your own; may be repeated",
     )
-
-
-def add_catalogue_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the list of methods."""
-    parser.add_argument(
-        "names", nargs="*", metavar="METHOD", help="only these, as in ab@crd or at+kd"
-    )
-    parser.add_argument(
-        "--pair", metavar="TEACHER:STUDENT", help="say whether each applies to these networks"
-    )
-    parser.add_argument(
-        "--dataset", default="cifar100", help="whose image size and classes (default: cifar100)"
-    )
-    add_data_option(parser)
-    add_plugin_option(parser)
 
 
 def add_speed_options(parser: argparse.ArgumentParser) -> None:

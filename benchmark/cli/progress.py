@@ -1,4 +1,4 @@
-"""What a person sees while a grid runs: a live table on a terminal, plain lines in a log."""
+"""Show the progress of a suite: a live table on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from benchmark.launch.status import Status
 from benchmark.store.claim import read_claim
 from benchmark.store.folder import Store
 
-LINE_EVERY = 30.0  # seconds between lines of a log when nothing has ended
+LOG_INTERVAL = 30.0
+"""Seconds between lines of a log while no run ends."""
+MAX_SEED_COLUMNS = 6
+"""With more columns than this, the table has one for each pair instead of one for each seed."""
 STYLES = {"done": "green", "running": "yellow", "failed": "red", "lost": "red"}
 
 
-class Part(NamedTuple):
-    """Where one run stands: how much of it is over, in epochs, and what to say of it."""
+class RunProgress(NamedTuple):
+    """How far a run is, in epochs, and the text of its table cell."""
 
     status: Status
     done: float
@@ -32,21 +35,21 @@ class Part(NamedTuple):
     text: str
 
 
-class Watch:
-    """Shows how a grid's runs stand. A context manager: a live table owns the screen."""
+class ProgressDisplay:
+    """Shows the status of a suite's runs; as a context manager, it keeps a table on a terminal."""
 
     def __init__(
         self, manifest: Mapping[str, Any], run_ids: Sequence[str], store: Store, console: Console
     ) -> None:
         self.manifest, self.run_ids, self.store, self.console = manifest, run_ids, store, console
         self.live = Live(console=console, refresh_per_second=4, transient=True)
-        self.began = time.monotonic()
-        self.spoke = float("-inf")
+        self.start = time.monotonic()
+        self.last_line = float("-inf")
         self.done_at_start: float | None = None
-        self.ended: dict[str, Status] = {}
-        self.finished: dict[str, Part] = {}
+        self.last_statuses: dict[str, Status] = {}
+        self.finished: dict[str, RunProgress] = {}
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ProgressDisplay:
         if self.console.is_terminal:
             self.live.start()
         return self
@@ -60,163 +63,158 @@ class Watch:
         if self.console.is_terminal:
             self.live.stop()
 
-    def show(self, statuses: Mapping[str, Status]) -> None:
-        """Bring the screen or the log up to date."""
-        parts = {run_id: self.part(run_id, statuses[run_id]) for run_id in self.run_ids}
+    def update(self, statuses: Mapping[str, Status]) -> None:
+        """Redraw the table, or print log lines for what has changed."""
+        runs = self.read_progress(statuses)
         if self.done_at_start is None:
-            self.done_at_start = sum(part.done for part in parts.values())
-            self.ended = {run_id: part.status for run_id, part in parts.items()}
+            self.done_at_start = sum(run.done for run in runs.values())
+            self.last_statuses = {run_id: run.status for run_id, run in runs.items()}
         if self.console.is_terminal:
-            self.live.update(Group(self.table(parts), self.footer(parts)))
+            self.live.update(Group(self.table(runs), self.footer(runs)))
         else:
-            self.lines(parts)
+            self.print_changes(runs)
 
-    def part(self, run_id: str, status: Status) -> Part:
-        """Look up how far a run is."""
+    def print(self, statuses: Mapping[str, Status]) -> None:
+        """Print the table once, with the number of runs in each status."""
+        runs = self.read_progress(statuses)
+        self.console.print(self.table(runs))
+        counts = Counter(run.status for run in runs.values())
+        self.console.print(", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
+
+    def read_progress(self, statuses: Mapping[str, Status]) -> dict[str, RunProgress]:
+        """Return the progress of every run from its folder."""
+        return {run_id: self.run_progress(run_id, statuses[run_id]) for run_id in self.run_ids}
+
+    def run_progress(self, run_id: str, status: Status) -> RunProgress:
+        """Return the progress of a run from its record or its claim."""
         if run_id in self.finished:
             return self.finished[run_id]
         epochs = float(self.manifest["runs"][run_id]["recipe"]["epochs"])
         folder = self.store.run(run_id)
         if status == "done":
-            part = Part(status, epochs, epochs, f"{folder.read_record()['result']['top1']:.2f}")
-            self.finished[run_id] = part
-            return part
+            top1 = folder.read_record()["result"]["top1"]
+            self.finished[run_id] = RunProgress(status, epochs, epochs, f"{top1:.2f}")
+            return self.finished[run_id]
         holder = read_claim(folder.path) if status == "running" else None
         if holder is not None and holder.progress:
             done, total, phase = (holder.progress[key] for key in ("epoch", "epochs", "phase"))
-            return Part(status, epochs * done / total, epochs, f"{done}/{total} {phase}")
-        words = {
-            "running": "starting",
-            "ready": "waiting",
-            "blocked": "needs others",
-        }
-        return Part(status, 0.0, epochs, words.get(status, status))
+            return RunProgress(status, epochs * done / total, epochs, f"{done}/{total} {phase}")
+        text = "starting" if status == "running" else status
+        return RunProgress(status, 0.0, epochs, text)
 
-    def print(self, statuses: Mapping[str, Status]) -> None:
-        """Print where everything stands now, once."""
-        parts = {run_id: self.part(run_id, statuses[run_id]) for run_id in self.run_ids}
-        self.console.print(self.table(parts))
-        count = Counter(part.status for part in parts.values())
-        self.console.print(", ".join(f"{n} {status}" for status, n in sorted(count.items())))
+    # ------------------------------------------------------------ table
 
-    # ------------------------------------------------------------ a terminal
-
-    def table(self, parts: Mapping[str, Part]) -> Table:
-        """Methods by pairs and seeds; by pairs alone where seeds would not fit."""
+    def table(self, runs: Mapping[str, RunProgress]) -> Table:
+        """Return a table of methods by pairs and seeds, or by pairs if the seeds do not fit."""
         columns, seeds = self.manifest["columns"], self.manifest["seeds"]
-        wide = len(columns) * len(seeds) <= 6
+        by_seed = len(columns) * len(seeds) <= MAX_SEED_COLUMNS
         table = Table(title=self.manifest["title"], header_style="bold")
         table.add_column("method")
         for column in columns:
             name = f"{column['teacher']}\n-> {column['student']}"
-            for heading in [f"{name}\nseed {seed}" for seed in seeds] if wide else [name]:
+            headings = [f"{name}\nseed {seed}" for seed in seeds] if by_seed else [name]
+            for heading in headings:
                 table.add_column(heading, justify="right", min_width=9)
-        table.add_row(
-            "teacher", *self.teacher_row(parts, len(seeds) if wide else 1), end_section=True
-        )
+        span = len(seeds) if by_seed else 1
+        table.add_row("teacher", *self.teacher_row(runs, span), end_section=True)
         for method in self.manifest["methods"]:
-            table.add_row(method, *self.method_row(method, parts, wide))
+            table.add_row(method, *self.method_row(method, runs, by_seed))
         return table
 
-    def teacher_row(self, parts: Mapping[str, Part], span: int) -> list[Text]:
-        """One cell a pair."""
+    def teacher_row(self, runs: Mapping[str, RunProgress], span: int) -> list[Text]:
+        """Return each pair's teacher in the first of the pair's ``span`` cells."""
         row = []
         for column in self.manifest["columns"]:
-            part = parts.get(column["teacher_run"])
-            row += [shown(part), *[Text("")] * (span - 1)]
+            row += [run_cell(runs.get(column["teacher_run"])), *[Text("")] * (span - 1)]
         return row
 
-    def method_row(self, method: str, parts: Mapping[str, Part], wide: bool) -> list[Text]:
-        """One cell a run, or one a pair that sums its seeds up."""
+    def method_row(self, method: str, runs: Mapping[str, RunProgress], by_seed: bool) -> list[Text]:
+        """Return a cell for each run, or one for each pair with all its seeds."""
         row = []
         for i, _ in enumerate(self.manifest["columns"]):
             cells = [
                 c for c in self.manifest["cells"] if c["column"] == i and c["method"] == method
             ]
-            found = [parts.get(cell["run"]) if cell["run"] else None for cell in cells]
-            if wide:
-                row += [shown(part) for part in found]
+            progress = [runs.get(cell["run"]) if cell["run"] else None for cell in cells]
+            if by_seed:
+                row += [run_cell(run) for run in progress]
             else:
-                row.append(summed([part for part in found if part]))
+                row.append(seeds_cell([run for run in progress if run]))
         return row
 
-    def footer(self, parts: Mapping[str, Part]) -> Table:
-        """A bar over all epochs, and the words beside it."""
-        done, total = totals(parts)
+    def footer(self, runs: Mapping[str, RunProgress]) -> Table:
+        """Return a progress bar over all epochs, with the summary beside it."""
+        done, total = sum_epochs(runs)
         grid = Table.grid(padding=(0, 1))
-        grid.add_row(ProgressBar(total=total, completed=done, width=40), Text(self.summary(parts)))
+        grid.add_row(ProgressBar(total=total, completed=done, width=40), Text(self.summary(runs)))
         return grid
 
-    # ------------------------------------------------------------ a log
+    # ------------------------------------------------------------ log
 
-    def lines(self, parts: Mapping[str, Part]) -> None:
-        """Say what has ended since last time, and now and then where everything stands."""
-        for run_id, part in parts.items():
-            if part.status in ("done", "failed", "lost") and self.ended.get(run_id) != part.status:
-                result = f"top-1 {part.text}" if part.status == "done" else part.text
-                self.say(f"{run_id}  {part.status}  {result}")
-            self.ended[run_id] = part.status
-        if time.monotonic() - self.spoke > LINE_EVERY:
-            self.say(self.summary(parts))
+    def print_changes(self, runs: Mapping[str, RunProgress]) -> None:
+        """Print the runs that have ended since the last call, and at times the summary."""
+        for run_id, run in runs.items():
+            ended = run.status in ("done", "failed", "lost")
+            if ended and self.last_statuses.get(run_id) != run.status:
+                result = f"top-1 {run.text}" if run.status == "done" else run.text
+                self.print_log_line(f"{run_id}  {run.status}  {result}")
+            self.last_statuses[run_id] = run.status
+        if time.monotonic() - self.last_line > LOG_INTERVAL:
+            self.print_log_line(self.summary(runs))
 
-    def say(self, line: str) -> None:
-        """Print a line as it is, however long."""
-        self.spoke = time.monotonic()
+    def print_log_line(self, line: str) -> None:
+        """Print a line with the time of day, unwrapped."""
+        self.last_line = time.monotonic()
         self.console.print(
             f"{datetime.now():%H:%M:%S}  {line}", soft_wrap=True, markup=False, highlight=False
         )
 
     # ------------------------------------------------------------ both
 
-    def summary(self, parts: Mapping[str, Part]) -> str:
-        """Count the runs and estimate the time that is left."""
-        count = Counter(part.status for part in parts.values())
-        words = [f"{count['done']}/{len(parts)} runs done"]
-        words += [f"{count[s]} {s}" for s in ("queued", "running", "failed", "lost") if count[s]]
-        done, total = totals(parts)
-        elapsed = time.monotonic() - self.began
-        fresh = done - (self.done_at_start or 0.0)
-        words.append(f"{clock(elapsed)} elapsed")
-        # Before a few percent are done the rate says nothing.
-        if fresh > 0.03 * total:
-            words.append(f"about {clock(elapsed / fresh * (total - done))} left")
+    def summary(self, runs: Mapping[str, RunProgress]) -> str:
+        """Return the numbers of runs by status, the elapsed time and an estimate of the rest."""
+        counts = Counter(run.status for run in runs.values())
+        words = [f"{counts['done']}/{len(runs)} runs done"]
+        words += [f"{counts[s]} {s}" for s in ("queued", "running", "failed", "lost") if counts[s]]
+        done, total = sum_epochs(runs)
+        elapsed = time.monotonic() - self.start
+        done_since_start = done - (self.done_at_start or 0.0)
+        words.append(f"{format_duration(elapsed)} elapsed")
+        if done_since_start > 0.03 * total:  # earlier the rate is too uncertain
+            left = elapsed / done_since_start * (total - done)
+            words.append(f"about {format_duration(left)} left")
         return ", ".join(words)
 
 
-def totals(parts: Mapping[str, Part]) -> tuple[float, float]:
-    """Sum epochs done and epochs in all; a failed or lost run has nothing left."""
-    counted = [part for part in parts.values() if part.status not in ("failed", "lost")]
-    return sum(part.done for part in counted), sum(part.total for part in counted) or 1.0
+def sum_epochs(runs: Mapping[str, RunProgress]) -> tuple[float, float]:
+    """Return the epochs done and the epochs in total, without failed and lost runs."""
+    counted = [run for run in runs.values() if run.status not in ("failed", "lost")]
+    return sum(run.done for run in counted), sum(run.total for run in counted) or 1.0
 
 
-def shown(part: Part | None) -> Text:
-    """Render one run."""
-    return (
-        Text("–", style="dim")
-        if part is None
-        else Text(part.text, style=STYLES.get(part.status, "dim"))
-    )
-
-
-def summed(parts: Sequence[Part]) -> Text:
-    """Render a pair's seeds together."""
-    if not parts:
+def run_cell(run: RunProgress | None) -> Text:
+    """Return the table cell of a run; None is a combination that does not apply."""
+    if run is None:
         return Text("–", style="dim")
-    count = Counter(part.status for part in parts)
-    text = Text(f"{count['done']}/{len(parts)}", style="green" if count["done"] else "dim")
-    if count["failed"]:
-        text.append(f" {count['failed']} failed", style="red")
-    if count["running"]:
-        share = (
-            sum(part.done / part.total for part in parts if part.status == "running")
-            / count["running"]
-        )
-        text.append(f" {share:.0%}", style="yellow")
+    return Text(run.text, style=STYLES.get(run.status, "dim"))
+
+
+def seeds_cell(runs: Sequence[RunProgress]) -> Text:
+    """Return the table cell of all seeds of a method and a pair."""
+    if not runs:
+        return Text("–", style="dim")
+    counts = Counter(run.status for run in runs)
+    text = Text(f"{counts['done']}/{len(runs)}", style="green" if counts["done"] else "dim")
+    if counts["failed"]:
+        text.append(f" {counts['failed']} failed", style="red")
+    if counts["running"]:
+        shares = [run.done / run.total for run in runs if run.status == "running"]
+        text.append(f" {sum(shares) / len(shares):.0%}", style="yellow")
     return text
 
 
-def clock(seconds: float) -> str:
-    """Render a duration: 1:05, 2:10:00."""
+def format_duration(seconds: float) -> str:
+    """Format a duration as minutes and seconds, or hours too: `1:05`, `2:10:00`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

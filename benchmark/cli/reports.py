@@ -1,4 +1,4 @@
-"""The command `report`, and what other commands print when runs have ended."""
+"""The verb `report`, and what other verbs print when runs have ended."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmark.cli.console import DONE, make_console
-from benchmark.cli.follow import Writer
+from benchmark.cli.follow import ReportWriter
 from benchmark.cli.inputs import open_suite
 from benchmark.config.runs import Run
-from benchmark.suite.suite import Planned
+from benchmark.suite.suite import Suite
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write tables, plots and what else is asked for from the records there are."""
-    also = writers_of(options)  # first: one may be missing, and a watch lasts hours
+    """Write tables, plots and what else the flags ask for, from the records there are."""
+    # Before anything else: a missing optional dependency must not be found after hours of --watch.
+    extra_writers = optional_writers(options)
     suite, console = open_suite(options, needs_code=False), make_console()
     try:
         if options.watch:
-            from benchmark.cli.follow import EVERY, follow
+            from benchmark.cli.follow import REFRESH_SECONDS, keep_report_updated
 
-            follow(suite, writers_of(options, refresh=EVERY), console)
-    finally:  # after Ctrl-C too: a page that nobody writes any more must not wait for news
-        write_report(suite, console, also)
+            keep_report_updated(suite, optional_writers(options, REFRESH_SECONDS), console)
+    finally:  # after Ctrl-C too: the last HTML page must not reload itself any more
+        write_report(suite, console, extra_writers)
     return DONE
 
 
-def writers_of(options: argparse.Namespace, refresh: int | None = None) -> list[Writer]:
-    """Return what writes the report's parts that are asked for by a flag each."""
-    writers: list[Writer] = []
+def optional_writers(options: argparse.Namespace, refresh: int | None = None) -> list[ReportWriter]:
+    """Return a writer for each of `--html` and `--tensorboard` that is given.
+
+    The HTML page reloads itself every ``refresh`` seconds.
+    """
+    writers: list[ReportWriter] = []
     if options.html:
         from benchmark.report import page
 
@@ -44,33 +48,38 @@ def writers_of(options: argparse.Namespace, refresh: int | None = None) -> list[
     return writers
 
 
-def write_report(suite: Planned, console: Console, also: Sequence[Writer] = ()) -> None:
-    """Print the table, write all files, and those of `also`, and name them."""
+def write_report(
+    suite: Suite, console: Console, extra_writers: Sequence[ReportWriter] = ()
+) -> None:
+    """Print the main table, write all files of the report, and print their paths."""
     from benchmark import report
 
-    material = report.Material(suite.manifest, suite.results / "runs", suite.results)
-    report.show(material, console)
-    paths = [*report.write(material), *(write(material) for write in also)]
+    material = report.ReportData(suite.manifest, suite.results / "runs", suite.results)
+    report.print_tables(material, console)
+    paths = [
+        *report.write_tables_and_plots(material),
+        *(write(material) for write in extra_writers),
+    ]
     for path in paths:
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        console.print(f"wrote {shown}", highlight=False, soft_wrap=True)
+        short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+        console.print(f"wrote {short}", highlight=False, soft_wrap=True)
 
 
-def tell_failures(suite: Planned, runs: dict[str, Run], console: Console) -> bool:
-    """Say which runs failed, why and where the log is; return whether any did."""
-    from benchmark.launch.logs import logs_of
+def print_failures(suite: Suite, runs: dict[str, Run], console: Console) -> bool:
+    """Print each failed run with its reason and its log; return whether there is any."""
+    from benchmark.launch.logs import newest_logs
 
     failures = [
         (run_id, suite.store.run(run_id).read_failure())
         for run_id, state in suite.store.states(runs).items()
         if state == "failed"
     ]
-    logs = logs_of(suite.results) if failures else {}
+    logs = newest_logs(suite.results) if failures else {}
     for run_id, failure in failures:
         text = f"failed: {run_id}: {failure['message']}"
         if run_id in logs and "its log is" not in text:
             text += f"; its log is {logs[run_id]}"
         console.print(text, style="red", highlight=False, soft_wrap=True)
     if failures:
-        console.print("Failed runs are tried again the next time.", highlight=False)
+        console.print("The next `run` tries failed runs again.", highlight=False)
     return bool(failures)

@@ -1,4 +1,4 @@
-"""The commands about a suite: `run`, `plan`, `status` and `cancel`."""
+"""The verbs about a suite: `run`, `plan`, `status` and `cancel`."""
 
 from __future__ import annotations
 
@@ -10,142 +10,144 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from benchmark.cli.console import DONE, SOME_FAILED, make_console, tell
-from benchmark.cli.inputs import asked, machine_of, open_suite, paths_of
-from benchmark.cli.progress import Watch
-from benchmark.cli.reports import tell_failures, write_report
+from benchmark.cli.console import DONE, SOME_FAILED, make_console, print_lines
+from benchmark.cli.inputs import job_paths, open_suite, read_machine, suite_arguments
+from benchmark.cli.progress import ProgressDisplay
+from benchmark.cli.reports import print_failures, write_report
 from benchmark.config.errors import UserError
-from benchmark.config.runs import Run
-from benchmark.launch.local import Launcher, prepare, run_all
+from benchmark.config.runs import ImportedTeacher, Run
+from benchmark.launch.local import Launcher, prepare_devices, run_all
 from benchmark.launch.machine import Machine, Paths
-from benchmark.launch.slurm_submit import submit_open
-from benchmark.launch.status import follow
-from benchmark.suite.suite import Planned
+from benchmark.launch.slurm_submit import submit_unfinished
+from benchmark.launch.status import (
+    describe_progress,
+    folder_statuses,
+    follow_runs,
+    plan_lines,
+    query_statuses,
+)
+from benchmark.suite.suite import Suite
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train what is not done yet, then write the tables and plots."""
-    machine = machine_of(options)
+    """Train the runs that are not done yet, then write tables and plots."""
+    machine = read_machine(options)
     suite = open_suite(options)
     chosen = suite.select(options.only)
-    refuse_absent_teachers(suite, chosen)
-    open_runs = {k: r for k, r in chosen.items() if suite.store.run(k).state() != "done"}
+    check_imported_teachers(suite, chosen)
+    finished = set(suite.store.states(chosen).values()) == {"done"}
     console = make_console()
-    if not open_runs:
+    if finished:
         console.print(f"{suite.name}: all {len(chosen)} runs are done, nothing is left to do.")
     elif machine.launcher == "slurm":
-        run_on_cluster(suite, chosen, machine, paths_of(suite, options), options.wait, console)
+        run_on_cluster(suite, chosen, machine, job_paths(suite, options), options.wait, console)
         if not options.wait:
             for verb in ("status", "cancel"):
-                again = shlex.join(["python", sys.argv[0], verb, *asked(options)])
-                console.print(f"{verb}: {again}", soft_wrap=True, highlight=False)
+                command = shlex.join(["python", sys.argv[0], verb, *suite_arguments(options)])
+                console.print(f"{verb}: {command}", soft_wrap=True, highlight=False)
             return DONE
     else:
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)  # as Ctrl-C: jobs are not orphaned
-        run_here(suite, chosen, machine, paths_of(suite, options), console)
+            signal.signal(number, signal.default_int_handler)  # stop the jobs, as on Ctrl-C
+        run_on_this_machine(suite, chosen, machine, job_paths(suite, options), console)
     suite.store.tidy(chosen)
     write_report(suite, console)
-    tell_failures(suite, chosen, console)
+    print_failures(suite, chosen, console)
     all_done = set(suite.store.states(chosen).values()) == {"done"}
     return DONE if all_done else SOME_FAILED
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Say what is done, what is to do and what cannot be, and what a machine would make of it."""
-    from benchmark.launch.status import outline, statuses
-
-    machine = machine_of(options) if options.machine else None
+    """List the runs by status and, with `--machine`, estimate what `run` would do there."""
+    machine = read_machine(options) if options.machine else None
     suite, console = open_suite(options), make_console()
     chosen = suite.select(options.only)
-    tell(outline(suite.manifest, statuses(chosen, suite.store)), console)
+    print_lines(plan_lines(suite.manifest, folder_statuses(chosen, suite.store)), console)
     if machine is not None:
         from benchmark.estimate.forecast import forecast
 
-        console.print(f"\non {options.machine}:", highlight=False)
-        where = paths_of(suite, options)
-        for line in forecast(chosen, machine, where, options.calibrate):
-            tell([line], console)
+        console.print(f"\non the machine {options.machine}:", highlight=False)
+        for line in forecast(chosen, machine, job_paths(suite, options), options.timing):
+            print_lines([line], console)
     return DONE
 
 
 def status(options: argparse.Namespace) -> int:
-    """Show where every run stands: in the queue, in which epoch, and why the failed ones failed."""
-    from benchmark.cli.progress import Watch
-    from benchmark.launch.status import look, progress
-
+    """Print the status of every run, the epoch of those that run, and why others have failed."""
     suite, console = open_suite(options), make_console()
     runs = suite.select("")
-    found = look(runs, suite.store)
-    watch = Watch(suite.manifest, list(runs), suite.store, console)
-    watch.print({run_id: standing.status for run_id, standing in found.items()})
+    statuses = query_statuses(runs, suite.store)
+    display = ProgressDisplay(suite.manifest, list(runs), suite.store, console)
+    display.print({run_id: run.status for run_id, run in statuses.items()})
     lines = []
-    for run_id, (status, detail) in found.items():
+    for run_id, (status, detail) in statuses.items():
         if status == "running":
-            detail = progress(suite.store.run(run_id))
+            detail = describe_progress(suite.store.run(run_id))
         if status not in ("done", "failed"):
             lines.append(f"{status}: {run_id}" + f": {detail}" * bool(detail))
     if lines:
-        tell(lines, console)
-    lost = any(standing.status == "lost" for standing in found.values())
-    return SOME_FAILED if tell_failures(suite, runs, console) or lost else DONE
+        print_lines(lines, console)
+    lost = any(run.status == "lost" for run in statuses.values())
+    return SOME_FAILED if print_failures(suite, runs, console) or lost else DONE
 
 
 def cancel(options: argparse.Namespace) -> int:
     """Stop a suite's jobs, in the queue and on this machine; finished epochs are kept."""
-    from benchmark.launch import cancel
+    from benchmark.launch.cancel import cancel_suite
 
     suite, console = open_suite(options, needs_code=False), make_console()
-    stopped = cancel.cancel(suite.results, suite.name, suite.manifest["runs"])
-    for words, numbers in (("in the queue", stopped.arrays), ("here", stopped.processes)):
+    cancelled = cancel_suite(suite.results, suite.name, suite.manifest["runs"])
+    for kind, numbers in (
+        ("job arrays in the queue", cancelled.arrays),
+        ("processes on this machine", cancelled.processes),
+    ):
         if numbers:
             listed = " ".join(map(str, numbers))
-            console.print(f"{suite.name}: cancelled {words}: {listed}", soft_wrap=True)
-    if not any(stopped):
-        console.print(f"{suite.name}: no job of it is queued or running", soft_wrap=True)
+            console.print(f"{suite.name}: cancelled {kind}: {listed}", soft_wrap=True)
+    if not any(cancelled):
+        console.print(f"{suite.name}: no job is queued or running", soft_wrap=True)
     return DONE
 
 
-def refuse_absent_teachers(suite: Planned, runs: dict[str, Run]) -> None:
-    """Raise UserError where a teacher from elsewhere has not been brought in."""
-    from benchmark.config.runs import Imported
-
+def check_imported_teachers(suite: Suite, runs: Mapping[str, Run]) -> None:
+    """Raise UserError if a run needs a teacher that has to be imported first."""
     for need in (need for run in runs.values() for need in run.needs):
-        if isinstance(need, Imported) and suite.store.run(need.id).state() != "done":
+        if isinstance(need, ImportedTeacher) and suite.store.run(need.id).state() != "done":
             raise UserError(
-                f"the teacher {need.id} is not in {suite.results}: bring it in with "
-                f"run_all.py teachers import FILE --as {need.student} "
-                f"--dataset {need.dataset}"
+                f"the teacher {need.id} is not in {suite.results}. Import it first: python "
+                f"run_all.py teachers import FILE --as {need.student} --dataset {need.dataset}"
             )
 
 
-def run_here(
-    suite: Planned, runs: Mapping[str, Run], machine: Machine, paths: Paths, console: Console
+def run_on_this_machine(
+    suite: Suite, runs: Mapping[str, Run], machine: Machine, paths: Paths, console: Console
 ) -> None:
-    """Do a suite's runs by jobs of this machine, and show how they stand."""
-    devices = prepare(machine, sorted({run.dataset.name for run in runs.values()}), paths.data)
+    """Train a suite's runs in jobs of this machine and show their progress."""
+    devices = prepare_devices(machine, sorted({r.dataset.name for r in runs.values()}), paths.data)
     launcher = Launcher(machine, paths, devices)
-    with Watch(suite.manifest, list(runs), suite.store, console) as watch:
-        run_all(runs, suite.store, launcher, watch.show)
+    with ProgressDisplay(suite.manifest, list(runs), suite.store, console) as display:
+        run_all(runs, suite.store, launcher, display.update)
 
 
 def run_on_cluster(
-    suite: Planned,
+    suite: Suite,
     runs: Mapping[str, Run],
     machine: Machine,
     paths: Paths,
     wait: bool,
     console: Console,
 ) -> None:
-    """Queue a suite's open runs; where asked to wait, show how they stand until all have ended."""
-    [device] = prepare(machine, sorted({run.dataset.name for run in runs.values()}), paths.data)
-    note = submit_open(suite.name, suite.manifest["digest"], runs, machine, paths, device)
-    count = sum(len(task.runs) for task in note.tasks)
-    console.print(f"{suite.name}: {count} runs submitted in {len(note.tasks)} jobs", soft_wrap=True)
+    """Submit a suite's unfinished runs; with ``wait``, show their progress until all have ended."""
+    [device] = prepare_devices(machine, sorted({r.dataset.name for r in runs.values()}), paths.data)
+    digest = suite.manifest["digest"]
+    submission = submit_unfinished(suite.name, digest, runs, machine, paths, device)
+    tasks = submission.tasks
+    count = sum(len(task.runs) for task in tasks)
+    console.print(f"{suite.name}: {count} runs submitted in {len(tasks)} jobs", soft_wrap=True)
     if wait:
         try:
-            with Watch(suite.manifest, list(runs), suite.store, console) as watch:
-                follow(runs, suite.store, watch.show)
+            with ProgressDisplay(suite.manifest, list(runs), suite.store, console) as display:
+                follow_runs(runs, suite.store, display.update)
         except KeyboardInterrupt:
             console.print("The jobs stay in the queue; `cancel` ends them.")
             raise

@@ -1,4 +1,4 @@
-"""The command `teachers`: import a checkpoint from elsewhere."""
+"""The verb `teachers`: import a teacher's checkpoint from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import argparse
 from rich.console import Console
 
 from benchmark.cli.console import DONE, make_console
-from benchmark.job.import_teacher import bring_in
+from benchmark.job.import_teacher import import_checkpoint
 from benchmark.store.folder import RunFolder, Store
 
 
 def teachers(options: argparse.Namespace) -> int:
-    """Import a teacher's checkpoint: it is read safely, and measured at once."""
-    folder = bring_in(
+    """Import a teacher's checkpoint: load its weights safely and measure its accuracy."""
+    folder = import_checkpoint(
         options.file,
         options.network,
         options.dataset,
@@ -26,14 +26,17 @@ def teachers(options: argparse.Namespace) -> int:
 
 
 def print_teacher(folder: RunFolder, console: Console) -> None:
-    """Print how good the teacher is, and the lines of a suite that use it."""
-    made = folder.read_record()
-    run, top1, published = made["config"], made["result"]["top1"], made["published"]
-    said = "" if published is None else f", published {published:.2f}"
-    console.print(f"{folder.path.name}: test top-1 {top1:.2f}{said}", soft_wrap=True)
-    if made["remark"]:
-        console.print(f"{made['remark'].capitalize()}: every table that rests on it will say so.")
+    """Print the teacher's accuracy and the lines that use it in a suite."""
+    record = folder.read_record()
+    run, top1, published = record["config"], record["result"]["top1"], record["published"]
+    comparison = "" if published is None else f", published {published:.2f}"
+    console.print(f"{folder.path.name}: test top-1 {top1:.2f}{comparison}", soft_wrap=True)
+    if record["remark"]:
+        console.print(
+            f"{record['remark'].capitalize()}: every table with this teacher will note it."
+        )
     console.print(
-        f"In a suite:\nteacher:\n  imported:\n    {run['student']}: {run['weights']}",
+        f"To use it, write in a suite:\nteacher:\n  imported:\n    {run['student']}: "
+        f"{run['weights']}",
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""A YAML file becomes validated values: what a run is, and why its id is what it is.
+"""Configuration: YAML files are read and validated, and runs and their ids are defined.
 
-May import nothing of `benchmark`. Read `recipe.py` first, then `runs.py`. Without torch.
+Imports no other room of `benchmark` and never loads torch. Read `recipe.py` first, then `runs.py`.
 """

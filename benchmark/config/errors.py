@@ -1,35 +1,35 @@
-"""What is said to a user whose input cannot be used. Imports next to nothing, so anyone may."""
+"""Errors and messages for users whose input cannot be used. Imports only the standard library."""
 
 import difflib
 import errno
 from collections.abc import Iterable
 from typing import NamedTuple
 
-Place = tuple[str | int, ...]
-"""Where a value stands in a file: ("methods", "kd", "temperature"); a list's items count from 0."""
+KeyPath = tuple[str | int, ...]
+"""Path of a value in a file: ("methods", "kd", "temperature"). List items count from 0."""
 
 
 class UserError(ValueError):
-    """The user's mistake: one readable message, shown without traceback, exit code 2."""
+    """A mistake of the user: printed as one message without traceback; the exit code is 2."""
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with a file, and where."""
+    """One mistake in a file, and the path of the value that is wrong."""
 
-    where: Place
+    where: KeyPath
     message: str
 
 
 def suggest(word: object, options: Iterable[str], noun: str, intro: str = "There are") -> str:
-    """What to say about an unknown name: `no such method. Did you mean 'ab'? There are: ab, at`."""
+    """Return e.g. `no such method. Did you mean 'ab'? There are: ab, at` for an unknown name."""
     names = sorted(options)
     close = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"no such {noun}.{hint} {intro}: {', '.join(names) or 'none'}"
 
 
-def explain(error: OSError) -> str:
-    """Say in a sentence for users what the system refused, where, and what to do about it."""
+def explain_os_error(error: OSError) -> str:
+    """Return a sentence for users: what the system refused, for which file, and what to do."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (

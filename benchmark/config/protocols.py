@@ -1,7 +1,7 @@
-"""The transfer track: what a probe is, and the protocols by which probes are done.
+"""The protocols of the transfer track.
 
-A probe is a linear classifier on the frozen embedding of a network that was trained on other
-images. What is done with it is in ``probe.py``.
+A probe is a linear classifier that is trained on the frozen embedding of a network. The network
+itself was trained on another data set. ``training/probes.py`` trains probes.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Literal, NamedTuple
 
 from benchmark.config.recipe import Crop, Recipe
 
-Protocol = Literal["hsakd", "strict"]
+ProbeProtocol = Literal["hsakd", "strict"]
 Triple = tuple[float, float, float]
 
 
-class Rules(NamedTuple):
-    """What a protocol prescribes."""
+class ProbeRules(NamedTuple):
+    """The settings that a probe protocol prescribes."""
 
     recipe: Recipe
     crop: Crop
     flip: bool
     norms: MappingProxyType[str, tuple[Triple, Triple]] | None
-    """Mean and standard deviation that images are normalised by, by data set (else its own); None:
-    those of the images that the network was trained on."""
+    """Mean and standard deviation for normalising images, by data set name. A data set that is not
+    listed uses its own. None: use those of the data set that the network was trained on."""
 
 
 HALVES = (0.5, 0.5, 0.5)
@@ -37,17 +37,18 @@ RECIPE = Recipe(
     lr_drops=(0.3, 0.6, 0.9),
     init_epochs="inside",
 )
-PROTOCOLS: dict[Protocol, Rules] = {
-    # Yang et al., IJCAI 2021, by their code (winycg/HSAKD, eval_rep.py); there the best epoch is
-    # told, here as everywhere the last.
-    "hsakd": Rules(
+PROBE_PROTOCOLS: dict[ProbeProtocol, ProbeRules] = {
+    # Yang et al., IJCAI 2021, after their code (winycg/HSAKD, eval_rep.py). They report the best
+    # epoch; this suite reports the last one, as everywhere.
+    "hsakd": ProbeRules(
         RECIPE,
         crop="resized",
         flip=True,
         norms=MappingProxyType({"stl10": (HALVES, HALVES), "tinyimagenet": IMAGENET}),
     ),
-    # The embeddings of unaugmented images, once; weight decay is chosen on held-out train images.
-    "strict": Rules(
+    # The embeddings of unaugmented images are computed once. The weight decay is chosen on
+    # held-out train images.
+    "strict": ProbeRules(
         RECIPE.model_copy(update={"batch_size": 256, "lr": 3.0}),
         crop="padded",
         flip=False,

@@ -1,4 +1,4 @@
-"""The parts of a run: data set, method, recipe, numerics. Every field changes numbers."""
+"""The parts of a run: data set, method, recipe, numerics. Every field affects its results."""
 
 from __future__ import annotations
 
@@ -9,75 +9,81 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from benchmark.config.validation import Strict
+from benchmark.config.validation import StrictModel
 
-PROTOCOL = 1
-"""Version of the train loop, the stream and the evaluation: bump when their numbers change."""
+TRAINING_VERSION = 1
+"""Version of the training loop, the stream and the evaluation. Raise it when results change."""
 Crop = Literal["padded", "resized"]
 Fill = Literal["zeros", "reflect"]
 Decoder = Literal["pillow", "dali"]
 Numerics = Literal["strict", "fast"]
-"""The numerics profiles; what they mean is in ``numerics.py``."""
-LATER = {"validation": None, "size": None, "crop": "padded", "fill": "zeros", "decoder": None}
-"""Fields of DatasetConfig that came later, with the values that say nothing new."""
+"""The numerics profiles, which ``training/numerics.py`` defines."""
+LATER_FIELDS = {
+    "validation": None,
+    "size": None,
+    "crop": "padded",
+    "fill": "zeros",
+    "decoder": None,
+}
+"""Fields that DatasetConfig gained later, with the values that stand for the older behaviour."""
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-def filed(name: str) -> str:
-    """Return a name as it can stand in a folder's: `torchvision-resnet18`."""
+def as_folder_name(name: str) -> str:
+    """Return a name with the characters replaced that a folder name should not have."""
     return re.sub(r"[^\w.+-]", "-", name)
 
 
-class Part(Strict):
-    """What runs are made of; ten thousand of them have a few in common."""
+class RunPart(StrictModel):
+    """A part of a run. A suite of ten thousand runs shares a few parts, so their JSON is cached."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the part as plain JSON data."""
+        """Return a fresh copy of the part as JSON data."""
         return self.model_dump(mode="json")
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        """The same, made once: to be read only."""
+        """The part as JSON data, computed once and shared: do not modify it."""
         return self.as_json()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy, without what the original has cached."""
+        """Copy the part without its cached properties."""
         copy = super().model_copy(update=update, deep=deep)
         for cached in vars(copy).keys() - type(self).model_fields.keys():
             del vars(copy)[cached]
         return copy
 
 
-class Whole(Part):
-    """A run; for those that need it a part of theirs."""
+class BaseRun(RunPart):
+    """A run. It is itself a part of the runs that depend on it."""
 
     @cached_property
     def plain(self) -> dict[str, Any]:
-        """The run as plain JSON data, in which its parts' own stand: to be read only."""
+        """The run as JSON data that shares its parts' cached JSON: do not modify it."""
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
-        return {name: v.plain if isinstance(v, Part) else v for name, v in values}
+        return {name: v.plain if isinstance(v, RunPart) else v for name, v in values}
 
 
-class DatasetConfig(Part):
-    """Which images, and how they are augmented."""
+class DatasetConfig(RunPart):
+    """The images of a run, and their augmentation."""
 
     name: str
     version: int
     limit: Positive | None
-    """Only the first so many train and so many test images."""
+    """If set, only this many first images of the train part and of the test part are used."""
     validation: Positive | None = None
-    """So many train images are held out and stand in for the test images, which nobody sees."""
+    """If set, so many train images are held out and replace the test images."""
     size: Positive | None = None
-    """Height and width that networks see, where it is not the data set's own."""
+    """Height and width of the networks' input; None: the data set's own size."""
     crop: Crop = "padded"
-    """padded: a window of the padded image; resized: a part of any size, brought to ``size``."""
+    """padded: a window of the padded image; resized: a random region, scaled to ``size``."""
     padding: Annotated[int, Field(ge=0)]
     fill: Fill = "zeros"
-    """What a padded crop is padded with."""
+    """Fill of the padding of a padded crop."""
     flip: bool
     decoder: Decoder | None = None
-    """What decodes the images of a streamed set; decoders differ in the last bit."""
+    """Decoder of streamed images; decoders differ in the last bit."""
 
     @model_validator(mode="after")
     def _fits(self) -> DatasetConfig:
@@ -89,23 +95,23 @@ class DatasetConfig(Part):
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what was not asked for and came later: older runs keep their ids."""
+        """Leave out later fields that do not change anything, so that older runs keep their ids."""
         data: dict[str, Any] = serialise(self)
-        return {k: v for k, v in data.items() if k not in LATER or v != LATER[k]}
+        return {k: v for k, v in data.items() if k not in LATER_FIELDS or v != LATER_FIELDS[k]}
 
 
-class MethodConfig(Part):
-    """Which method, and all of its parameters, defaults included."""
+class MethodConfig(RunPart):
+    """A method and all of its parameters, including the defaults."""
 
     name: str
-    """With the preset that the parameters start from, `ab@crd`; a composition is `at+kd`."""
+    """A preset is part of the name, as in `ab@crd`; a composition is called `at+kd`."""
     version: int | tuple[int, ...]
-    """Of a composition: its own, then its parts'."""
+    """For a composition: its own version, then the versions of its parts."""
     config: dict[str, Any]
 
 
-class Recipe(Part):
-    """How a student is optimised: SGD with step decays, the same for every method of a suite."""
+class Recipe(RunPart):
+    """The optimisation of a student: SGD with step decay, the same for every method of a suite."""
 
     epochs: Positive
     batch_size: Positive
@@ -114,10 +120,10 @@ class Recipe(Part):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     nesterov: bool = False
     lr_drops: tuple[Fraction, ...] = (0.625, 0.75, 0.875)
-    """Shares of a phase after which the learning rate falls: 150, 180 and 210 of 240 epochs."""
+    """Fractions of a phase after which the learning rate drops: epochs 150, 180, 210 of 240."""
     lr_factor: Fraction = 0.1
     init_epochs: Literal["inside", "extra"] = "extra"
-    """Whether a method's initialising epochs come out of ``epochs`` or on top of them."""
+    """Whether a method's initialisation epochs are part of ``epochs`` or added to them."""
 
     @model_validator(mode="after")
     def _drops_are_in_order(self) -> Recipe:

@@ -1,4 +1,4 @@
-"""YAML to validated, typed values; all errors at once; canonical form and digest."""
+"""Validate plain data into typed values, report all mistakes at once, and hash values."""
 
 from __future__ import annotations
 
@@ -12,40 +12,36 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from benchmark.config.document import Document, load
-from benchmark.config.errors import Place, Problem, UserError, suggest
-
-__all__ = ["Document", "Place", "Problem", "Strict", "UserError", "canonical", "check"]
-__all__ += ["digest", "load", "suggest"]
+from benchmark.config.errors import KeyPath, Problem, suggest
 
 T = TypeVar("T")
 
 
-class Strict(BaseModel):
-    """What each part of a configuration file derives from: nothing extra, nothing converted."""
+class StrictModel(BaseModel):
+    """Base of all configuration models: unknown fields and type conversions are mistakes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-def canonical(value: object) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, 1.0 apart from 1, no NaN."""
+def canonical_json(value: object) -> str:
+    """Return the canonical JSON of a value: sorted keys, no spaces, 1.0 differs from 1, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest(value: object) -> str:
-    """Return 10 hex digits of the sha256 of the canonical form: what run ids end in."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:10]
+def short_digest(value: object) -> str:
+    """Return the first 10 hex digits of the sha256 of a value's canonical JSON. Run ids use it."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:10]
 
 
-def check(type_: type[T], data: object, at: Place = ()) -> tuple[T | None, list[Problem]]:
-    """Make a Strict model or a frozen dataclass of plain data; `at` is where the data stands.
+def validate(type_: type[T], data: object, at: KeyPath = ()) -> tuple[T | None, list[Problem]]:
+    """Parse plain data into a StrictModel or a frozen dataclass.
 
-    Only a whole number is also taken where a real one is asked for, and a list for a tuple. A
-    ValueError of a dataclass's `__post_init__` or of a model's validator is a Problem like others.
-    Returns (value, []) or (None, problems).
+    Returns (value, []) or (None, problems). `at` is the data's own path in the file. There are two
+    conversions: an integer is accepted for a float, and a list for a tuple. A ValueError raised in
+    a dataclass's `__post_init__` or in a model's validator becomes a Problem.
     """
     try:
-        # By way of JSON: pydantic's strict mode takes a list for a tuple only from there.
+        # In strict mode, pydantic accepts a list for a tuple only when it parses JSON.
         envelope = _envelope(cast(Any, type_)).model_validate_json(json.dumps({"value": data}))
     except ValidationError as error:
         return None, list(_problems(type_, data, error, at))
@@ -53,44 +49,44 @@ def check(type_: type[T], data: object, at: Place = ()) -> tuple[T | None, list[
 
 
 @functools.cache
-def _envelope(type_: Any) -> type[Strict]:  # noqa: ANN401
-    """A model around the type lends its strictness to what has no settings: a plain dataclass."""
-    return create_model("Envelope", __base__=Strict, value=(type_, ...))
+def _envelope(type_: Any) -> type[StrictModel]:  # noqa: ANN401
+    """Return a model with one field of this type, so that dataclasses are checked strictly too."""
+    return create_model("Envelope", __base__=StrictModel, value=(type_, ...))
 
 
-def _problems(type_: type, data: object, error: ValidationError, at: Place) -> Iterator[Problem]:
-    found: dict[Place, list[str]] = {}
-    unions: set[Place] = set()
+def _problems(type_: type, data: object, error: ValidationError, at: KeyPath) -> Iterator[Problem]:
+    messages_at: dict[KeyPath, list[str]] = {}
+    unions: set[KeyPath] = set()
     for item in error.errors():
-        place, in_union = _place(data, item)
+        path, in_union = _path_in_data(data, item)
         if in_union:
-            unions.add(place)
-        messages = found.setdefault(place, [])
-        message = _message(type_, place, item)
+            unions.add(path)
+        messages = messages_at.setdefault(path, [])
+        message = _message(type_, path, item)
         if message not in messages:
             messages.append(message)
-    for place, messages in found.items():
-        deeper = any(other != place and other[: len(place)] == place for other in unions)
-        # Of `str | Part`, a mapping that is nearly a Part is told what it lacks, not that it is
-        # no word.
-        if not (place in unions and deeper):
-            yield Problem((*at, *place), "; or ".join(messages))
+    for path, messages in messages_at.items():
+        deeper = any(other != path and other[: len(path)] == path for other in unions)
+        # For a union such as `str | DatasetSection`, report what the mapping lacks and drop the
+        # message of the other branch, which is that a mapping is not a string.
+        if not (path in unions and deeper):
+            yield Problem((*at, *path), "; or ".join(messages))
 
 
-def _place(data: Any, item: ErrorDetails) -> tuple[Place, bool]:  # noqa: ANN401
-    """Return pydantic's location without the steps that only name a branch of a union."""
-    steps, place, in_union = item["loc"][1:], (), False  # type: Place, Place, bool
+def _path_in_data(data: Any, item: ErrorDetails) -> tuple[KeyPath, bool]:  # noqa: ANN401
+    """Return an error's path in the data, and whether pydantic's own path names union branches."""
+    steps, path, in_union = item["loc"][1:], (), False  # type: KeyPath, KeyPath, bool
     for i, step in enumerate(steps):
         keys = (
             data if isinstance(data, dict) else range(len(data)) if isinstance(data, list) else ()
         )
         if step in keys:
-            data, place = data[step], (*place, step)
+            data, path = data[step], (*path, step)
         elif item["type"] == "missing" and i == len(steps) - 1:
-            place = (*place, step)
+            path = (*path, step)
         else:
             in_union = True
-    return place, in_union
+    return path, in_union
 
 
 _EXPECTED = {
@@ -98,7 +94,7 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "bool_type": "true or false",
-    "string_type": "a word",
+    "string_type": "text",
     "none_required": "null",
     "list_type": "a list",
     "tuple_type": "a list",
@@ -119,12 +115,12 @@ _MUST = {
 }
 
 
-def _message(type_: type, place: Place, item: ErrorDetails) -> str:
-    kind, got, context = item["type"], _shown(item["input"]), item.get("ctx", {})
+def _message(type_: type, path: KeyPath, item: ErrorDetails) -> str:
+    kind, got, context = item["type"], _describe(item["input"]), item.get("ctx", {})
     if kind == "missing":
         return "missing"
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return suggest(place[-1], _fields(type_, place[:-1]), "field", "Fields")
+        return suggest(path[-1], _fields(type_, path[:-1]), "field", "Fields")
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind]}, got {got}"
     if kind in _MUST:
@@ -134,7 +130,7 @@ def _message(type_: type, place: Place, item: ErrorDetails) -> str:
     return f"{item['msg'][0].lower()}{item['msg'][1:]}, got {got}"
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, str):
@@ -144,26 +140,26 @@ def _shown(value: object) -> str:
     return json.dumps(value).replace("NaN", ".nan").replace("Infinity", ".inf")
 
 
-def _fields(type_: Any, place: Place) -> list[str]:  # noqa: ANN401
-    """Return the names of the fields that can stand at a place of a type."""
-    parts = list(_parts(type_))
-    for step in place:
-        # A step that is no field's name is a list's index or a mapping's key: the type stays.
-        inner = [hint for part in parts if (hint := _hints(part).get(str(step))) is not None]
-        parts = [part for hint in inner for part in _parts(hint)] if inner else parts
-    return [name for part in parts for name in _hints(part)]
+def _fields(type_: Any, path: KeyPath) -> list[str]:  # noqa: ANN401
+    """Return the names of the fields that a type allows at a path."""
+    models = list(_models_in(type_))
+    for step in path:
+        # A step that is not a field is a list index or a mapping key: the type stays the same.
+        hints = [hint for model in models if (hint := _hints(model).get(str(step))) is not None]
+        models = [model for hint in hints for model in _models_in(hint)] if hints else models
+    return [name for model in models for name in _hints(model)]
 
 
-def _parts(hint: Any) -> Iterator[Any]:  # noqa: ANN401
-    """Yield the models and dataclasses that an annotation speaks of."""
+def _models_in(hint: Any) -> Iterator[Any]:  # noqa: ANN401
+    """Yield the models and dataclasses in a type annotation."""
     if is_dataclass(hint) or (isinstance(hint, type) and issubclass(hint, BaseModel)):
         yield hint
     for argument in get_args(hint):
-        yield from _parts(argument)
+        yield from _models_in(argument)
 
 
-def _hints(part: Any) -> dict[str, Any]:  # noqa: ANN401
-    if is_dataclass(part):
-        hints = get_type_hints(part)
-        return {field.name: hints[field.name] for field in fields(part)}
-    return {name: field.annotation for name, field in part.model_fields.items()}
+def _hints(model: Any) -> dict[str, Any]:  # noqa: ANN401
+    if is_dataclass(model):
+        hints = get_type_hints(model)
+        return {field.name: hints[field.name] for field in fields(model)}
+    return {name: field.annotation for name, field in model.model_fields.items()}

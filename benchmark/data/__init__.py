@@ -16,7 +16,7 @@ from benchmark.data.sets import (
 )
 from benchmark.data.source import Images, Source, Split
 
-__all__ = ["SOURCES", "Images", "Source", "Split", "find", "is_local"]
+__all__ = ["SOURCES", "Images", "Source", "Split", "find_data_set", "is_local"]
 
 SOURCES = {
     source.name: source
@@ -27,12 +27,12 @@ SOURCES = {
         fashionmnist.FASHION_MNIST,
         stl10.STL10,
         tinyimagenet.TINY_IMAGENET,
-        imagenet.source(Path()),
+        imagenet.imagenet_source(Path()),
     )
 }
 
 
-def find(name: str, root: Path) -> Source:
+def find_data_set(name: str, root: Path) -> Source:
     """Return the data set of a name; ``root`` is looked at only by those that ``is_local`` names.
 
     `imagefolder/PATH@SIZE` is a folder of images under the data root, as squares of SIZE pixels;
@@ -42,9 +42,9 @@ def find(name: str, root: Path) -> Source:
     if name in SOURCES:
         return SOURCES[name]
     if name.startswith(imagefolder.PREFIX):
-        return imagefolder.named(name, root)
+        return imagefolder.parse_source(name, root)
     if name.startswith(f"{imagenet.NAME}@"):
-        return imagenet.source(root, name.partition("@")[2])
+        return imagenet.imagenet_source(root, name.partition("@")[2])
     raise UserError(suggest(name, SOURCES, "data set"))
 
 

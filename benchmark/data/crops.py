@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from benchmark.config.recipe import DatasetConfig, Fill
-from benchmark.data.draws import Integers, below, draw, fraction
+from benchmark.data.draws import Integers, below, fraction, random_words
 from benchmark.data.source import Images, Streamed
 
 Columns = Sequence[Integers]
-SCALE = 0.08, 1.0
+AREA_RANGE = 0.08, 1.0
 """Share of the image's area that a resized crop has."""
-RATIO = 3 / 4, 4 / 3
+ASPECT_RANGE = 3 / 4, 4 / 3
 """Its width by its height."""
 ATTEMPTS = 10
-UNITS = 2.0**22
-ROOM = 2**30
+WEIGHT_SCALE = 2.0**22
+MIRRORED_COPY_LIMIT = 2**30
 """Bytes that images may take to lie there both ways round: CIFAR's do with half of it."""
 
 
@@ -38,28 +38,30 @@ class Crops(Protocol):
         """Yield (B, 3, H, W) uint8 of these sizes; columns are in this order."""
 
 
-def crops_of(
+def make_crops(
     images: Images | Streamed, config: DatasetConfig, side: int, device: torch.device
 ) -> Crops:
     """Return the random crops that a run's configuration asks for; ``side``: of what is shown."""
     if not isinstance(images, Images):
-        return Decoded(images, side, device)
+        return StreamedCrops(images, side, device)
     pixels = images.pixels.to(device)
     if config.crop == "resized":
-        return Resized(pixels, side)
-    return Windows(pixels, config.padding, config.fill, config.flip)
+        return ResizedCrops(pixels, side)
+    return PaddedCrops(pixels, config.padding, config.fill, config.flip)
 
 
 # ---------------------------------------------------------------- images in memory
 
 
-class InMemory(ABC):
+class InMemoryCrops(ABC):
     """Crops of images that lie on a device, which can cut a batch without asking the host."""
 
     device: torch.device
 
     @abstractmethod
-    def cut(self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None) -> Tensor:
+    def crop_batch(
+        self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None
+    ) -> Tensor:
         """Return (B, 3, H, W) uint8 of a batch's images and draws, (B,) each, on the device."""
 
     def batches(
@@ -70,10 +72,10 @@ class InMemory(ABC):
         table = (torch.from_numpy(column).to(self.device) for column in made)
         for indices, *drawn in zip(*(torch.split(c, sizes) for c in table), strict=True):
             ways = drawn.pop() if mirrored is not None else None
-            yield self.cut(indices, drawn, ways)
+            yield self.crop_batch(indices, drawn, ways)
 
 
-def turned(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
+def mirror_marked(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
     """Mirror those of (B, 3, H, W) whose place in (B,) is 1."""
     if mirrored is None:
         return pixels
@@ -83,7 +85,7 @@ def turned(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
 # ---------------------------------------------------------------- a window of the padded image
 
 
-class Windows(InMemory):
+class PaddedCrops(InMemoryCrops):
     """Pad, then cut a window of the image's own size (He et al., CVPR 2016, section 4.2)."""
 
     def __init__(self, pixels: Tensor, padding: int, fill: Fill, flip: bool) -> None:
@@ -91,9 +93,9 @@ class Windows(InMemory):
         self.padding, self.device = padding, pixels.device
         # As pixels, before normalisation, where torchvision's RandomCrop does it; channels last, as
         # networks read them.
-        padded = padded_by(pixels, padding, fill).permute(0, 2, 3, 1).contiguous()
+        padded = pad_images(pixels, padding, fill).permute(0, 2, 3, 1).contiguous()
         # Both ways round where there is room for that: else a batch is mirrored image by image.
-        self.both = flip and 2 * padded.numel() <= ROOM
+        self.both = flip and 2 * padded.numel() <= MIRRORED_COPY_LIMIT
         stored = torch.stack([padded, padded.flip(2)], 1) if self.both else padded[:, None]
         by_image, by_way, by_row, by_column, by_channel = stored.stride()
         # windows[i, way, down, right] is the crop itself: a view, only what is asked for is copied.
@@ -106,27 +108,35 @@ class Windows(InMemory):
     def draw(self, seed: int, epoch: int) -> Columns:
         """How far down and how far right the window lies."""
         offsets = 2 * self.padding + 1
-        return [below(draw(seed, epoch, way, self.count), offsets) for way in ("down", "right")]
+        return [
+            below(random_words(seed, epoch, way, self.count), offsets) for way in ("down", "right")
+        ]
 
-    def cut(self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None) -> Tensor:
+    def crop_batch(
+        self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None
+    ) -> Tensor:
         """Cut the windows; of a mirrored image, the one that lies as far from its right edge."""
         down, right = columns
         if mirrored is None or not self.both:
             way = torch.zeros_like(indices)
-            return turned(self.windows[indices, way, down, right].permute(0, 3, 1, 2), mirrored)
+            return mirror_marked(
+                self.windows[indices, way, down, right].permute(0, 3, 1, 2), mirrored
+            )
         right = torch.where(mirrored.bool(), 2 * self.padding - right, right)
         return self.windows[indices, mirrored, down, right].permute(0, 3, 1, 2)
 
 
-def padded_by(pixels: Tensor, padding: int, fill: Fill) -> Tensor:
+def pad_images(pixels: Tensor, padding: int, fill: Fill) -> Tensor:
     """Pad (N, C, H, W) on all sides: with zeros, or mirrored, the edge not repeated."""
     if fill == "zeros" or padding == 0:
         return torch.nn.functional.pad(pixels, [padding] * 4)
-    rows, columns = (reflected(length, padding).to(pixels.device) for length in pixels.shape[2:])
+    rows, columns = (
+        reflection_indices(length, padding).to(pixels.device) for length in pixels.shape[2:]
+    )
     return pixels[:, :, rows][:, :, :, columns]
 
 
-def reflected(length: int, padding: int) -> Tensor:
+def reflection_indices(length: int, padding: int) -> Tensor:
     """Return which row stands where after padding by reflection, the edge not repeated."""
     return (
         torch.arange(-padding, length + padding).abs().sub(length - 1).abs().neg().add(length - 1)
@@ -136,22 +146,23 @@ def reflected(length: int, padding: int) -> Tensor:
 # ---------------------------------------------------------------- a part of any size, resized
 
 
-def boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Columns:
+def draw_boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Columns:
     """Draw top, left, height, width for every image, as torchvision's RandomResizedCrop does.
 
     (Szegedy et al., CVPR 2015, section 6): a share of the area and an aspect ratio, ten attempts,
     then the largest centred part of an allowed ratio.
     """
     count = len(heights)
-    height, width = fallback(heights, widths)
+    height, width = largest_allowed_size(heights, widths)
     top, left = (heights - height) // 2, (widths - width) // 2
     open_ = np.ones(count, dtype=bool)
-    low, high = map(math.log, RATIO)
+    low, high = map(math.log, ASPECT_RANGE)
     for attempt in range(ATTEMPTS):
         area, shape = (
-            fraction(draw(seed, epoch, purpose, count, attempt)) for purpose in ("area", "shape")
+            fraction(random_words(seed, epoch, purpose, count, attempt))
+            for purpose in ("area", "shape")
         )
-        target = heights * widths * (SCALE[0] + (SCALE[1] - SCALE[0]) * area)
+        target = heights * widths * (AREA_RANGE[0] + (AREA_RANGE[1] - AREA_RANGE[0]) * area)
         ratio = np.exp(low + (high - low) * shape)
         wide = np.rint(np.sqrt(target * ratio)).astype(np.int64)
         tall = np.rint(np.sqrt(target / ratio)).astype(np.int64)
@@ -165,19 +176,23 @@ def boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Columns
         (top, height, heights, "down"),
         (left, width, widths, "right"),
     ):
-        start[drawn] = below(draw(seed, epoch, way, count), whole - inside + 1)[drawn]
+        start[drawn] = below(random_words(seed, epoch, way, count), whole - inside + 1)[drawn]
     return [top, left, height, width]
 
 
-def fallback(heights: Integers, widths: Integers) -> tuple[Integers, Integers]:
+def largest_allowed_size(heights: Integers, widths: Integers) -> tuple[Integers, Integers]:
     """Return the size of the largest part of an allowed aspect ratio."""
     ratio = widths / heights
-    height = np.where(ratio < RATIO[0], np.rint(widths / RATIO[0]).astype(np.int64), heights)
-    width = np.where(ratio > RATIO[1], np.rint(heights * RATIO[1]).astype(np.int64), widths)
+    height = np.where(
+        ratio < ASPECT_RANGE[0], np.rint(widths / ASPECT_RANGE[0]).astype(np.int64), heights
+    )
+    width = np.where(
+        ratio > ASPECT_RANGE[1], np.rint(heights * ASPECT_RANGE[1]).astype(np.int64), widths
+    )
     return height, width
 
 
-class Resized(InMemory):
+class ResizedCrops(InMemoryCrops):
     """A part of any size of each image, brought to one size; images in memory."""
 
     def __init__(self, pixels: Tensor, side: int) -> None:
@@ -186,14 +201,16 @@ class Resized(InMemory):
     def draw(self, seed: int, epoch: int) -> Columns:
         """Which part."""
         sizes = (np.full(len(self.pixels), n, np.int64) for n in self.pixels.shape[2:])
-        return boxes(seed, epoch, *sizes)
+        return draw_boxes(seed, epoch, *sizes)
 
-    def cut(self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None) -> Tensor:
+    def crop_batch(
+        self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None
+    ) -> Tensor:
         """Cut and resize."""
-        return turned(resize(self.pixels[indices], columns, self.side), mirrored)
+        return mirror_marked(resize(self.pixels[indices], columns, self.side), mirrored)
 
 
-class Decoded:
+class StreamedCrops:
     """The same of images on disk, cut and resized as they are decoded."""
 
     def __init__(self, images: Streamed, side: int, device: torch.device) -> None:
@@ -201,7 +218,7 @@ class Decoded:
 
     def draw(self, seed: int, epoch: int) -> Columns:
         """Which part."""
-        return boxes(seed, epoch, self.images.heights, self.images.widths)
+        return draw_boxes(seed, epoch, self.images.heights, self.images.widths)
 
     def batches(
         self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
@@ -215,7 +232,7 @@ class Decoded:
             return
         ways = torch.split(torch.from_numpy(mirrored).to(self.device), sizes)
         for pixels, way in zip(shown, ways, strict=True):
-            yield turned(pixels, way)
+            yield mirror_marked(pixels, way)
 
 
 def resize(pixels: Tensor, box: Sequence[Tensor], side: int) -> Tensor:
@@ -226,18 +243,18 @@ def resize(pixels: Tensor, box: Sequence[Tensor], side: int) -> Tensor:
     (Since Pillow 13 tall parts are resized along columns first: one level at a few pixels.)
     """
     top, left, height, width = box
-    down = weights(top, height, side, pixels.shape[2])
-    right = weights(left, width, side, pixels.shape[3])
-    across = rounded(pixels.double() @ right[:, None].mT)
-    return rounded(down[:, None] @ across).to(torch.uint8)
+    down = resize_weights(top, height, side, pixels.shape[2])
+    right = resize_weights(left, width, side, pixels.shape[3])
+    across = round_to_pixels(pixels.double() @ right[:, None].mT)
+    return round_to_pixels(down[:, None] @ across).to(torch.uint8)
 
 
-def rounded(x: Tensor) -> Tensor:
+def round_to_pixels(x: Tensor) -> Tensor:
     """Round to what a pixel can be."""
     return x.add_(0.5).floor_().clamp_(0, 255)
 
 
-def weights(start: Tensor, length: Tensor, side: int, full: int) -> Tensor:
+def resize_weights(start: Tensor, length: Tensor, side: int, full: int) -> Tensor:
     """Return (B, side, full): what every pixel counts in a pixel of the result.
 
     float64, in units of 2^-22 as Pillow's tables are: so that sums of them are exact, and a tie is
@@ -251,4 +268,4 @@ def weights(start: Tensor, length: Tensor, side: int, full: int) -> Tensor:
     counts = (1 - distance / scale.clamp(min=1)).clamp(min=0)
     counts = counts * ((places >= first) & (places < first + span))
     shares = counts / counts.sum(dim=2, keepdim=True)
-    return shares.mul_(UNITS).add_(0.5).floor_().div_(UNITS)
+    return shares.mul_(WEIGHT_SCALE).add_(0.5).floor_().div_(WEIGHT_SCALE)

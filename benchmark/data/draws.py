@@ -22,7 +22,7 @@ def mix(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
-def draw(seed: int, epoch: int, purpose: str, count: int, attempt: int = 0) -> Words:
+def random_words(seed: int, epoch: int, purpose: str, count: int, attempt: int = 0) -> Words:
     """One random 64-bit word for each index below ``count``; integers only, so equal everywhere."""
     key = np.zeros(1, dtype=np.uint64)
     for part in (seed, epoch, PURPOSES[purpose] + len(PURPOSES) * attempt):

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.config.errors import UserError
-from benchmark.data.draws import draw
+from benchmark.data.draws import random_words
 from benchmark.data.source import Images, Streamed
 
 SEED = 5000
 """Of the draw: fixed, so that all runs, seeds and methods hold out the same images."""
 
 
-def held_out(
+def split_held_out(
     images: Images | Streamed, count: int, classes: int
 ) -> tuple[Images | Streamed, Images | Streamed]:
     """Part train images into (rest, validation), both in their old order.
@@ -21,26 +21,26 @@ def held_out(
     Exactly ``count`` are held out, of each class its share, rounded: what is over goes to the
     classes with the largest remainders. Raises ``UserError`` where train would stay whole or empty.
     """
-    rest, validation = parted(images.labels.numpy(), count, classes)
+    rest, validation = held_out_indices(images.labels.numpy(), count, classes)
     return images.pick(rest), images.pick(validation)
 
 
-def parted(
+def held_out_indices(
     labels: npt.NDArray[np.int64], count: int, classes: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Part the places of labels in that way."""
     total = len(labels)
     if not 0 < count < total:
         raise UserError(f"{count:,} of {total:,} train images cannot be held out")
-    quota = shares(np.bincount(labels, minlength=classes), count)
-    order = np.argsort(draw(SEED, 0, "order", total), kind="stable")
+    quota = proportional_counts(np.bincount(labels, minlength=classes), count)
+    order = np.argsort(random_words(SEED, 0, "order", total), kind="stable")
     chosen = np.zeros(total, dtype=bool)
     for label, take in enumerate(quota):
         chosen[order[labels[order] == label][:take]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def shares(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+def proportional_counts(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
     """Divide ``count`` over classes in proportion, by largest remainders, in integers."""
     floors, remainders = np.divmod(sizes * count, sizes.sum())
     largest = np.argsort(-remainders, kind="stable")[: count - floors.sum()]

@@ -75,7 +75,7 @@ Data = Split[Images] | Split[Streamed]
 class Presence(NamedTuple):
     """What of a data set lies under a data root, at a glance: no file is read."""
 
-    place: str
+    location: str
     """Where it lies or has to, seen from the data root."""
     missing: tuple[str, ...] = ()
     todo: str = ""
@@ -106,7 +106,7 @@ class Source:
     """Random horizontal flip (likewise)."""
     load: Callable[[Path], Data]
     """Read it from (or download it to) a data root; ``UserError`` where that cannot be done."""
-    look: Callable[[Path], Presence]
+    presence: Callable[[Path], Presence]
     """Say what of it there is, without downloading or decoding."""
     crop: Crop = "padded"
     """The field's default for this data set; see ``DatasetConfig``."""

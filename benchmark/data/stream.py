@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from benchmark.config.recipe import DatasetConfig
-from benchmark.data.crops import InMemory, crops_of, resize
-from benchmark.data.draws import Integers, below, draw
+from benchmark.data.crops import InMemoryCrops, make_crops, resize
+from benchmark.data.draws import Integers, below, random_words
 from benchmark.data.source import Images, Source, Streamed
-from benchmark.processes.distributed import ALONE, Ranks
+from benchmark.processes.distributed import SINGLE_PROCESS, Ranks
 
 
-class Batches(Protocol):
+class TrainBatches(Protocol):
     """What a cohort trains on."""
 
     @property
@@ -35,14 +35,14 @@ class Batches(Protocol):
         """Yield (inputs, labels, indices) for every batch of an epoch (from 0)."""
 
 
-class Tests(Protocol):
+class TestBatches(Protocol):
     """What a network is measured on."""
 
     @property
     def labels(self) -> Tensor:
         """(N,) int64, on the device."""
 
-    def batches(self, ranks: Ranks = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, ranks: Ranks = SINGLE_PROCESS) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, labels); of several processes, every so many-th batch each."""
 
 
@@ -58,14 +58,14 @@ class Stream:
         seed: int,
         batch_size: int,
         device: torch.device,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> None:
         self.seed, self.batch_size, self.flip, self.device = seed, batch_size, config.flip, device
         self.ranks = ranks
         self.count = len(images.labels)
         self.labels = images.labels.to(device)
         self.normalise = Normaliser(source, device)
-        self.crops = crops_of(images, config, config.size or source.size, device)
+        self.crops = make_crops(images, config, config.size or source.size, device)
 
     @property
     def steps(self) -> int:
@@ -81,7 +81,7 @@ class Stream:
         starts = range(0, self.count, self.batch_size)
         sizes = [min(self.batch_size, self.count - start) for start in starts]
         if self.ranks.size > 1:
-            mine = [np.arange(size)[self.ranks.part(size)] for size in sizes]
+            mine = [np.arange(size)[self.ranks.slice_of_batch(size)] for size in sizes]
             places = np.concatenate([at + part for at, part in zip(starts, mine, strict=True)])
             order, mirrored = order[places], mirrored[places]
             columns, sizes = [column[places] for column in columns], [len(part) for part in mine]
@@ -93,23 +93,23 @@ class Stream:
     @property
     def resident(self) -> bool:
         """Whether the device can make a batch by itself: of images that lie there, all of it."""
-        return isinstance(self.crops, InMemory) and self.ranks.size == 1
+        return isinstance(self.crops, InMemoryCrops) and self.ranks.size == 1
 
     def batch(self, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Make what ``epoch`` yields of (columns, B) of its table, on the device without a wait."""
-        assert isinstance(self.crops, InMemory)
+        assert isinstance(self.crops, InMemoryCrops)
         indices, *columns, mirrored = table
-        pixels = self.crops.cut(indices, columns, mirrored if self.flip else None)
+        pixels = self.crops.crop_batch(indices, columns, mirrored if self.flip else None)
         return self.normalise(pixels), self.labels[indices], indices
 
     def table(self, epoch: int) -> list[Integers]:
         """Make the epoch's columns: index, what the crop draws, whether mirrored."""
-        order = np.argsort(draw(self.seed, epoch, "order", self.count), kind="stable")
-        mirrored = below(draw(self.seed, epoch, "flip", self.count), 2)
+        order = np.argsort(random_words(self.seed, epoch, "order", self.count), kind="stable")
+        mirrored = below(random_words(self.seed, epoch, "flip", self.count), 2)
         return [order, *(c[order] for c in (*self.crops.draw(self.seed, epoch), mirrored))]
 
 
-def sent(values: Tensor, device: torch.device) -> Tensor:
+def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
     """Bring values from the host to a device, for which a GPU is not waited."""
     if device.type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
@@ -159,13 +159,13 @@ class TestImages:
             self.images = Images(self.fitted(images.pixels.to(device)), self.labels)
         self.normalise = Normaliser(source, device)
 
-    def batches(self, ranks: Ranks = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, ranks: Ranks = SINGLE_PROCESS) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels); of several processes, every so many-th batch each."""
         labels = torch.split(self.labels, self.batch_size)[ranks.rank :: ranks.size]
         for pixels, told in zip(self.pixels(ranks), labels, strict=True):
             yield self.normalise(pixels.to(self.device)), told
 
-    def pixels(self, ranks: Ranks = ALONE) -> Iterator[Tensor]:
+    def pixels(self, ranks: Ranks = SINGLE_PROCESS) -> Iterator[Tensor]:
         """Yield (B, 3, size, size) uint8."""
         if isinstance(self.images, Images):
             yield from torch.split(self.images.pixels, self.batch_size)[ranks.rank :: ranks.size]
@@ -180,10 +180,12 @@ class TestImages:
         _, _, height, width = pixels.shape
         if height == width == self.size:
             return pixels
-        return torch.cat([whole(part, self.size) for part in torch.split(pixels, self.batch_size)])
+        return torch.cat(
+            [resize_whole(part, self.size) for part in torch.split(pixels, self.batch_size)]
+        )
 
 
-def whole(pixels: Tensor, side: int) -> Tensor:
+def resize_whole(pixels: Tensor, side: int) -> Tensor:
     """Resize all of each image."""
     count, _, height, width = pixels.shape
     box = [torch.full((count,), n, device=pixels.device) for n in (0, 0, height, width)]

@@ -1,4 +1,4 @@
-"""What `run` on a machine would come to: jobs and waves, hours, room on the disk."""
+"""Describe what `run` on a machine would do: jobs in waves, time, disk space."""
 
 from __future__ import annotations
 
@@ -11,46 +11,51 @@ from typing import NamedTuple
 
 from benchmark.config.errors import UserError
 from benchmark.config.runs import Run
-from benchmark.estimate.kinds import Device, Pace, Sort, Weight, amount, sort_of
-from benchmark.estimate.paces import device_of, learn
-from benchmark.launch.local import places
+from benchmark.estimate.estimates import gather_estimates, target_device
+from benchmark.estimate.kinds import Device, DiskUse, RunKind, SecondsPerImage, images_seen, kind_of
+from benchmark.launch.local import device_slots
 from benchmark.launch.machine import Machine, Paths
-from benchmark.launch.schedule import Array, arrays
-from benchmark.launch.slurm_submit import largest_array
-from benchmark.launch.status import look
+from benchmark.launch.schedule import JobArray, plan_arrays
+from benchmark.launch.slurm_submit import max_array_size
+from benchmark.launch.status import query_statuses
 from benchmark.store.folder import Store
 
-OPEN = ("ready", "failed", "blocked", "lost")
-COPIES = 3
-"""Of a checkpoint: the newest, the one before, and the next while it is written."""
-ROW, REST = 250, 4_000
-"""Bytes in a run's JSON files of an epoch, and of all else; measured on the quickstart."""
+UNFINISHED = ("ready", "failed", "blocked", "lost")
+CHECKPOINT_COPIES = 3
+"""The newest checkpoint, the one before it, and the next one while it is written."""
+JSON_BYTES_PER_EPOCH, JSON_BYTES_PER_RUN = 250, 4_000
+"""Sizes of a run's JSON files, measured on the quickstart."""
+
+Plan = Sequence[Sequence[JobArray]]
+"""The job arrays of each wave."""
 
 
-# ---------------------------------------------------------------- when
+# ---------------------------------------------------------------- time
 
 
-class Course(NamedTuple):
-    """How the jobs of a machine would follow each other."""
+class Timeline(NamedTuple):
+    """How long the jobs of a plan take, in seconds."""
 
     busy: float
-    """Seconds of all jobs together."""
+    """The sum over all jobs."""
     wall: float
-    """Seconds from the first job's start to the last one's end."""
+    """From the start of the first job to the end of the last."""
 
 
-def seconds_of(cohort: Sequence[Run], paces: Mapping[Sort, Pace]) -> float:
-    """Return how long a job takes, as far as is known: what its runs share counts once."""
-    known = [(amount(run), paces[sort]) for run in cohort if (sort := sort_of(run)) in paces]
-    return sum(n * pace.own for n, pace in known) + max((n * p.shared for n, p in known), default=0)
+def cohort_seconds(cohort: Sequence[Run], times: Mapping[RunKind, SecondsPerImage]) -> float:
+    """Return how long a job takes; runs of unknown kinds count 0, shared work counts once."""
+    known = [(images_seen(run), times[kind]) for run in cohort if (kind := kind_of(run)) in times]
+    own = sum(images * seconds.own for images, seconds in known)
+    return own + max((images * seconds.shared for images, seconds in known), default=0)
 
 
-def course_of(
-    plan: Sequence[Sequence[Array]], workers: int | None, cost: Callable[[Sequence[Run]], float]
-) -> Course:
-    """Let jobs follow each other: each when what it needs has ended and a worker is free.
+def simulate_jobs(
+    plan: Plan, workers: int | None, cost: Callable[[Sequence[Run]], float]
+) -> Timeline:
+    """Simulate the jobs: each starts once a worker is free and the runs that it needs are done.
 
-    With ``workers`` None every array has workers of its own and waits for whole arrays, as Slurm's.
+    With ``workers`` None the plan is Slurm's: each array has workers of its own, and waits for the
+    end of whole arrays instead of single runs.
     """
     busy = wall = 0.0
     free = [0.0] * (workers or 0)
@@ -61,162 +66,177 @@ def course_of(
             free = [max((ends.get(need, 0.0) for need in needs), default=0.0)] * array.parallel
         ended = []
         for cohort in array.cohorts:
-            start = max(
-                [heapq.heappop(free), *(ends.get(n.id, 0.0) for r in cohort for n in r.needs)]
-            )
+            needed = (ends.get(need.id, 0.0) for run in cohort for need in run.needs)
+            start = max([heapq.heappop(free), *needed])
             end = start + cost(cohort)
             heapq.heappush(free, end)
             busy, wall = busy + end - start, max(wall, end)
             ended += [(run.id, end) for run in cohort]
         last = max(end for _, end in ended)
         ends |= {run_id: last if workers is None else end for run_id, end in ended}
-    return Course(busy, wall)
+    return Timeline(busy, wall)
 
 
-# ---------------------------------------------------------------- how much room
+# ---------------------------------------------------------------- disk space
 
 
-class Room(NamedTuple):
-    """Bytes that the runs take."""
+class DiskNeed(NamedTuple):
+    """The disk space of all runs, in bytes."""
 
     peak: int
-    """While they run, at the worst."""
+    """An upper bound while they run."""
     left: int
-    """When all are done."""
+    """After all are done."""
 
 
-def room_of(plan: Sequence[Sequence[Array]], weights: Mapping[Sort, Weight], workers: int) -> Room:
-    """Add up what runs leave, and the checkpoints of the largest jobs that may run at once."""
+def disk_need(plan: Plan, disk: Mapping[RunKind, DiskUse], workers: int) -> DiskNeed:
+    """Add what all runs leave and the checkpoints of the largest jobs that can run at once."""
 
     def kept(run: Run) -> int:
-        weight = weights.get(sort_of(run))
-        return REST + ROW * run.recipe.epochs + (weight.left if weight else 0)
+        use = disk.get(kind_of(run))
+        json = JSON_BYTES_PER_RUN + JSON_BYTES_PER_EPOCH * run.recipe.epochs
+        return json + (use.left if use else 0)
 
-    def held(cohort: Sequence[Run]) -> int:
-        known = [weights[sort] for run in cohort if (sort := sort_of(run)) in weights]
-        return COPIES * sum(weight.checkpoint for weight in known)
+    def checkpoints(cohort: Sequence[Run]) -> int:
+        known = [disk[kind] for run in cohort if (kind := kind_of(run)) in disk]
+        return CHECKPOINT_COPIES * sum(use.checkpoint for use in known)
 
-    left = most = 0
+    left = largest = 0
     for wave in plan:
         cohorts = [cohort for array in wave for cohort in array.cohorts]
         left += sum(kept(run) for cohort in cohorts for run in cohort)
-        most = max(most, sum(heapq.nlargest(workers, map(held, cohorts))))
-    return Room(left + most, left)
+        largest = max(largest, sum(heapq.nlargest(workers, map(checkpoints, cohorts))))
+    return DiskNeed(left + largest, left)
 
 
-# ---------------------------------------------------------------- in words
+# ---------------------------------------------------------------- as text
 
 
 def forecast(
-    chosen: Mapping[str, Run], machine: Machine, paths: Paths, calibrating: bool
+    chosen: Mapping[str, Run], machine: Machine, paths: Paths, timing: bool
 ) -> Iterator[str]:
-    """Yield, line by line, what `run` would do with those of the runs that are open."""
+    """Yield the lines that describe what `run` would do with the unfinished runs among ``chosen``.
+
+    With ``timing``, steps of runs without records are timed here, for about a minute. Raises
+    UserError if the machine file asks for a GPU that this machine does not have.
+    """
     store = Store(paths.results)
-    found = look(chosen, store)
-    runs = [run for run_id, run in chosen.items() if found[run_id].status in OPEN]
+    statuses = query_statuses(chosen, store)
+    runs = [run for run_id, run in chosen.items() if statuses[run_id].status in UNFINISHED]
     if not runs:
-        yield "nothing is left to do that is not running or queued"
+        yield "nothing to do: all runs are done, running or queued"
         return
-    device, on_cluster = device_of(machine), machine.launcher == "slurm"
+    device, on_cluster = target_device(machine), machine.launcher == "slurm"
     if machine.launcher == "local" and machine.device == "cuda" and not device.here:
         raise UserError("the machine file asks for cuda, but this machine has no usable GPU")
     devices = [f"cuda:{i}" for i in range(device.gpus)] or ["cpu"]
-    workers = len(places(machine, devices)) if machine.workers == "auto" else machine.workers
-    limit = array_limit() if on_cluster else None
-    plan = arrays(runs, workers, machine.largest, (limit or len(runs)) if on_cluster else None)
+    workers = len(device_slots(machine, devices)) if machine.workers == "auto" else machine.workers
+    limit = known_array_limit() if on_cluster else None
+    plan = plan_arrays(runs, workers, machine.largest, (limit or len(runs)) if on_cluster else None)
     yield f"{device.kind}, up to {workers} jobs at once, up to {machine.largest} runs in a job"
+    yield from wave_lines(plan, on_cluster)
+    if on_cluster and limit is None:
+        yield "  (Slurm's MaxArraySize is unknown here: `run` may split the arrays further)"
+    known = gather_estimates(runs, store, paths, device, timing)
+    timeline = simulate_jobs(
+        plan, None if on_cluster else workers, lambda cohort: cohort_seconds(cohort, known.times)
+    )
+    timeline = timeline._replace(busy=timeline.busy * machine.processes / machine.per_device)
+    yield from time_lines(runs, known.times, device, timeline, timing)
+    if on_cluster and timeline.busy:
+        yield "  time in the queue is not included"
+    if machine.processes > 1:
+        yield "  assumes that the processes of a job share its work perfectly"
+    if machine.per_device > 1:
+        yield "  assumes that jobs on the same GPU do not slow each other down"
+    yield from disk_lines(runs, known.disk, disk_need(plan, known.disk, workers), paths.results)
+
+
+def wave_lines(plan: Plan, on_cluster: bool) -> Iterator[str]:
+    """Yield a line for each wave: how many runs, jobs and, on a cluster, arrays it has."""
     for number, wave in enumerate(plan, 1):
         cohorts = [cohort for array in wave for cohort in array.cohorts]
-        said = [counted(sum(map(len, cohorts)), "run"), counted(len(cohorts), "job")]
-        said += [counted(len(wave), "array")] * on_cluster
-        yield f"  wave {number}: {', '.join(said)}"
-    if on_cluster and limit is None:
-        yield "  (scontrol does not tell MaxArraySize here: `run` may cut the arrays)"
-    known = learn(runs, store, paths, device, calibrating)
-    course = course_of(
-        plan, None if on_cluster else workers, lambda cohort: seconds_of(cohort, known.paces)
-    )
-    course = course._replace(busy=course.busy * machine.processes / machine.per_device)
-    yield from told_time(runs, known.paces, device, course, calibrating)
-    if on_cluster and course.busy:
-        yield "  waiting in the queue comes on top"
-    if machine.processes > 1 or machine.per_device > 1:
-        yield "  processes of a job are taken to share its time evenly, jobs on a GPU not to meet"
-    yield from told_room(runs, known.weights, room_of(plan, known.weights, workers), paths.results)
+        counts = [count_noun(sum(map(len, cohorts)), "run"), count_noun(len(cohorts), "job")]
+        counts += [count_noun(len(wave), "array")] * on_cluster
+        yield f"  wave {number}: {', '.join(counts)}"
 
 
-def array_limit() -> int | None:
-    """Return how many jobs the cluster takes in an array; None where it does not say."""
+def known_array_limit() -> int | None:
+    """Return Slurm's limit of jobs in an array; None if it is unknown here."""
     try:
-        return largest_array()
+        return max_array_size()
     except UserError:
         return None
 
 
-def told_time(
+def time_lines(
     runs: Sequence[Run],
-    paces: Mapping[Sort, Pace],
+    times: Mapping[RunKind, SecondsPerImage],
     device: Device,
-    course: Course,
-    calibrating: bool,
+    timeline: Timeline,
+    timing: bool,
 ) -> Iterator[str]:
-    """Say how long it takes, and how that is known."""
-    unknown = "no record"
+    """Yield how long the runs take, and for how many runs the time comes from which source."""
+    unknown = "no records"
     if not device.here:
-        unknown += " and no such device here"
+        unknown += f", and this machine has no {device.kind} device to time them on"
     else:
-        unknown += ", and not timed" if calibrating else " (--no-calibration)"
-    found = (paces.get(sort_of(run)) for run in runs)
-    origins = Counter(pace.origin if pace else "unknown" for pace in found)
+        unknown += ", and not timed" if timing else " (--no-timing)"
+    known = (times.get(kind_of(run)) for run in runs)
+    origins = Counter(seconds.origin if seconds else "unknown" for seconds in known)
     if origins["unknown"] == len(runs):
         yield f"time: unknown: {unknown}"
         return
     unit = "GPU-hours" if device.kind == "cuda" else "CPU-core-hours"
-    least = "at least " if origins["unknown"] else "about "
-    yield f"time: {least}{course.busy / 3600:.3g} {unit}, {least}{duration(course.wall)} in all"
-    words = {
-        "records": "from records",
-        "calibration": "from steps timed here on noise",
-        "likeness": "as others of the same student",
+    bound = "at least" if origins["unknown"] else "about"
+    wall = round_duration(timeline.wall)
+    hours = timeline.busy / 3600
+    number = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
+    yield f"time: {bound} {number} {unit}, {bound} {wall} from start to end"
+    sources = {
+        "records": "from records of earlier runs",
+        "timing": "from steps timed here on random images",
+        "similar": "from other methods with the same student",
         "unknown": f"unknown and not counted: {unknown}",
     }
-    for origin, said in words.items():
+    for origin, source in sources.items():
         if origins[origin]:
-            yield f"  {counted(origins[origin], 'run')} {said}"
+            yield f"  {count_noun(origins[origin], 'run')} {source}"
 
 
-def told_room(
-    runs: Sequence[Run], weights: Mapping[Sort, Weight], room: Room, results: Path
+def disk_lines(
+    runs: Sequence[Run], disk: Mapping[RunKind, DiskUse], need: DiskNeed, results: Path
 ) -> Iterator[str]:
-    """Say how much of the disk it takes, and whether that is there."""
-    there = next(path for path in (results.resolve(), *results.resolve().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    """Yield how much disk space the runs need and whether it is free."""
+    folder = results.resolve()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     yield (
-        f"disk: up to {size(room.peak)} while it runs, {size(room.left)} when all is done; "
-        f"{size(free)} free" + " (NOT ENOUGH)" * (free < room.peak)
+        f"disk: up to {format_bytes(need.peak)} while it runs, {format_bytes(need.left)} when all "
+        f"is done; {format_bytes(free)} free" + " (NOT ENOUGH)" * (free < need.peak)
     )
-    weighed = sum(sort_of(run) in weights for run in runs)
-    if weighed:
-        yield f"  {counted(weighed, 'run')} from the networks' and methods' own sizes"
-    if weighed < len(runs):
-        yield f"  {counted(len(runs) - weighed, 'run')} of unknown size, not counted"
+    known = sum(kind_of(run) in disk for run in runs)
+    if known:
+        yield f"  {count_noun(known, 'run')} from the sizes of networks and methods"
+    if known < len(runs):
+        yield f"  {count_noun(len(runs) - known, 'run')} of unknown size, not counted"
 
 
-def counted(number: int, noun: str) -> str:
-    """Write 1 run, 2 runs."""
+def count_noun(number: int, noun: str) -> str:
+    """Format a count: `1 run`, `2 runs`."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as one reads them."""
+def round_duration(seconds: float) -> str:
+    """Format a duration in one unit: `90 s`, `10 minutes`, `3.47 days`."""
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.3g} {unit}"
     return f"{max(1, round(seconds))} s"
 
 
-def size(count: float) -> str:
-    """Write bytes as one reads them."""
+def format_bytes(count: float) -> str:
+    """Format a size in bytes: `3.2 GB`."""
     for unit, length in (("TB", 1e12), ("GB", 1e9)):
         if count >= length:
             return f"{count / length:.3g} {unit}"

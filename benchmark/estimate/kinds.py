@@ -1,4 +1,4 @@
-"""What runs cost, and what is known of it: by records, or by what stands for their sort."""
+"""Kinds of runs that cost the same, and their times according to the records of earlier runs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from benchmark.config.recipe import DatasetConfig
-from benchmark.config.runs import Run, TrainRun, parse
+from benchmark.config.runs import Run, TrainRun, parse_run
 from benchmark.store.folder import Store
 
-Origin = Literal["records", "calibration", "likeness"]
-IMAGES = {
+Origin = Literal["records", "timing", "similar"]
+"""Where a time comes from: records of earlier runs, steps timed here, or similar runs."""
+IMAGE_COUNTS = {
     "digits": (599, 1198),
     "cifar10": (50_000, 10_000),
     "cifar100": (50_000, 10_000),
@@ -22,59 +23,62 @@ IMAGES = {
     "imagenet": (1_281_167, 50_000),
     "imagenet@imagenet100": (127_000, 5_000),
 }
-"""Train and test images, known without looking at them."""
+"""Numbers of train and test images, so that estimates need no data set on disk."""
 
 
-class Pace(NamedTuple):
-    """Seconds per image and epoch of the recipe."""
+class SecondsPerImage(NamedTuple):
+    """Training time in seconds for each image in each epoch of the recipe."""
 
     own: float
+    """The run's own part. From records: its whole time."""
     shared: float
-    """What a cohort pays once: a batch and its pass through the teacher. Of records, in ``own``."""
+    """The part that a cohort pays once: loading the batch and the teacher's pass."""
     origin: Origin
 
 
-class Weight(NamedTuple):
-    """Bytes of weights on a disk."""
+class DiskUse(NamedTuple):
+    """The size of a run's weight files in bytes."""
 
     left: int
     """What a finished run keeps."""
     checkpoint: int
-    """One checkpoint: momentum and connectors too."""
+    """One checkpoint, with momentum and connectors."""
 
 
 class Device(NamedTuple):
-    """What jobs compute on."""
+    """The device that a machine's jobs train on."""
 
     kind: Literal["cpu", "cuda"]
     here: bool
-    """Whether this machine has one."""
+    """Whether this machine has such a device."""
     gpus: int = 0
-    """GPUs of this machine that torch can use."""
+    """How many GPUs torch can use on this machine."""
     cpu: str | None = None
-    """The processor, where jobs run on this machine: records of others do not count."""
+    """The processor's name if jobs run on this machine: records from other processors are then
+    ignored."""
     processes: int = 1
-    """Of each job."""
+    """Processes per job."""
 
 
-class Subject(NamedTuple):
-    """A run that stands for its sort."""
+class Sample(NamedTuple):
+    """One run that is measured for all runs of its kind."""
 
     run: TrainRun
     images: tuple[int, int]
+    """Numbers of train and test images."""
     timed: bool
-    """Whether to time it."""
+    """Whether to time its steps."""
 
 
-class Finding(NamedTuple):
-    """What was found out about a subject; None: could not be, or was not asked."""
+class SampleResult(NamedTuple):
+    """What was measured on a sample; None if it failed or was not requested."""
 
-    weight: Weight | None
-    pace: Pace | None
+    disk: DiskUse | None
+    seconds: SecondsPerImage | None
 
 
-class Sort(NamedTuple):
-    """What runs of the same cost have in common, epochs and images apart."""
+class RunKind(NamedTuple):
+    """What runs have in common that cost the same per image and epoch."""
 
     dataset: str
     student: str
@@ -84,19 +88,18 @@ class Sort(NamedTuple):
     numerics: str
 
 
-def sort_of(run: Run) -> Sort:
-    """Return a run's sort."""
+def kind_of(run: Run) -> RunKind:
     images = f"{run.dataset.name} {run.dataset.size} {run.dataset.crop}"
-    how = run.recipe.batch_size, run.numerics
+    settings = run.recipe.batch_size, run.numerics
     if not isinstance(run, TrainRun):
-        return Sort(images, run.student, None, f"probe {run.protocol}", *how)
+        return RunKind(images, run.student, None, f"probe {run.protocol}", *settings)
     teacher = None if run.teacher is None else run.teacher.student
-    return Sort(images, run.student, teacher, run.method.name, *how)
+    return RunKind(images, run.student, teacher, run.method.name, *settings)
 
 
-def images_of(dataset: DatasetConfig) -> tuple[int, int] | None:
-    """Return how many images a run trains on and is tested on; None where the name does not say."""
-    known = IMAGES.get(dataset.name)
+def image_counts(dataset: DatasetConfig) -> tuple[int, int] | None:
+    """Return the numbers of train and test images; None for a data set of unknown size."""
+    known = IMAGE_COUNTS.get(dataset.name)
     if known is None:
         return None if dataset.limit is None else (dataset.limit, dataset.limit)
     train, test = known
@@ -106,30 +109,36 @@ def images_of(dataset: DatasetConfig) -> tuple[int, int] | None:
     return min(limit, train), min(dataset.limit or test, test)
 
 
-def amount(run: Run) -> int:
-    """Return how often an image is seen, init epochs apart; of unknown sets, how often the set."""
-    return run.recipe.epochs * (images_of(run.dataset) or (1, 1))[0]
+def images_seen(run: Run) -> int:
+    """Return epochs times train images, without initialising epochs; a set of unknown size is 1."""
+    return run.recipe.epochs * (image_counts(run.dataset) or (1, 1))[0]
 
 
-# ---------------------------------------------------------------- what records say
+# ---------------------------------------------------------------- times from records
 
 
-def from_records(runs: Iterable[Run], store: Store, device: Device) -> dict[Sort, Pace]:
-    """Return the median pace of each sort that has records of the same kind of device."""
+def times_from_records(
+    runs: Iterable[Run], store: Store, device: Device
+) -> dict[RunKind, SecondsPerImage]:
+    """Return the median time of each kind that has records from the same hardware."""
     wanted = {run.id.rpartition("-s")[0] for run in runs}
-    paces: dict[Sort, list[float]] = defaultdict(list)
+    times: dict[RunKind, list[float]] = defaultdict(list)
     for path in (store.root / "runs").glob("*/record.json"):
         if path.parent.name.rpartition("-s")[0] not in wanted:
             continue
         record = store.run(path.parent.name).read_record()
-        if made_on(record["environment"], device) and (seconds := record["cost"].get("seconds")):
-            run = parse(record["config"])
-            paces[sort_of(run)].append(seconds / amount(run))
-    return {sort: Pace(statistics.median(each), 0.0, "records") for sort, each in paces.items()}
+        seconds = record["cost"].get("seconds")
+        if seconds and same_hardware(record["environment"], device):
+            run = parse_run(record["config"])
+            times[kind_of(run)].append(seconds / images_seen(run))
+    return {
+        kind: SecondsPerImage(statistics.median(values), 0.0, "records")
+        for kind, values in times.items()
+    }
 
 
-def made_on(environment: Mapping[str, Any], device: Device) -> bool:
-    """Whether a record is of as many processes on such a device."""
+def same_hardware(environment: Mapping[str, Any], device: Device) -> bool:
+    """Whether a record's environment has this kind of device and as many processes."""
     same_kind = environment["device"].partition(":")[0] == device.kind
-    as_many = environment.get("processes", 1) == device.processes
-    return same_kind and as_many and device.cpu in (None, environment["cpu"])
+    same_processes = environment.get("processes", 1) == device.processes
+    return same_kind and same_processes and device.cpu in (None, environment["cpu"])

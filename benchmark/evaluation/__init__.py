@@ -1,4 +1,4 @@
 """How good a network is: accuracy, calibration, similarity to its teacher.
 
-May import `config`, `models` and `data`. Read `accuracy.py` first.
+May import the rooms before it, but no `report`. Read `accuracy.py` first, then `measures.py`.
 """

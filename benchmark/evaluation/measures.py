@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from benchmark.evaluation.calibration import measure_calibration
+from benchmark.evaluation.predictions import Predictions
+from benchmark.evaluation.similarity import cka_by_layer, measure_fidelity
+from benchmark.store.record import Measures
 
-from benchmark.evaluation.calibration import calibration
-from benchmark.evaluation.predictions import Answers
-from benchmark.evaluation.similarity import fidelity, similarities
 
+def compute_measures(student: Predictions, teacher: Predictions | None) -> Measures | None:
+    """Return calibration, and fidelity and CKA where there is a teacher.
 
-def measures(ours: Answers, teachers: Answers | None) -> dict[str, Any] | None:
-    """Return what a record says of a network by its answers, and beside those of its teacher.
-
-    None of fewer than two images, and where a logit is not finite.
+    None for fewer than two images, and where a logit of the student is not finite. A teacher with a
+    logit that is not finite counts as none.
     """
-    if len(ours.labels) < 2 or not ours.logits.isfinite().all():
+    if len(student.labels) < 2 or not student.logits.isfinite().all():
         return None
-    found: dict[str, Any] = {"fidelity": None, "cka": None}
-    if teachers is not None and teachers.logits.isfinite().all():
-        found["fidelity"] = fidelity(ours, teachers)._asdict()
-        found["cka"] = similarities(ours, teachers)
-    return {"calibration": calibration(ours.logits, ours.labels).as_json(), **found}
+    calibration = measure_calibration(student.logits, student.labels)
+    if teacher is None or not teacher.logits.isfinite().all():
+        return Measures(calibration)
+    return Measures(
+        calibration,
+        fidelity=measure_fidelity(student, teacher),
+        cka=cka_by_layer(student, teacher),
+    )

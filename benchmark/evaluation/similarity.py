@@ -1,66 +1,47 @@
-"""How alike a student is to its teacher: in what it answers (fidelity), and inside (CKA)."""
+"""How similar a student is to its teacher: its predictions (fidelity) and its features (CKA)."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmark.evaluation.predictions import Answers, in_parts
+from benchmark.evaluation.predictions import Predictions, float64_chunks
+from benchmark.store.record import Fidelity
 
 
-class Fidelity(NamedTuple):
-    """Stanton, Izmailov, Kirichenko, Alemi and Wilson, "Does Knowledge Distillation Really Work?",
+def measure_fidelity(student: Predictions, teacher: Predictions) -> Fidelity:
+    """Return how far the predictions of two networks on the same images agree.
 
-    NeurIPS 2021, section 3.
+    Stanton, Izmailov, Kirichenko, Alemi and Wilson, "Does Knowledge Distillation Really Work?",
+    NeurIPS 2021, section 3. KL is of the softmax at temperature 1.
     """
-
-    agreement: float
-    """Percent of images with the same top-1 class."""
-    kl: float
-    """Mean over images of KL(teacher || student) of the softmax at temperature 1, nats."""
-    error_agreement: float | None
-    """The first, of those images that the teacher has wrong; None where there is none."""
-
-
-def fidelity(student: Answers, teacher: Answers) -> Fidelity:
-    """Compare what the two say of the same images."""
     same = student.predicted == teacher.predicted
     wrong = teacher.predicted != teacher.labels
     kl = 0.0
-    for ours, theirs in in_parts(student.logits, teacher.logits):
-        ours, theirs = F.log_softmax(ours, dim=1), F.log_softmax(theirs, dim=1)
-        kl += (theirs.exp() * (theirs - ours)).sum().item()
-    on_errors = percent(same[wrong]) if wrong.any() else None
-    # Rounding may leave a hair below zero where both are the same.
-    return Fidelity(percent(same), max(0.0, kl / len(same)), on_errors)
+    for s, t in float64_chunks(student.logits, teacher.logits):
+        s, t = F.log_softmax(s, dim=1), F.log_softmax(t, dim=1)
+        kl += (t.exp() * (t - s)).sum().item()
+    on_errors = percent_true(same[wrong]) if wrong.any() else None
+    # Where both are the same, rounding may make the sum slightly negative.
+    return Fidelity(percent_true(same), max(0.0, kl / len(same)), on_errors)
 
 
-def percent(held: Tensor) -> float:
-    """Return how many of (N,) bools are true."""
-    return 100 * held.double().mean().item()
+def percent_true(flags: Tensor) -> float:
+    """Return the share of true values among (N,) bools, in percent."""
+    return 100 * flags.double().mean().item()
 
 
-def similarities(student: Answers, teacher: Answers) -> dict[str, float]:
-    """Return linear CKA by place: stem, stage 1 to n, embedding.
+def cka_by_layer(student: Predictions, teacher: Predictions) -> dict[str, float]:
+    """Return linear CKA by layer: stem, stage 1 to n, embedding.
 
-    Stages are paired one to one, and left out where the two networks have different numbers of
-    them. So is a place that says the same of every image, which has no CKA.
+    Stages are left out where the two networks have different numbers of them, and so is a layer
+    that is the same for every image, which has no CKA.
     """
-    return dict(paired(student.maps, teacher.maps))
-
-
-def paired(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Iterator[tuple[str, float]]:
-    """Yield places with their CKA."""
-    alike = ours.keys() == theirs.keys()
-    for place in ours:
-        if alike or place in ("stem", "embedding"):
-            value = linear_cka(ours[place], theirs[place])
-            if value is not None:
-                yield place, value
+    same_stages = student.maps.keys() == teacher.maps.keys()
+    layers = [*student.maps] if same_stages else ["stem", "embedding"]
+    values = {layer: linear_cka(student.maps[layer], teacher.maps[layer]) for layer in layers}
+    return {layer: value for layer, value in values.items() if value is not None}
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float | None:
@@ -68,8 +49,8 @@ def linear_cka(x: Tensor, y: Tensor) -> float | None:
 
     Kornblith, Norouzi, Lee and Hinton, "Similarity of Neural Network Representations Revisited",
     ICML 2019, section 3, over all N images: a P x Q covariance in float64 needs no N x N matrix.
-    There maps are flattened; here they come averaged over their positions, which says how alike
-    channels are and not where, and lets maps of different sizes be compared. None where either is
+    The paper flattens feature maps. Here they are averaged over their positions, so that maps of
+    different sizes can be compared; this compares channels, not positions. None where either is
     constant or not finite.
     """
     means = [values.double().mean(dim=0) for values in (x, y)]
@@ -78,11 +59,11 @@ def linear_cka(x: Tensor, y: Tensor) -> float | None:
         torch.zeros(a, b, dtype=torch.float64)
         for a, b in ((widths[0],) * 2, (widths[1],) * 2, widths)
     )
-    for a, b in in_parts(x, y):
+    for a, b in float64_chunks(x, y):
         a, b = a - means[0], b - means[1]
         xx.addmm_(a.T, a)
         yy.addmm_(b.T, b)
         xy.addmm_(a.T, b)
     value = (xy.square().sum() / (xx.norm() * yy.norm())).item()
-    # Above one by rounding alone; NaN, as of 0 / 0, is in no interval.
+    # Rounding may give slightly more than one. NaN, from 0 / 0, fails the comparison.
     return min(1.0, value) if 0 <= value < 1.001 else None

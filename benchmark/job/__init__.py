@@ -1,4 +1,4 @@
-"""One process of training: `python -m benchmark.job FILE` claims runs, trains them, writes records.
+"""One training process: `python -m benchmark.job FILE` claims runs, trains them, writes records.
 
 May import `suite` and the rooms before it. Read `file.py` first, then `__main__.py`.
 """

@@ -1,8 +1,9 @@
-"""One job: build what a cohort names, train it, write its records. Starting it again resumes it.
+"""One training job: claim its runs, train them together, write their records.
 
     python -m benchmark.job JOB.json
 
-is the same command line for a local process and for a cluster.
+A local process and a cluster task are started by this same command line. Starting a job again
+resumes its runs from their checkpoints.
 """
 
 from __future__ import annotations
@@ -20,168 +21,186 @@ import torch
 
 import methods
 from benchmark.config.errors import UserError
-from benchmark.config.runs import Imported, ProbeRun, Run, TrainRun
-from benchmark.data import find
-from benchmark.data.stream import Tests
+from benchmark.config.runs import ImportedTeacher, ProbeRun, Run, TrainRun
+from benchmark.data import find_data_set
+from benchmark.data.stream import TestBatches
 from benchmark.evaluation.accuracy import evaluate
-from benchmark.job.claimed_run import Member, Place, say, take
-from benchmark.job.cost import energy_meter
+from benchmark.job.claimed_run import ClaimedRun, JobContext, claim_runs, log_line
+from benchmark.job.cost import open_energy_meter
 from benchmark.job.file import Job
-from benchmark.job.final_evaluation import Exam
-from benchmark.job.recording import finish, read_state, record_crash, settle
+from benchmark.job.final_evaluation import FinalEvaluation
+from benchmark.job.recording import finish_run, load_checkpoint_state, record_crash, record_epoch
 from benchmark.models.network import Network
-from benchmark.processes.contract import on_a_leash
-from benchmark.processes.distributed import Ranks, joined
+from benchmark.processes.contract import end_with_launcher
+from benchmark.processes.distributed import Ranks, join_process_group
 from benchmark.store.folder import Store
 from benchmark.training import build, cuda_graphs, numerics
 from benchmark.training import probes as probe
-from benchmark.training.cohort import Cast, train
+from benchmark.training.cohort import Cohort, train_learners
 from benchmark.training.learner import Learner
 
 TEACHER_TOLERANCE = 0.2
-"""Percent of test images, two at least: what another device's or version's arithmetic may move."""
+"""Percent of test images, but at least two images: the teacher's accuracy may differ by this much
+from its record, because another device or version computes slightly differently."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the job whose file is named on the command line."""
-    signal.signal(signal.SIGTERM, interrupted)
-    # A cluster's warning goes to every process of a job; the one that started us answers it.
+    """Run the job whose file is named on the command line; return the exit code."""
+    signal.signal(signal.SIGTERM, handle_sigterm)
+    # A cluster sends its warning to every process of a task; only the launcher acts on it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    on_a_leash()
+    end_with_launcher()
     job = Job.read(Path(arguments[0]))
     for plugin in job.plugins:
         methods.add_file(Path(plugin))
-    with contextlib.ExitStack() as held:
-        return work(job, *held.enter_context(joined(job.device)), held)
+    with contextlib.ExitStack() as stack:
+        ranks, device = stack.enter_context(join_process_group(job.device))
+        return run_job(JobContext(job, Store(Path(job.results)), device, ranks), stack)
 
 
-def work(job: Job, ranks: Ranks, device: torch.device, held: contextlib.ExitStack) -> int:
-    """Do what can be done of a job, together with its other processes; return the exit code."""
-    store = Store(Path(job.results))
-    members: list[Member] = []
+def handle_sigterm(_signal: int, _frame: object) -> NoReturn:
+    """Exit as on Ctrl-C, so that claims are released on the way out."""
+    raise KeyboardInterrupt
+
+
+def run_job(context: JobContext, stack: contextlib.ExitStack) -> int:
+    """Train the runs of a job that can be claimed, with its other processes; return the exit code.
+
+    ``stack`` holds the claims until it closes.
+    """
+    ranks = context.ranks
+    claimed_runs: list[ClaimedRun] = []
     try:
-        for member in take(job, store, held) if ranks.leads else ():
-            members.append(member)  # one by one: the disk may refuse the next
-        taken = ranks.tell([member.run.id for member in members])
-        if not ranks.leads:
-            members = [Member.beside(store.run(run_id)) for run_id in taken]
-        train_members(members, Place(job, store, device, ranks))
-    except Exception as error:  # noqa: BLE001  (whatever it is, the runs must say why they failed)
+        if ranks.is_main:
+            # One by one: where the disk refuses a claim, the earlier ones are in the list.
+            for claimed in claim_runs(context.job, context.store, stack):
+                claimed_runs.append(claimed)
+        run_ids = ranks.broadcast([claimed.run.id for claimed in claimed_runs])
+        if not ranks.is_main:
+            claimed_runs = [ClaimedRun.of_other_rank(context.store.run(id_)) for id_ in run_ids]
+        train_claimed_runs(claimed_runs, context)
+    except Exception as error:  # noqa: BLE001  (each run must have its failure, whatever it was)
         with contextlib.suppress(OSError):
             print(traceback.format_exc(), file=sys.stderr, flush=True)
-        cause = ranks.cause(error)
-        if ranks.leads:
-            record_crash(members, cause)
+        cause = ranks.root_cause(error)
+        if ranks.is_main:
+            record_crash(claimed_runs, cause)
         return 1
     return 0
 
 
-def interrupted(_signal: int, _frame: object) -> NoReturn:
-    """Turn SIGTERM into what Ctrl-C does: claims are released on the way out."""
-    raise KeyboardInterrupt
-
-
-def train_members(members: Sequence[Member], place: Place) -> None:
-    """Train what was claimed; where memory runs out, one half of it after the other."""
+def train_claimed_runs(claimed_runs: Sequence[ClaimedRun], context: JobContext) -> None:
+    """Train runs together; where memory runs out, train one half of them after the other."""
     try:
-        train_cohort(members, place)
+        train_cohort(claimed_runs, context)
     except (torch.OutOfMemoryError, MemoryError):
-        if place.ranks.size > 1:
+        if context.ranks.size > 1:
             raise
-        # Not those that are done, that have failed or that are somebody else's by now.
-        left = [m for m in members if m.folder.state() == "running" and not m.claim.lost]
+        # Not those that are done, that failed, or that another process has claimed.
+        left = [c for c in claimed_runs if c.folder.state() == "running" and not c.claim.lost]
         if len(left) < 2:
             raise
-        halves = left[: len(left) // 2], left[len(left) // 2 :]
     else:
         return
-    # Out of the except block, whose traceback would keep every tensor alive.
-    say(f"out of memory with {len(left)} learners: going on with {len(halves[0])} at a time")
-    for member in left:
-        member.halved += 1
-        vars(member).pop("learner", None)
-    for half in halves:
+    # Outside the except block, whose traceback would keep every tensor alive.
+    train_in_halves(left, context)
+
+
+def train_in_halves(claimed_runs: Sequence[ClaimedRun], context: JobContext) -> None:
+    """Train the first half of the runs, then the second, each from its checkpoints."""
+    middle = len(claimed_runs) // 2
+    log_line(f"out of memory with {len(claimed_runs)} learners: going on with {middle} at a time")
+    for claimed in claimed_runs:
+        claimed.halved += 1
+        vars(claimed).pop("learner", None)  # frees its tensors
+    for half in (claimed_runs[:middle], claimed_runs[middle:]):
         gc.collect()
         torch.cuda.empty_cache()
-        train_members(half, place)
+        train_claimed_runs(half, context)
 
 
-def train_cohort(members: Sequence[Member], place: Place) -> None:
-    """Train members together, from wherever each stands."""
-    if not members:
+def train_cohort(claimed_runs: Sequence[ClaimedRun], context: JobContext) -> None:
+    """Train runs together, each from its checkpoint, and write a record as each one ends."""
+    if not claimed_runs:
         return
-    assert len({member.run.stream_key for member in members}) == 1
-    numerics.adopt(members[0].run.numerics)
-    cast, ranks = cast_of([member.run for member in members], place), place.ranks
-    by_name, exam = {member.run.id: member for member in members}, Exam(cast)
-    for member, learner in zip(members, cast.learners, strict=True):
-        member.learner, learner.ranks = learner, ranks
-        resume(member, ranks)
-        if learner.epoch == learner.epochs and ranks.leads:
-            finish(member, place, exam)  # it died between its last epoch and its record
+    assert len({claimed.run.stream_key for claimed in claimed_runs}) == 1
+    numerics.apply_profile(claimed_runs[0].run.numerics)
+    cast, ranks = build_cohort([claimed.run for claimed in claimed_runs], context), context.ranks
+    final = FinalEvaluation(cast)
+    for claimed, learner in zip(claimed_runs, cast.learners, strict=True):
+        claimed.learner, learner.ranks = learner, ranks
+        resume_from_checkpoint(claimed, ranks)
+        if learner.epoch == learner.epochs and ranks.is_main:
+            # An earlier job was killed between the last epoch and the record.
+            finish_run(claimed, context, final)
+    by_id = {claimed.run.id: claimed for claimed in claimed_runs}
 
     def after_epoch(learner: Learner) -> None:
-        if ranks.leads:
-            settle(by_name[learner.name], place, exam)
-        learner.abandoned = ranks.tell(learner.abandoned)
+        if ranks.is_main:
+            record_epoch(by_id[learner.name], context, final)
+        learner.abandoned = ranks.broadcast(learner.abandoned)
 
-    loop = cuda_graphs.loop_for(cast.stream, say)
-    meter = energy_meter(place)
-    train(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch, loop, meter)
+    loop = cuda_graphs.make_graph_loop(cast.stream, log_line)
+    meter = open_energy_meter(context)
+    train_learners(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch, loop, meter)
 
 
-def cast_of(runs: Sequence[Run], place: Place) -> Cast:
-    """Build a cohort, its teacher measured again."""
-    root, store, device = Path(place.job.data), place.store, place.device
-    first, trained = runs[0], [run for run in runs if isinstance(run, TrainRun)]
+def build_cohort(runs: Sequence[Run], context: JobContext) -> Cohort:
+    """Return the learners, images and teacher of runs; the teacher's accuracy is checked.
+
+    Raises UserError where the images or the teacher are not those that the runs were planned with.
+    """
+    root, store, device = Path(context.job.data), context.store, context.device
+    first, train_runs = runs[0], [run for run in runs if isinstance(run, TrainRun)]
     for run in runs:
-        check_version(run, root)
+        check_dataset_version(run, root)
     if not isinstance(first, TrainRun):
-        if place.ranks.size > 1:
-            raise UserError("a probe is the work of one process")
+        if context.ranks.size > 1:
+            raise UserError(f"{first.id}: a probe is trained by one process, not by several")
         probes = [run for run in runs if isinstance(run, ProbeRun)]
-        return probe.cast_of(probes, store, root, device)
-    source = find(first.dataset.name, root)
-    stream, test = build.streams(first, source, source.load(root), device, place.ranks)
-    teacher = build.teacher(trained, store, source, device)
+        return probe.build_probe_cohort(probes, store, root, device)
+    source = find_data_set(first.dataset.name, root)
+    stream, test = build.build_streams(first, source, source.load(root), device, context.ranks)
+    teacher = build.load_teacher(train_runs, store, source, device)
     if teacher is not None:
-        verify(teacher, next(run for run in trained if run.teacher), test, place)
-    learners = [build.learner(r, source, stream.labels, teacher, device) for r in trained]
-    return Cast(learners, stream, test, teacher)
+        taught = next(run for run in train_runs if run.teacher)
+        verify_teacher(teacher, taught, test, context)
+    learners = [build.build_learner(r, source, stream.labels, teacher, device) for r in train_runs]
+    return Cohort(learners, stream, test, teacher)
 
 
-def check_version(run: Run, root: Path) -> None:
-    """Raise UserError where a folder of images is not what it was when the run was planned."""
+def check_dataset_version(run: Run, root: Path) -> None:
+    """Raise UserError where a folder of images has changed since the run was planned."""
     name, version = run.dataset.name, run.dataset.version
-    if find(name, root).version != version:
+    if find_data_set(name, root).version != version:
         raise UserError(
             f"the images of {name} have changed since this run was planned; start the suite again"
         )
 
 
-def verify(teacher: Network, run: TrainRun, test: Tests, place: Place) -> None:
-    """Measure the teacher again before it teaches. Raises UserError where its record says another.
+def verify_teacher(teacher: Network, run: TrainRun, test: TestBatches, context: JobContext) -> None:
+    """Raise UserError where the teacher's test top-1 is not the one in its record.
 
-    Weights can be sound and still be put into a network that computes something else.
+    The weights may be intact and still be loaded into a network that computes something else.
     """
     assert run.teacher is not None
-    if isinstance(run.teacher, Imported) and (run.dataset.limit or run.dataset.validation):
+    if isinstance(run.teacher, ImportedTeacher) and (run.dataset.limit or run.dataset.validation):
         return  # it was measured on all test images
-    said = place.store.run(run.teacher.id).read_record()["result"]["top1"]
-    found = evaluate(teacher, test, place.ranks)
-    if abs(found.top1 - said) > max(TEACHER_TOLERANCE, 100 * 2 / len(test.labels)):
+    recorded = context.store.run(run.teacher.id).load_record().result.top1
+    top1 = evaluate(teacher, test, context.ranks).top1
+    if abs(top1 - recorded) > max(TEACHER_TOLERANCE, 100 * 2 / len(test.labels)):
         raise UserError(
-            f"the teacher {run.teacher.id} has a test top-1 of {found.top1:.2f} here, and its "
-            f"record says {said:.2f}: other code or other images than it was measured with"
+            f"the teacher {run.teacher.id} has a test top-1 of {top1:.2f} here, and its "
+            f"record says {recorded:.2f}: other code or other images than it was measured with"
         )
 
 
-def resume(member: Member, ranks: Ranks) -> None:
-    """Go on from the run's checkpoint, if it has one."""
-    state = ranks.tell(read_state(member) if ranks.leads else None)
+def resume_from_checkpoint(claimed: ClaimedRun, ranks: Ranks) -> None:
+    """Load the run's newest checkpoint into its learner, if there is one."""
+    state = ranks.broadcast(load_checkpoint_state(claimed) if ranks.is_main else None)
     if state is not None:
-        member.started = state["started"]
-        member.learner.load_state(state["learner"])
+        claimed.started = state["started"]
+        claimed.learner.load_state(state["learner"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Who takes part in a job: the runs that it could claim, with what belongs to each."""
+"""The runs that a job trains: those of its list that it could claim."""
 
 from __future__ import annotations
 
@@ -11,94 +11,112 @@ from typing import NamedTuple, Self
 
 import torch
 
-from benchmark.config.runs import Run, parse
+from benchmark.config.runs import Run, parse_run
 from benchmark.job.file import Job
-from benchmark.processes.distributed import ALONE, Ranks
-from benchmark.store.claim import Claim, claim, read_claim
+from benchmark.processes.distributed import SINGLE_PROCESS, Ranks
+from benchmark.processes.interrupts import deferred_interrupts
+from benchmark.store.claim import Claim, claim_run, read_claim
 from benchmark.store.folder import RunFolder, Store
 from benchmark.training.learner import Learner
 
 
-class Member:
-    """A learner with the folder and the claim that belong to it."""
+class ClaimedRun:
+    """A run with its folder, its claim and, while it is trained, its learner."""
 
-    def __init__(self, run: Run, folder: RunFolder, held: Claim | None) -> None:
-        self.run, self.folder, self._claim = run, folder, held
-        self.started = now()
+    def __init__(self, run: Run, folder: RunFolder, claim: Claim | None) -> None:
+        self.run, self.folder, self._claim = run, folder, claim
+        self.started = utc_now()
         self.halved = 0
-        """How often its cohort was halved for want of memory."""
+        """How often the job split its runs in halves for want of memory."""
         self.learner: Learner
 
     @classmethod
-    def beside(cls, folder: RunFolder) -> Self:
-        """For a process beside the one that has claimed the run and writes."""
-        return cls(parse(folder.read_config()), folder, None)
+    def of_other_rank(cls, folder: RunFolder) -> Self:
+        """Return the run for a process that does not write: rank 0 holds the claim."""
+        return cls(parse_run(folder.read_config()), folder, None)
 
     @property
     def claim(self) -> Claim:
-        """The leader's."""
+        """The claim; only rank 0 has it."""
         assert self._claim is not None
         return self._claim
 
 
-class Place(NamedTuple):
-    """Where a job is done."""
+class JobContext(NamedTuple):
+    """The job, the results folder, the device and the processes that share the work."""
 
     job: Job
     store: Store
     device: torch.device
-    ranks: Ranks = ALONE
+    ranks: Ranks = SINGLE_PROCESS
 
 
-def take(job: Job, store: Store, held: contextlib.ExitStack) -> Iterator[Member]:
-    """Claim the job's runs; those that are done, that wait or are someone else's are left alone."""
+def claim_runs(job: Job, store: Store, stack: contextlib.ExitStack) -> Iterator[ClaimedRun]:
+    """Claim the job's runs; skip those that are done, need another run or belong to somebody else.
+
+    ``stack`` keeps the heartbeats going and releases the claims when it closes.
+    """
     folders = [store.run(run_id) for run_id in job.runs]
-    for folder, mine in zip(folders, claimed([folder.path for folder in folders]), strict=True):
-        if mine is None:
-            say(f"{folder.path.name} is somebody else's")
+    claims = claim_folders([folder.path for folder in folders], stack)
+    for folder, claim in zip(folders, claims, strict=True):
+        if claim is None:
+            log_line(f"{folder.path.name} is claimed by another process")
             continue
-        held.callback(mine.release)
-        # Looked at only now: it may have been finished just before the claim was free.
+        # Only now: another process may have finished the run just before the claim became free.
         if folder.state() == "done":
             continue
-        run = parse(folder.read_config())
-        waits = [need.id for need in run.needs if store.run(need.id).state() != "done"]
-        if waits:
-            say(f"{run.id} waits: {', '.join(waits)} is not done")
-            mine.release()
+        run = parse_run(folder.read_config())
+        missing = [need.id for need in run.needs if store.run(need.id).state() != "done"]
+        if missing:
+            log_line(f"{run.id} waits: {', '.join(missing)} is not done")
+            claim.release()
             continue
-        folder.clear_failure()  # should this attempt die silently, the old one is not to blame
-        held.enter_context(mine.keep_alive())
-        yield Member(run, folder, mine)
+        folder.clear_failure()  # else it would explain this attempt, should the process be killed
+        stack.enter_context(claim.keep_alive())
+        yield ClaimedRun(run, folder, claim)
 
 
-def claimed(folders: Sequence[Path], pause: float = 1.0) -> list[Claim | None]:
-    """Claim folders, with patience for claims whose holder may be dead.
+def claim_folders(
+    folders: Sequence[Path], stack: contextlib.ExitStack, pause: float = 1.0
+) -> list[Claim | None]:
+    """Claim folders; None for each that a live process holds.
 
-    A node that has died leaves claims that look alive for a while, and the job that a cluster
-    starts again in its place comes sooner than that. So where a claim from elsewhere is in the
-    way, wait until its heart beats (it is at work: leave it) or has not for too long.
+    The claims of a node that has crashed seem alive for some minutes, and a cluster may restart its
+    job sooner. So wait for each claim from another machine until its heartbeat changes (its holder
+    is at work) or is too old (then take it). ``stack`` releases the claims; ``pause`` is the
+    seconds between two checks.
     """
-    found = {folder: claim(folder) for folder in folders}
-    seen = {folder: read_claim(folder) for folder, mine in found.items() if mine is None}
-    while doubtful := [folder for folder, other in seen.items() if other and other.elsewhere()]:
+    claims = {folder: claim_until_exit(folder, stack) for folder in folders}
+    first_seen = {folder: read_claim(folder) for folder, claim in claims.items() if claim is None}
+    while undecided := [
+        folder for folder, holder in first_seen.items() if holder and holder.elsewhere()
+    ]:
         time.sleep(pause)
-        for folder in doubtful:
-            found[folder] = claim(folder)
-            before, now = seen[folder], read_claim(folder)
-            if found[folder] or (before and now and now.heartbeat != before.heartbeat):
-                seen[folder] = None
+        for folder in undecided:
+            claims[folder] = claim_until_exit(folder, stack)
+            before, now = first_seen[folder], read_claim(folder)
+            if claims[folder] or (before and now and now.heartbeat != before.heartbeat):
+                first_seen[folder] = None
             elif now is None:
-                continue  # just given back: the next round takes it
-    return [found[folder] for folder in folders]
+                continue  # released just now: the next round claims it
+    return [claims[folder] for folder in folders]
 
 
-def now() -> str:
-    """Return the time in UTC, ISO 8601."""
+def claim_until_exit(folder: Path, stack: contextlib.ExitStack) -> Claim | None:
+    """Claim a folder if possible; ``stack`` releases it, even if an interrupt comes right now."""
+    with deferred_interrupts():
+        claim = claim_run(folder)
+        if claim is not None:
+            stack.callback(claim.release)
+    return claim
+
+
+def utc_now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def say(line: str) -> None:
-    """Print a line of the job's log."""
-    with contextlib.suppress(OSError):  # a log that cannot be written is no reason to stop
+def log_line(line: str) -> None:
+    """Print a line of the job's log, with the local time."""
+    with contextlib.suppress(OSError):  # a full disk must not stop the training
         print(f"{datetime.now():%H:%M:%S} {line}", flush=True)

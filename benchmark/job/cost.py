@@ -1,4 +1,4 @@
-"""What a finished run has cost: its record's ``cost``, operations apart."""
+"""The cost of a finished run: time, energy, memory, parameters."""
 
 from __future__ import annotations
 
@@ -10,59 +10,72 @@ import torch
 
 from benchmark import models
 from benchmark.config.runs import ProbeRun, Run
-from benchmark.job.claimed_run import Member, Place
+from benchmark.job.claimed_run import ClaimedRun, JobContext
+from benchmark.job.final_evaluation import Operations
+from benchmark.store.record import Cost
 from benchmark.training import meters
 from benchmark.training.learner import Learner
 
 
-def cost_of(member: Member, place: Place, images: int) -> dict[str, Any]:
-    """Add up time, energy, memory and weights; ``images``: how many an epoch trains on."""
-    learner = member.learner
-    seconds = sum(row["seconds"] for row in learner.history)
-    # An epoch that nobody clocked, as with graphs, has None; all have the same number of steps.
-    steps, teachers, joules = (
-        [row[name] for row in learner.history if row.get(name) is not None]
-        for name in ("step_seconds", "teacher_seconds", "joules")
+def measure_cost(
+    claimed: ClaimedRun, context: JobContext, images: int, operations: Operations
+) -> Cost:
+    """Return the cost of a finished run; ``images`` is the number of training images per epoch."""
+    learner, device = claimed.learner, context.device
+    history = learner.history
+    seconds = sum(row["seconds"] for row in history)
+    joules = _known(history, "joules")
+    return Cost(
+        seconds=seconds,
+        step_seconds=_mean(_known(history, "step_seconds")),
+        teacher_seconds=_mean(_known(history, "teacher_seconds")),
+        images_per_second=images * len(history) / seconds,
+        gpu_hours=seconds / 3600 * context.ranks.size if device.type == "cuda" else None,
+        energy_joules=sum(joules) if len(joules) == len(history) else None,
+        peak_memory_mb=meters.peak_memory_mb(),
+        peak_gpu_memory_mb=peak_gpu_memory_mb(device),
+        halved=claimed.halved,
+        **count_all_parameters(claimed.run, learner),
+        **operations._asdict(),
     )
-    whole = len(joules) == len(learner.history)
-    return {
-        "seconds": seconds,
-        "step_seconds": fmean(steps) if steps else None,
-        "teacher_seconds": fmean(teachers) if teachers else None,
-        "images_per_second": images * len(learner.history) / seconds,
-        "gpu_hours": seconds / 3600 * place.ranks.size if place.device.type == "cuda" else None,
-        "energy_joules": sum(joules) if whole else None,
-        "peak_memory_mb": meters.peak_memory_mb(),
-        "peak_gpu_memory_mb": peak_gpu_memory_mb(place.device),
-        "halved": member.halved,
-        **sizes_of(member.run, learner),
-    }
 
 
-def energy_meter(place: Place) -> Callable[[], float] | None:
-    """Return what tells the joules that the job's GPU has drawn; None without one, or of several.
+def open_energy_meter(context: JobContext) -> Callable[[], float] | None:
+    """Return a function that gives the joules that the job's GPU has used.
 
-    Of several processes this one would know its own GPU's alone.
+    None without a GPU, and in a job of several processes: each would know only its own GPU.
     """
-    if place.device.type != "cuda" or place.ranks.size > 1:
+    if context.device.type != "cuda" or context.ranks.size > 1:
         return None
-    return meters.energy_meter(str(torch.cuda.get_device_properties(place.device).uuid))
+    return meters.gpu_energy_meter(str(torch.cuda.get_device_properties(context.device).uuid))
 
 
 def peak_gpu_memory_mb(device: torch.device) -> float | None:
-    """Return the most memory, in MiB, that tensors of this process have had on its GPU so far."""
+    """Return the peak memory of this process's tensors on its GPU in MiB; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
 
 
-def sizes_of(run: Run, learner: Learner) -> dict[str, int]:
-    """Count parameters: the student's, the connectors', and of what is deployed."""
-    deployed = learner.method.deployed(learner.student)
-    # Frozen ones too: what SimKD deploys has the teacher's classifier in it.
-    whole = sum(p.numel() for p in deployed.parameters())
+def count_all_parameters(run: Run, learner: Learner) -> dict[str, int]:
+    """Return the parameter counts of the student, its connectors and the deployed network."""
+    deployed_network = learner.method.deployed(learner.student)
+    # Frozen ones count too: SimKD deploys the teacher's classifier.
+    deployed = sum(p.numel() for p in deployed_network.parameters())
     if isinstance(run, ProbeRun):
-        return {"parameters": whole, "connector_parameters": 0, "deployed_parameters": whole}
+        return {"parameters": deployed, "connector_parameters": 0, "deployed_parameters": deployed}
     return {
         "parameters": models.count_parameters(learner.student),
         "connector_parameters": models.count_parameters(learner.method),
-        "deployed_parameters": whole,
+        "deployed_parameters": deployed,
     }
+
+
+def _known(history: list[dict[str, Any]], name: str) -> list[float]:
+    """Return the values of the epochs that have one.
+
+    With CUDA graphs an epoch may be untimed; its value is None. All epochs have equally many steps.
+    """
+    return [row[name] for row in history if row.get(name) is not None]
+
+
+def _mean(values: list[float]) -> float | None:
+    return fmean(values) if values else None

@@ -1,4 +1,4 @@
-"""The file that tells a job process which runs to train, and where."""
+"""The job file: which runs a job process trains, with which data, results folder and device."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Job:
-    """What one process is asked to do."""
+    """The content of a job file."""
 
     runs: list[str]
     results: str
     data: str
     device: str
-    """cpu, cuda or cuda:N; for several processes, one for each: cuda:2,cuda:3."""
+    """cpu, cuda or cuda:N; for several processes, one device each: cuda:2,cuda:3."""
     plugins: list[str] = field(default_factory=list)
-    """Files with methods."""
+    """Python files that define methods."""
 
     def write(self, path: Path) -> None:
-        """Write it where the job's command line will point."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        """Read what ``write`` wrote."""
         return cls(**json.loads(path.read_text()))

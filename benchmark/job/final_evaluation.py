@@ -1,6 +1,6 @@
-"""What is measured of finished networks besides their accuracy, on the same test images.
+"""What is measured of a finished network besides its accuracy, on the same test images.
 
-Nothing here draws a random number, moves a weight or waits for another process.
+Nothing here draws a random number, changes a weight or waits for another process.
 """
 
 from __future__ import annotations
@@ -11,78 +11,89 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmark.evaluation.measures import measures
-from benchmark.evaluation.predictions import Answers, answers
+from benchmark.evaluation.measures import compute_measures
+from benchmark.evaluation.predictions import Predictions, predict
 from benchmark.models import flops
-from benchmark.models.flops import Counter
-from benchmark.training.cohort import Cast
-from benchmark.training.learner import Learner, NotRun
+from benchmark.models.flops import FlopCounter
+from benchmark.store.record import Measures
+from benchmark.training.cohort import Cohort
+from benchmark.training.learner import Learner, UnreadFeatures
 from methods.interface import Batch
 
 
-class Findings(NamedTuple):
-    """About a finished learner."""
+class Operations(NamedTuple):
+    """Floating-point operations of one image, forward; the names are those of a record's cost."""
+
+    flops: int | None = None
+    deployed_flops: int | None = None
+    connector_flops: int | None = None
+    """None where the loss cannot be counted."""
+
+
+class EvaluationResult(NamedTuple):
+    """What `FinalEvaluation` finds out about one learner."""
 
     predictions: bytes
-    """Of a file: see ``Answers.as_npy``."""
-    measures: dict[str, Any] | None
-    """As its record has them."""
-    operations: dict[str, int | None]
-    """Those of its record's ``cost``."""
+    """The content of the predictions file, see ``Predictions.as_npy``."""
+    measures: Measures | None
+    operations: Operations
 
 
-class Exam:
-    """What a cohort's networks are put to when they are finished; its teacher once for all."""
+class FinalEvaluation:
+    """Evaluates the finished learners of a cohort; its teacher's predictions are computed once."""
 
-    def __init__(self, cast: Cast) -> None:
+    def __init__(self, cast: Cohort) -> None:
         self.cast = cast
 
     @cached_property
-    def teacher(self) -> Answers | None:
-        """What the cohort's teacher answers."""
-        return None if self.cast.teacher is None else answers(self.cast.teacher, self.cast.test)
+    def teacher(self) -> Predictions | None:
+        """The predictions of the cohort's teacher."""
+        return None if self.cast.teacher is None else predict(self.cast.teacher, self.cast.test)
 
-    def of(self, learner: Learner, taught: bool) -> Findings:
-        """Put a learner to it whose weights are saved: what its method keeps may change.
+    def evaluate(self, learner: Learner, with_teacher: bool) -> EvaluationResult:
+        """Evaluate a learner. Save its weights before: counting may change its method's state.
 
-        ``taught``: by the cohort's teacher. One that only its company has has no part in it.
+        ``with_teacher``: whether the cohort's teacher is the learner's. It may be another member's.
         """
-        ours = answers(learner.method.deployed(learner.student), self.cast.test)
-        found = measures(ours, self.teacher if taught else None)
-        return Findings(ours.as_npy(), found, self.operations(learner, ours))
+        predictions = predict(learner.method.deployed(learner.student), self.cast.test)
+        measures = compute_measures(predictions, self.teacher if with_teacher else None)
+        operations = self._count_operations(learner, predictions.images)
+        return EvaluationResult(predictions.as_npy(), measures, operations)
 
-    def operations(self, learner: Learner, ours: Answers) -> dict[str, int | None]:
-        """Count those of one image: the networks' and the loss's, this last."""
-        labels = self.cast.test.labels[: len(ours.images)]
+    def _count_operations(self, learner: Learner, images: Tensor) -> Operations:
+        labels = self.cast.test.labels[: len(images)]
         deployed = learner.method.deployed(learner.student)
-        return {
-            "flops": flops.of_pass(learner.student, ours.images),
-            "deployed_flops": flops.of_pass(deployed, ours.images),
-            "connector_flops": of_loss(learner, self.cast.teacher, ours.images, labels),
-        }
+        return Operations(
+            flops=flops.flops_per_image(learner.student, images),
+            deployed_flops=flops.flops_per_image(deployed, images),
+            # Last, for the loss may change what its method keeps.
+            connector_flops=count_loss_flops(learner, self.cast.teacher, images, labels),
+        )
 
 
 @torch.no_grad()
-def of_loss(
+def count_loss_flops(
     learner: Learner, teacher: nn.Module | None, images: Tensor, labels: Tensor
 ) -> int | None:
-    """Count the last phase's loss for one image of (B, 3, H, W), connectors in it, forward only.
+    """Return the operations per image of the last phase's loss, connectors included, forward only.
 
-    A loss that compares the images of a batch has more with a larger one. It may change what its
-    method keeps, so this comes after all else. None where it fails, as without gradients it may.
+    ``images`` is (B, 3, H, W). A loss that compares the images of a batch has more with a larger B.
+    None where the loss raises, as it may without gradients.
     """
     phase = learner.phase
     learner.student.eval()
     learner.method.eval()
-    seen: Any = learner.student(images) if phase.reads_student else NotRun(phase, "student")
-    shown: Any = NotRun(phase, "teacher")
+    student_features: Any = UnreadFeatures(phase, "student")
+    if phase.reads_student:
+        student_features = learner.student(images)
+    teacher_features: Any = UnreadFeatures(phase, "teacher")
     if teacher is not None and phase.reads_teacher:
-        shown = teacher(images)
-    places = torch.arange(len(images), device=images.device)
-    batch = Batch(labels, places, torch.full((), 0.5, device=images.device))
+        teacher_features = teacher(images)
+    indices = torch.arange(len(images), device=images.device)
+    batch = Batch(labels, indices, torch.full((), 0.5, device=images.device))
     try:
-        with Counter() as counter:
-            phase.loss(seen, shown, batch)
+        with FlopCounter() as counter:
+            phase.loss(student_features, teacher_features, batch)
     except Exception:  # noqa: BLE001  (a plug-in may raise anything; the run itself went well)
         return None
     total: int = counter.total

@@ -1,34 +1,35 @@
-"""Teachers from elsewhere: checkpoints as the field publishes them, read safely and measured.
+"""Import a teacher's checkpoint in one of the formats that the field publishes.
 
 An imported teacher becomes a run folder like any other, with weights and a record, so that students
-find it, check it and name it as they do with a teacher that was trained here. Its identity is the
-sha256 of its weights.
+find, check and name it as they do a teacher that was trained here. Its identity is the sha256 of
+its weights. The file is read without executing code from it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from benchmark import models
-from benchmark.config.runs import Imported
-from benchmark.data import Source, find
+from benchmark.config.runs import ImportedTeacher
+from benchmark.data import Source, find_data_set
 from benchmark.data.stream import TestImages
-from benchmark.evaluation.accuracy import Scores, scores_of, sums_of
-from benchmark.evaluation.measures import measures
-from benchmark.evaluation.predictions import Answers, answers
-from benchmark.models.checkpoints import fitted, read, weights_of
-from benchmark.models.flops import of_pass
-from benchmark.store import environment
+from benchmark.evaluation.accuracy import Scores, batch_score_sums, mean_scores
+from benchmark.evaluation.measures import compute_measures
+from benchmark.evaluation.predictions import Predictions, predict
+from benchmark.job.claimed_run import utc_now
+from benchmark.job.recording import serialise
+from benchmark.models.checkpoints import find_weights, network_with_weights, read_checkpoint
+from benchmark.models.flops import flops_per_image
+from benchmark.store.environment import describe_environment
 from benchmark.store.folder import RunFolder, Store
-from benchmark.training.build import TEST_BATCH, place
-from benchmark.training.numerics import adopt
+from benchmark.store.record import Cost, Environment, FinalResult, ImportedFile, Record, WeightsFile
+from benchmark.training.build import TEST_BATCH, to_device
+from benchmark.training.numerics import apply_profile
 
 PUBLISHED = {
     ("cifar100", "resnet56"): 72.34,
@@ -41,94 +42,107 @@ PUBLISHED = {
 """Test top-1 in percent of the CRD benchmark's teachers (RepDistiller's table)."""
 
 TOLERANCE = 0.05
-"""Percent of test images: five of ten thousand."""
+"""Percent of test images by which a teacher may miss its published accuracy: 5 of 10,000."""
 
 
-def bring_in(
+def import_checkpoint(
     file: Path, network: str, dataset: str, published: float | None, store: Store, data: Path
 ) -> RunFolder:
-    """Read a checkpoint, measure it, keep it; doing so again changes nothing. Raises UserError."""
-    models.maker(network)  # a UserError of its own where there is none
-    source = find(dataset, data)
-    weights = weights_of(read(file), file)
-    built = fitted(network, source.classes, weights, file)
-    run = Imported(dataset=dataset, student=network, weights=models.fingerprint(built))
+    """Import a checkpoint file as a teacher; return its run folder, which a second import keeps.
+
+    ``published`` is the test top-1 in percent that the teacher should have; by default the one in
+    `PUBLISHED`. Raises UserError where the network is unknown or the file does not fit it.
+    """
+    models.network_factory(network)  # raises for an unknown network before the file is read
+    source = find_data_set(dataset, data)
+    weights = find_weights(read_checkpoint(file), file)
+    built = network_with_weights(network, source.classes, weights, file)
+    run = ImportedTeacher(dataset=dataset, student=network, weights=models.fingerprint(built))
     folder = store.run(run.id)
     if folder.state() == "done":
         return folder
-    arrival = examined(built, source, data)
+    evaluation = evaluate_network(built, source, data)
     folder.write_config(run.as_json())
-    payload = io.BytesIO()
-    torch.save(built.state_dict(), payload)
-    sha256 = folder.save_weights(payload.getvalue())
-    folder.save_predictions(arrival.answers.as_npy())
-    expected = PUBLISHED.get((dataset, network)) if published is None else published
-    folder.write_record(record(run, file, built, arrival, sha256, expected))
+    content = serialise(built.state_dict())
+    if published is None:
+        published = PUBLISHED.get((dataset, network))
+    parameters = models.count_parameters(built)
+    record = build_import_record(run, file, parameters, evaluation, content, published)
+    folder.finish(record, content, evaluation.predictions.as_npy())
     return folder
 
 
-def shortfall(top1: float, published: float | None) -> bool:
-    """Whether a teacher is worse than it should be, by more than arithmetic explains."""
+def is_below_published(top1: float, published: float | None) -> bool:
+    """Whether an accuracy is below the published one by more than rounding explains."""
     return published is not None and top1 < published - TOLERANCE
 
 
-class Arrival(NamedTuple):
-    """What is found out about a network when it is brought in."""
+class NetworkEvaluation(NamedTuple):
+    """Accuracy, predictions and operations of an imported network."""
 
     scores: Scores
-    answers: Answers
+    predictions: Predictions
     flops: int
+    """Of one image's forward pass."""
 
 
-def examined(network: nn.Module, source: Source, data: Path) -> Arrival:
-    """Show all test images to a network, once."""
-    adopt("strict")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def evaluate_network(network: nn.Module, source: Source, data: Path) -> NetworkEvaluation:
+    """Evaluate a network on all test images, in one pass."""
+    apply_profile("strict")
+    device = torch.device(_device())
     test = TestImages(source.load(data).test, source, device, TEST_BATCH)
-    place(network, device)
-    seen = answers(network, test)
-    flops = of_pass(network, seen.images)
+    to_device(network, device)
+    predictions = predict(network, test)
+    flops = flops_per_image(network, predictions.images)
     network.cpu()
-    batches = zip(*(torch.split(x, TEST_BATCH) for x in (seen.logits, seen.labels)), strict=True)
-    sums = torch.stack([sums_of(*batch) for batch in batches]).sum(dim=0)
-    return Arrival(scores_of(sums.tolist(), len(seen.labels)), seen, flops)
+    tensors = predictions.logits, predictions.labels
+    batches = zip(*(torch.split(x, TEST_BATCH) for x in tensors), strict=True)
+    sums = torch.stack([batch_score_sums(*batch) for batch in batches]).sum(dim=0)
+    scores = mean_scores(sums.tolist(), len(predictions.labels))
+    return NetworkEvaluation(scores, predictions, flops)
 
 
-def record(
-    run: Imported,
+def build_import_record(
+    run: ImportedTeacher,
     file: Path,
-    network: nn.Module,
-    arrival: Arrival,
-    sha256: str,
+    parameters: int,
+    evaluation: NetworkEvaluation,
+    weights: bytes,
     published: float | None,
-) -> dict[str, Any]:
-    """Make the record of an import: what was measured on arrival."""
-    count = models.count_parameters(network)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+) -> Record:
+    """Return the record of an imported teacher; ``weights`` is the content of its weights file."""
+    now, top1 = utc_now(), evaluation.scores.top1
+    remark = None
+    if is_below_published(top1, published):
+        remark = f"below the {published:.2f} that was published"
+    return Record(
+        schema=1,
+        id=run.id,
+        kind="import",
+        config=run.as_json(),
+        result=FinalResult(**evaluation.scores._asdict(), epoch=0),
+        published=published,
+        remark=remark,
+        history=(),
+        weights=WeightsFile.of(weights),
+        file=ImportedFile(file.name, _sha256(file)),
+        measures=compute_measures(evaluation.predictions, None),
+        cost=Cost(
+            parameters=parameters,
+            deployed_parameters=parameters,
+            flops=evaluation.flops,
+            deployed_flops=evaluation.flops,
+        ),
+        environment=Environment(**describe_environment(_device())),
+        started=now,
+        finished=now,
+    )
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {
-        "schema": 1,
-        "id": run.id,
-        "kind": "import",
-        "config": run.as_json(),
-        "result": {**arrival.scores._asdict(), "epoch": 0},
-        "published": published,
-        "remark": f"below the {published:.2f} that was published"
-        if shortfall(arrival.scores.top1, published)
-        else None,
-        "history": [],
-        "teacher": None,
-        "weights": {"sha256": sha256},
-        "file": {"name": file.name, "sha256": digest},
-        "measures": measures(arrival.answers, None),
-        "cost": {
-            "parameters": count,
-            "deployed_parameters": count,
-            "flops": arrival.flops,
-            "deployed_flops": arrival.flops,
-        },
-        "environment": environment.describe("cuda" if torch.cuda.is_available() else "cpu"),
-        "started": now,
-        "finished": now,
-    }
+        return hashlib.file_digest(stream, "sha256").hexdigest()

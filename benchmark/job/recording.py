@@ -1,4 +1,4 @@
-"""What a job writes while it trains: checkpoints, records, and why something failed."""
+"""What a job writes while it trains: checkpoints, records, and why a run failed."""
 
 from __future__ import annotations
 
@@ -10,168 +10,200 @@ from typing import Any
 
 import torch
 
-from benchmark.config.errors import UserError, explain
-from benchmark.config.runs import Imported, ProbeRun, Run, TrainRun
-from benchmark.job.claimed_run import Member, Place, now, say
-from benchmark.job.cost import cost_of
-from benchmark.job.final_evaluation import Exam, Findings
-from benchmark.store import environment
-from benchmark.store.folder import Damaged, Store
+from benchmark.config.errors import UserError, explain_os_error
+from benchmark.config.runs import ImportedTeacher, ProbeRun, Run, TrainRun
+from benchmark.job.claimed_run import ClaimedRun, JobContext, log_line, utc_now
+from benchmark.job.cost import measure_cost
+from benchmark.job.final_evaluation import EvaluationResult, FinalEvaluation, Operations
+from benchmark.store.checkpoint import DamagedFileError
+from benchmark.store.environment import describe_environment
+from benchmark.store.folder import Store
+from benchmark.store.record import (
+    Environment,
+    Epoch,
+    FinalResult,
+    NetworkReference,
+    Record,
+    WeightsFile,
+)
 from benchmark.training import probes
-from benchmark.training.learner import Learner
-from benchmark.training.numerics import precision
-from methods.registry.check import blame
+from benchmark.training.numerics import autocast_dtype
+from methods.registry.check import describe_error
 
 
-def read_state(member: Member) -> dict[str, Any] | None:
-    """Return what the run's newest sound checkpoint holds."""
+def load_checkpoint_state(claimed: ClaimedRun) -> dict[str, Any] | None:
+    """Return the content of the run's newest intact checkpoint; None where there is none."""
     try:
-        loaded = member.folder.load_checkpoint()
-    except Damaged as damage:
-        say(f"{damage}; {member.run.id} starts from the beginning")
-        loaded = None
-    if loaded is None:
+        checkpoint = claimed.folder.load_checkpoint()
+    except DamagedFileError as damage:
+        log_line(f"{damage}; {claimed.run.id} starts from the beginning")
+        checkpoint = None
+    if checkpoint is None:
         return None
-    if loaded.note is not None:
-        say(f"{member.run.id} {loaded.note}")
+    if checkpoint.note is not None:
+        log_line(f"{claimed.run.id} {checkpoint.note}")
     state: dict[str, Any] = torch.load(
-        io.BytesIO(loaded.payload), map_location="cpu", weights_only=True
+        io.BytesIO(checkpoint.payload), map_location="cpu", weights_only=True
     )
     return state
 
 
-def settle(member: Member, place: Place, exam: Exam) -> None:
-    """After an epoch: checkpoint it, show it, and at the end record it.
+def record_epoch(claimed: ClaimedRun, context: JobContext, final: FinalEvaluation) -> None:
+    """Log and checkpoint an epoch; after the last one, finish the run.
 
-    What the disk refuses is this run's failure; the others of its cohort go on.
+    Where the disk refuses a file, only this run fails; the others of its cohort go on.
     """
     try:
-        write_down(member, place, exam)
+        write_epoch(claimed, context, final)
     except OSError as error:
-        member.learner.abandoned = True
-        say(f"{member.run.id} FAILED: {explain(error)}")
-        record_crash([member], error)
+        claimed.learner.abandoned = True
+        log_line(f"{claimed.run.id} FAILED: {explain_os_error(error)}")
+        record_crash([claimed], error)
         with contextlib.suppress(OSError):
-            member.claim.release()
+            claimed.claim.release()
 
 
-def write_down(member: Member, place: Place, exam: Exam) -> None:
-    """Checkpoint an epoch or record a failure. Raises OSError."""
-    learner = member.learner
+def write_epoch(claimed: ClaimedRun, context: JobContext, final: FinalEvaluation) -> None:
+    """Write a failure, or a checkpoint and after the last epoch the record. Raises OSError."""
+    learner = claimed.learner
     if learner.failure is not None:
-        member.folder.write_failure(*learner.failure)
-        say(f"{member.run.id} FAILED: {learner.failure.message}")
-        member.claim.release()
+        claimed.folder.write_failure(*learner.failure)
+        log_line(f"{claimed.run.id} FAILED: {learner.failure.message}")
+        claimed.claim.release()
         return
+    log_epoch(claimed)
+    if not claimed.claim.beat(progress_of(claimed)):
+        log_line(f"{claimed.run.id} was claimed by another process; leaving it")
+        learner.abandoned = True
+        return
+    state = {"started": claimed.started, "learner": learner.state()}
+    claimed.folder.save_checkpoint(serialise(state))
+    if learner.epoch == learner.epochs:
+        finish_run(claimed, context, final)
+
+
+def log_epoch(claimed: ClaimedRun) -> None:
+    """Log the losses and the accuracy of the last epoch."""
+    learner = claimed.learner
     row = learner.history[-1]
     losses = " ".join(f"{name} {value:.4g}" for name, value in row["losses"].items())
-    say(
-        f"{member.run.id} epoch {learner.epoch}/{learner.epochs} {row['phase']} {losses} "
+    log_line(
+        f"{claimed.run.id} epoch {learner.epoch}/{learner.epochs} {row['phase']} {losses} "
         f"top1 {row['top1']:.2f}"
     )
-    progress = {
+
+
+def progress_of(claimed: ClaimedRun) -> dict[str, Any]:
+    """Return the progress that the run's claim shows."""
+    learner = claimed.learner
+    row = learner.history[-1]
+    return {
         "epoch": learner.epoch,
         "epochs": learner.epochs,
         "phase": row["phase"],
         "top1": row["top1"],
     }
-    if not member.claim.beat(progress):
-        say(f"{member.run.id} was taken over by somebody else")
-        learner.abandoned = True
-        return
-    state = {"started": member.started, "learner": learner.state()}
-    member.folder.save_checkpoint(serialise(state))
-    if learner.epoch == learner.epochs:
-        finish(member, place, exam)
 
 
-def finish(member: Member, place: Place, exam: Exam) -> None:
-    """Write weights and predictions, then the record: once it exists, the run is done."""
-    learner, run = member.learner, member.run
-    deployed = learner.method.deployed(learner.student)
-    sha256 = member.folder.save_weights(serialise(deployed.state_dict()))
-    found, last = examined(member, exam), learner.history[-1]
-    if found is not None:
-        member.folder.save_predictions(found.predictions)
-    record = {
-        "schema": 1,
-        "id": run.id,
-        **facts_of(run, learner, place.store),
-        "config": run.as_json(),
-        "result": {key: last[key] for key in ("top1", "top5", "test_loss", "epoch")},
-        "history": learner.history,
-        "weights": {"sha256": sha256},
-        "measures": found and found.measures,
-        "cost": cost_of(member, place, exam.cast.stream.count)
-        | (found.operations if found else {}),
-        "environment": {
-            **environment.describe(str(place.device), torch.get_num_threads()),
-            "processes": place.ranks.size,
-            "autocast": told_precision(run, place),
-        },
-        "started": member.started,
-        "finished": now(),
-    }
-    member.folder.write_record(record)
-    member.folder.discard_checkpoints()
-    member.claim.release()
+def finish_run(claimed: ClaimedRun, context: JobContext, final: FinalEvaluation) -> None:
+    """Evaluate a trained run, write its files, the record last, and release its claim."""
+    learner = claimed.learner
+    # Before the evaluation, which may change what the method keeps.
+    weights = serialise(learner.method.deployed(learner.student).state_dict())
+    evaluation = evaluate_finished(claimed, final)
+    record = build_record(claimed, context, weights, evaluation, final.cast.stream.count)
+    claimed.folder.finish(record, weights, evaluation and evaluation.predictions)
+    claimed.claim.release()
 
 
-def examined(member: Member, exam: Exam) -> Findings | None:
-    """Measure a finished network; None of a probe, and where that fails: the run itself has not."""
-    run = member.run
+def build_record(
+    claimed: ClaimedRun,
+    context: JobContext,
+    weights: bytes,
+    evaluation: EvaluationResult | None,
+    images: int,
+) -> Record:
+    """Return the record of a trained run; ``images``: the number that an epoch trains on."""
+    run, learner = claimed.run, claimed.learner
+    last = learner.history[-1]
+    operations = evaluation.operations if evaluation else Operations()
+    return Record(
+        schema=1,
+        id=run.id,
+        **origin_fields(claimed, context.store),
+        config=run.as_json(),
+        result=FinalResult(**{key: last[key] for key in ("top1", "top5", "test_loss", "epoch")}),
+        history=tuple(Epoch(**row) for row in learner.history),
+        weights=WeightsFile.of(weights),
+        measures=evaluation and evaluation.measures,
+        cost=measure_cost(claimed, context, images, operations),
+        environment=Environment(
+            **describe_environment(str(context.device), torch.get_num_threads()),
+            processes=context.ranks.size,
+            autocast=autocast_name(run, context),
+        ),
+        started=claimed.started,
+        finished=utc_now(),
+    )
+
+
+def origin_fields(claimed: ClaimedRun, store: Store) -> dict[str, Any]:
+    """Return the fields of a record that name the kind of run and the run that it needed."""
+    run = claimed.run
+    if isinstance(run, ProbeRun):
+        summary = probes.probe_summary(claimed.learner)
+        return {
+            "kind": "probe",
+            "backbone": network_reference(run.backbone, store),
+            "probe": summary,
+        }
+    return {"kind": "train", "teacher": run.teacher and network_reference(run.teacher, store)}
+
+
+def network_reference(run: TrainRun | ImportedTeacher, store: Store) -> NetworkReference:
+    """Return what a record says of another finished run: its id, accuracy and weights."""
+    record = store.run(run.id).load_record()
+    return NetworkReference(id=run.id, top1=record.result.top1, sha256=record.weights.sha256)
+
+
+def evaluate_finished(claimed: ClaimedRun, final: FinalEvaluation) -> EvaluationResult | None:
+    """Evaluate a trained network. None of a probe, and where that fails: the run itself is good."""
+    run = claimed.run
     if not isinstance(run, TrainRun):
         return None
     try:
-        return exam.of(member.learner, taught=run.teacher is not None)
+        return final.evaluate(claimed.learner, with_teacher=run.teacher is not None)
     except (torch.OutOfMemoryError, MemoryError):
         raise  # a smaller cohort will have room
     except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
-        say(f"{run.id} is not measured: {blame(error, type(member.learner.method))}")
+        log_line(f"{run.id} is not measured: {describe_error(error, type(claimed.learner.method))}")
         return None
 
 
-def told_precision(run: Run, place: Place) -> str | None:
-    """Say what networks computed in where that was not float32: a profile leaves it to devices."""
-    narrow = precision(run.numerics, place.device)
-    return None if narrow is None else str(narrow).removeprefix("torch.")
+def autocast_name(run: Run, context: JobContext) -> str | None:
+    """Return the data type that networks computed in where it was not float32, as `bfloat16`.
+
+    A numerics profile leaves this to the device, so the configuration does not say it.
+    """
+    dtype = autocast_dtype(run.numerics, context.device)
+    return None if dtype is None else str(dtype).removeprefix("torch.")
 
 
-def facts_of(run: Run, learner: Learner, store: Store) -> dict[str, Any]:
-    """Say what kind of run it was, and on which other it rests."""
-    if isinstance(run, ProbeRun):
-        chosen = probes.summary(learner)
-        return {"kind": "probe", "backbone": told(run.backbone, store), "probe": chosen}
-    return {"kind": "train", "teacher": told(run.teacher, store)}
-
-
-def told(need: TrainRun | Imported | None, store: Store) -> dict[str, Any] | None:
-    """Say which network that was and how good."""
-    if need is None:
-        return None
-    record = store.run(need.id).read_record()
-    return {
-        "id": need.id,
-        "top1": record["result"]["top1"],
-        "sha256": record["weights"]["sha256"],
-    }
-
-
-def record_crash(members: Sequence[Member], error: Exception) -> None:
-    """What stopped the whole job is written down for each run that it stopped."""
+def record_crash(claimed_runs: Sequence[ClaimedRun], error: Exception) -> None:
+    """Write what stopped the job as the failure of each run that it stopped."""
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     if isinstance(error, OSError):
-        message = explain(error)
-    for member in members:
-        # Those that are done, that had failed before or that are somebody else's by now were not.
-        if member.folder.state() == "running" and not member.claim.lost:
-            # With the disk full this fails too; the launcher then tells the exit code.
+        message = explain_os_error(error)
+    for claimed in claimed_runs:
+        # Not of runs that are done, that failed before, or that another process has claimed.
+        if claimed.folder.state() == "running" and not claimed.claim.lost:
+            # On a full disk this fails too; then the launcher reports the exit code.
             with contextlib.suppress(OSError):
-                member.folder.write_failure("error", message, traceback.format_exc())
+                claimed.folder.write_failure("error", message, traceback.format_exc())
 
 
 def serialise(state: Any) -> bytes:  # noqa: ANN401
-    """Turn tensors and plain data into bytes that `torch.load(weights_only=True)` reads."""
+    """Return tensors and plain data as bytes that `torch.load(weights_only=True)` reads."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()

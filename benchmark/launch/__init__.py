@@ -1,4 +1,5 @@
-"""Which jobs start next, and where: on this machine, or in the queue of a Slurm cluster.
+"""Start jobs: as processes of this machine, or in the queue of a Slurm cluster.
 
-May import `job/file.py` and the rooms before `job`. Read `schedule.py` first. Without torch.
+May import `job/file.py` and the rooms before `job`. Does not load torch on import.
+Read `schedule.py` first (which runs form a job), then `local.py` or `slurm_submit.py`.
 """

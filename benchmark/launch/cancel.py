@@ -1,4 +1,4 @@
-"""Stopping the jobs of a suite: in the queue, and on this machine."""
+"""Cancel the jobs of a suite, in the Slurm queue and on this machine."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.config.errors import UserError
-from benchmark.launch.slurm_queue import array_of, ask, told
-from benchmark.launch.status import unfinished
-from benchmark.launch.submissions import my_turn, submissions
+from benchmark.launch.slurm_queue import array_id, query_queue, run_slurm_command
+from benchmark.launch.status import unfinished_runs
+from benchmark.launch.submissions import read_submissions, submission_lock
 from benchmark.store.claim import read_claim
 from benchmark.store.folder import Store
 
 
 class Cancelled(NamedTuple):
-    """What was told to stop: arrays in the queue, and processes of this machine."""
+    """The jobs that were asked to stop."""
 
     arrays: list[str]
+    """Ids of job arrays in the Slurm queue."""
     processes: list[int]
+    """Process ids on this machine."""
 
 
-def cancel(results: Path, suite: str, run_ids: Iterable[str]) -> Cancelled:
-    """Cancel a suite's jobs, queued or running, of whoever submitted them; then those here.
+def cancel_suite(results: Path, suite: str, run_ids: Iterable[str]) -> Cancelled:
+    """Cancel a suite's jobs: queued and running ones of any user in Slurm, and those on this host.
 
-    Raises UserError where Slurm has to be asked and does not answer, or refuses.
+    Raises UserError if the suite has jobs in Slurm and Slurm does not answer or refuses.
     """
     arrays = []
     if (results / "submissions").exists():
-        with my_turn(results):
+        with submission_lock(results):
             arrays = cancel_queued(results, suite)
-    processes = sorted(jobs_here(results, run_ids))
+    processes = sorted(local_job_pids(results, run_ids))
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, signal.SIGTERM)
@@ -44,35 +46,43 @@ def cancel(results: Path, suite: str, run_ids: Iterable[str]) -> Cancelled:
 
 
 def cancel_queued(results: Path, suite: str) -> list[str]:
-    """Cancel a suite's arrays and note it; return their numbers."""
-    ours = {p: s for p, s in submissions(results).items() if s.suite == suite and not s.cancelled}
+    """Cancel a suite's job arrays, record that in their submissions, and return the array ids."""
+    active = {
+        path: submission
+        for path, submission in read_submissions(results).items()
+        if submission.suite == suite and not submission.cancelled
+    }
     tasks = [
         task
-        for submission in ours.values()
+        for submission in active.values()
         for task in submission.tasks
-        if unfinished(task.runs, Store(results))
+        if unfinished_runs(task.runs, Store(results))
     ]
-    queue = ask(tasks)
+    queue = query_queue(tasks)
     if queue is None:
-        raise UserError("Slurm does not answer here: cancel where squeue and scancel do")
-    arrays = sorted({array_of(task) for task in tasks if task.id in queue}, key=int)
-    if arrays and told("scancel", *arrays) is None:
+        raise UserError(
+            "Slurm does not answer on this machine: cancel on a login node, "
+            "where squeue and scancel work"
+        )
+    arrays = sorted({array_id(task) for task in tasks if task.id in queue}, key=int)
+    if arrays and run_slurm_command("scancel", *arrays) is None:
         raise UserError(f"Slurm refused: scancel {' '.join(arrays)}")
-    for path, submission in ours.items():
-        replace(submission, cancelled=datetime.now(UTC).isoformat(timespec="seconds")).write(path)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for path, submission in active.items():
+        replace(submission, cancelled=now).write(path)
     return arrays
 
 
-def jobs_here(results: Path, run_ids: Iterable[str]) -> set[int]:
-    """Return the processes of this machine that are at work on any of the runs."""
+def local_job_pids(results: Path, run_ids: Iterable[str]) -> set[int]:
+    """Return the ids of this machine's job processes that hold a claim on any of the runs."""
     holders = [read_claim(Store(results).run(run_id).path) for run_id in run_ids]
-    here = [h for h in holders if h is not None and not h.elsewhere()]
+    here = [holder for holder in holders if holder is not None and not holder.elsewhere()]
     pids = {holder.pid for holder in here if holder.alive(time.time())}
-    return {pid for pid in pids if b"benchmark.job" in command_of(pid)}
+    return {pid for pid in pids if b"benchmark.job" in read_command_line(pid)}
 
 
-def command_of(pid: int) -> bytes:
-    """Return a process's command line, empty where it has ended."""
+def read_command_line(pid: int) -> bytes:
+    """Return a process's command line; empty if the process has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

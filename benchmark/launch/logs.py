@@ -1,16 +1,20 @@
-"""Where the logs of a run's jobs are."""
+"""Find the log files of a run's jobs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from benchmark.job.file import Job
-from benchmark.launch.submissions import submissions
+from benchmark.launch.submissions import read_submissions
 
 
-def logs_of(results: Path) -> dict[str, Path]:
-    """Return the newest log there is of each run's jobs, a cluster's or this machine's."""
-    logs = [(results / t.log, t.runs) for s in submissions(results).values() for t in s.tasks]
+def newest_logs(results: Path) -> dict[str, Path]:
+    """Return the newest existing job log of each run, from Slurm jobs and from local ones."""
+    logs = [
+        (results / task.log, task.runs)
+        for submission in read_submissions(results).values()
+        for task in submission.tasks
+    ]
     files = (results / "jobs").glob("*.json")
     logs += [(path.with_suffix(".log"), Job.read(path).runs) for path in files]
     dated = sorted((path.stat().st_mtime, path, ids) for path, ids in logs if path.exists())

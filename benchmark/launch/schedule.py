@@ -1,4 +1,9 @@
-"""Which runs can start, which wait and for what; and how ready runs form cohorts and jobs."""
+"""Group runs into jobs: which can train together as a cohort, and which must wait for others.
+
+A run waits for the runs that it needs: a student for its teacher, a probe for its student. A
+*wave* is a set of runs that do not wait for each other. A *baseline* is a student trained without
+a teacher.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +12,40 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-from benchmark.config.runs import Run, TrainRun, needs_of
+from benchmark.config.runs import Run, TrainRun, needed_ids
 
 
-def hosts_of(runs: Iterable[Run], waited_for: Set[str]) -> dict[str, TrainRun]:
-    """Find for baselines, by id, a run to join: the first to distil into their network.
+def baseline_partners(runs: Iterable[Run], waited_for: Set[str]) -> dict[str, TrainRun]:
+    """Return, by baseline id, a distilled run of the same student and stream to train it with.
 
-    A baseline has no teacher and nobody waits for it; beside such a run its batches are there
-    already, and on a GPU so is the launch.
+    The partner's cohort loads the same batches anyway, so the baseline costs little there. A
+    baseline that other runs wait for (``waited_for``) gets no partner.
     """
     trained = [r for r in runs if isinstance(r, TrainRun) and r.id not in waited_for]
-    taught: dict[tuple[str, str], TrainRun] = {}
+    distilled: dict[tuple[str, str], TrainRun] = {}
     for run in trained:
         if run.teacher is not None:
-            taught.setdefault((run.stream_key, run.student), run)
+            distilled.setdefault((run.stream_key, run.student), run)
     baselines = (run for run in trained if run.teacher is None)
-    found = ((run.id, taught.get((run.stream_key, run.student))) for run in baselines)
-    return {run_id: host for run_id, host in found if host is not None}
+    pairs = ((run.id, distilled.get((run.stream_key, run.student))) for run in baselines)
+    return {run_id: partner for run_id, partner in pairs if partner is not None}
 
 
-def groups_of(runs: Sequence[Run], waited_for: Set[str], most: int) -> list[tuple[bool, list[Run]]]:
-    """Part runs into those that can be trained together, and say which are waited for.
+def cohort_groups(
+    runs: Sequence[Run], waited_for: Set[str], limit: int
+) -> list[tuple[bool, list[Run]]]:
+    """Group runs that can train together; return each group and whether others wait for it.
 
-    Those have no company that would slow them down. Baselines are the last of their hosts' group,
-    as many as find a place there: for them no cohort of ``most`` is cut, with its own teacher pass.
+    Runs that others wait for form groups of their own, so that nothing slows them down. Baselines
+    come last in their partners' group, and only fill up its last cohort of ``limit`` runs: another
+    cohort would mean another pass through the teacher.
     """
-    hosts = hosts_of(runs, waited_for)
+    partners = baseline_partners(runs, waited_for)
     groups: dict[tuple[bool, str], list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: run.id in hosts):
+    for run in sorted(runs, key=lambda run: run.id in partners):
         key = run.id in waited_for, run.cohort_key
-        if run.id in hosts and len(groups[False, hosts[run.id].cohort_key]) % most:
-            key = False, hosts[run.id].cohort_key
+        if run.id in partners and len(groups[False, partners[run.id].cohort_key]) % limit:
+            key = False, partners[run.id].cohort_key
         groups[key].append(run)
     return [(waited, group) for (waited, _), group in groups.items()]
 
@@ -45,81 +53,92 @@ def groups_of(runs: Sequence[Run], waited_for: Set[str], most: int) -> list[tupl
 def next_cohort(
     ready: Sequence[Run], waited_for: Set[str], workers: int, largest: int
 ) -> list[Run]:
-    """Choose what a free worker starts next: runs that share a stream and at most one teacher.
+    """Choose the runs that a free worker starts next: same stream, at most one teacher.
 
-    First what others wait for. A cohort takes its whole group, for one teacher pass, unless that
-    would leave other workers idle; membership is free, since it changes no number. Of a group in
-    parts the last comes first, so that who rides is not left over.
+    Runs that others wait for go first. A cohort takes its whole group, for one pass through the
+    teacher, unless other workers would be idle then. Which runs share a cohort changes no result.
     """
-    most = most_of(len(ready), workers, largest)
-    _, group = max(groups_of(ready, waited_for, most), key=lambda item: (item[0], len(item[1])))
-    return cut(group, most)[-1]
+    limit = max_cohort_size(len(ready), workers, largest)
+    groups = cohort_groups(ready, waited_for, limit)
+    _, group = max(groups, key=lambda item: (item[0], len(item[1])))
+    # The last part holds the baselines: were it left for later, they could lose their partners.
+    return split_evenly(group, limit)[-1]
 
 
-def most_of(count: int, workers: int, largest: int) -> int:
-    """Return how many of so many runs a cohort may have, so that no worker goes without."""
+def max_cohort_size(count: int, workers: int, largest: int) -> int:
+    """Return the largest cohort size at which ``count`` runs still give every worker a job."""
     return min(-(-count // workers), largest)
 
 
-def cut(group: Sequence[Run], most: int) -> list[list[Run]]:
-    """Cut a group evenly into as few parts as have at most so many runs."""
-    parts = -(-len(group) // most)
+def split_evenly(group: Sequence[Run], limit: int) -> list[list[Run]]:
+    """Split a group into the fewest parts of at most ``limit`` runs, of nearly equal size."""
+    parts = -(-len(group) // limit)
     bounds = [len(group) * i // parts for i in range(parts + 1)]
     return [list(group[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
-def waves(runs: Sequence[Run], workers: int, largest: int, queued: bool) -> list[list[Run]]:
-    """Part runs by what they need of each other: teachers, their students, probes of those.
+def split_into_waves(
+    runs: Sequence[Run], workers: int, largest: int, queued: bool
+) -> list[list[Run]]:
+    """Split runs into waves by what they need of each other: teachers, students, probes.
 
-    A baseline goes with its host where it finds a place in a cohort. Where there is no queue
-    (``queued``) it does not wait for it while a worker would be idle.
+    A baseline joins its partner's wave if a cohort there has space left. Without a queue
+    (``queued`` is False) it joins only if the first wave has work for every worker without it.
     """
-    by_id, waited_for = {run.id: run for run in runs}, needs_of(runs)
+    by_id, waited_for = {run.id: run for run in runs}, needed_ids(runs)
 
     def depth(run: Run) -> int:
         return max((1 + depth(by_id[n.id]) for n in run.needs if n.id in by_id), default=0)
 
-    hosts = hosts_of(sorted(runs, key=depth), waited_for)
-    found: dict[int, list[Run]] = defaultdict(list)
+    partners = baseline_partners(sorted(runs, key=depth), waited_for)
+    waves: dict[int, list[Run]] = defaultdict(list)
     for run in runs:
-        if run.id not in hosts:
-            found[depth(run)].append(run)
-    could = Counter(depth(hosts.get(run.id, run)) for run in runs)
-    most = {number: most_of(count, workers, largest) for number, count in could.items()}
-    taken = Counter(run.cohort_key for run in runs if run.id not in hosts.keys() | waited_for)
-    waits = queued or len(found[0]) >= workers
-    for run_id, host in hosts.items():
-        ride = waits and taken[host.cohort_key] % most[depth(host)] > 0
-        taken[host.cohort_key] += ride
-        found[depth(host) if ride else 0].append(by_id[run_id])
-    return [found[number] for number in sorted(found) if found[number]]
+        if run.id not in partners:
+            waves[depth(run)].append(run)
+    possible_sizes = Counter(depth(partners.get(run.id, run)) for run in runs)
+    limits = {
+        number: max_cohort_size(count, workers, largest) for number, count in possible_sizes.items()
+    }
+    sizes = Counter(run.cohort_key for run in runs if run.id not in partners.keys() | waited_for)
+    may_join = queued or len(waves[0]) >= workers
+    for run_id, partner in partners.items():
+        joins = may_join and sizes[partner.cohort_key] % limits[depth(partner)] > 0
+        sizes[partner.cohort_key] += joins
+        waves[depth(partner) if joins else 0].append(by_id[run_id])
+    return [waves[number] for number in sorted(waves) if waves[number]]
 
 
-def cohorts(
+def split_into_cohorts(
     runs: Sequence[Run], waited_for: Set[str], workers: int, largest: int
 ) -> list[list[Run]]:
-    """Part runs that can all start into cohorts, as few as keep ``workers`` jobs busy.
+    """Split runs that can all start now into the fewest cohorts that keep all workers busy.
 
-    As ``next_cohort`` does it for one worker, but all at once.
+    Gives the same cohorts as calling ``next_cohort`` for one worker until no run is left.
     """
-    most = most_of(len(runs), workers, largest)
-    return [part for _, group in groups_of(runs, waited_for, most) for part in cut(group, most)]
+    limit = max_cohort_size(len(runs), workers, largest)
+    groups = cohort_groups(runs, waited_for, limit)
+    return [part for _, group in groups for part in split_evenly(group, limit)]
 
 
-class Array(NamedTuple):
-    """Jobs that are queued as one."""
+class JobArray(NamedTuple):
+    """Jobs that are submitted to the queue as one array; each cohort is a job."""
 
     cohorts: list[list[Run]]
     parallel: int
-    """How many of them run at once, at most."""
+    """The largest number of its jobs that run at once."""
 
 
-def arrays(runs: Sequence[Run], workers: int, largest: int, limit: int | None) -> list[list[Array]]:
-    """Part runs into waves, and those into arrays of at most ``limit`` jobs; None: no queue's."""
-    found, waited_for = [], needs_of(runs)
-    for wave in waves(runs, workers, largest, queued=limit is not None):
-        made = cohorts(wave, waited_for, workers, largest)
-        size = limit or len(made)
-        parts = [made[i : i + size] for i in range(0, len(made), size)]
-        found.append([Array(part, max(1, workers // len(parts))) for part in parts])
-    return found
+def plan_arrays(
+    runs: Sequence[Run], workers: int, largest: int, limit: int | None
+) -> list[list[JobArray]]:
+    """Split runs into waves, and each wave into arrays of at most ``limit`` jobs.
+
+    ``limit`` is None if there is no queue: then each wave is one array.
+    """
+    plan, waited_for = [], needed_ids(runs)
+    for wave in split_into_waves(runs, workers, largest, queued=limit is not None):
+        cohorts = split_into_cohorts(wave, waited_for, workers, largest)
+        size = limit or len(cohorts)
+        parts = [cohorts[i : i + size] for i in range(0, len(cohorts), size)]
+        plan.append([JobArray(part, max(1, workers // len(parts))) for part in parts])
+    return plan

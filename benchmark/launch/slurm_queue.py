@@ -1,4 +1,4 @@
-"""What Slurm's own commands say of jobs: of those that the queue holds, and nothing else."""
+"""Ask Slurm which jobs are in its queue, through squeue or sacct."""
 
 from __future__ import annotations
 
@@ -8,51 +8,55 @@ from typing import NamedTuple
 
 PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "CONFIGURING"}
 LIVE = PENDING | {"RUNNING", "COMPLETING", "SUSPENDED", "RESIZING", "SIGNALING", "STAGE_OUT"}
-FIELDS = "%i|%T|%r|%N"
+SQUEUE_FORMAT = "%i|%T|%r|%N"
 
 
-class Task(NamedTuple):
-    """One element of an array: what one job does."""
+class ArrayTask(NamedTuple):
+    """One task of a Slurm job array, which is one job of the suite."""
 
     id: str
-    """Slurm's, `123_4`."""
+    """Slurm's id, such as `123_4`."""
     job: str
+    """The job file, relative to the results folder."""
     log: str
-    """Both as paths within the results folder."""
+    """The log file, relative to the results folder."""
     runs: list[str]
 
 
-class Queued(NamedTuple):
-    """What the queue says of a task."""
+class QueueEntry(NamedTuple):
+    """What the queue reports about a task."""
 
     state: str
     reason: str
     nodes: str
 
 
-Queue = Mapping[str, Queued]
-"""By task."""
+Queue = Mapping[str, QueueEntry]
+"""The tasks that are in the queue, by task id."""
 
 
-def ask(tasks: Iterable[Task]) -> Queue | None:
-    """Look up which of the tasks are in the queue, in one call; None where it does not answer."""
-    ids = sorted({array_of(task) for task in tasks}, key=int)
+def query_queue(tasks: Iterable[ArrayTask]) -> Queue | None:
+    """Return the queue entries of the given tasks' arrays; None if Slurm does not answer.
+
+    Tasks that have ended are not in the result. Without tasks, Slurm is not asked.
+    """
+    ids = sorted({array_id(task) for task in tasks}, key=int)
     if not ids:
         return {}
-    listed = ["--noheader", f"--jobs={','.join(ids)}"]
-    text = told("squeue", "--array", f"--format={FIELDS}", *listed)
-    if text is None:  # the controller is away, as it may be: the accounting is another server's
+    options = ["--noheader", f"--jobs={','.join(ids)}"]
+    text = run_slurm_command("squeue", "--array", f"--format={SQUEUE_FORMAT}", *options)
+    if text is None:  # the controller may be down while the accounting server still answers
         columns = "--format=JobID,State,Reason,NodeList"
-        text = told("sacct", "--allocations", "--parsable2", columns, *listed)
+        text = run_slurm_command("sacct", "--allocations", "--parsable2", columns, *options)
     if text is None:
         return None
     rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
     live = [row for row in rows if row[1] in LIVE]
-    return {task: Queued(*row[1:]) for row in live for task in tasks_in(row[0])}
+    return {task: QueueEntry(*row[1:]) for row in live for task in expand_task_ids(row[0])}
 
 
-def tasks_in(job: str) -> Iterator[str]:
-    """Yield the tasks of what sacct keeps in one line while none has started: 7_[0-2,5%4]."""
+def expand_task_ids(job: str) -> Iterator[str]:
+    """Yield the task ids of a job id; sacct writes pending tasks as one: `7_[0-2,5%4]`."""
     array, bracket, inner = job.partition("_[")
     if not bracket:
         yield job
@@ -64,18 +68,18 @@ def tasks_in(job: str) -> Iterator[str]:
             yield f"{array}_{number}"
 
 
-def array_of(task: Task) -> str:
-    """Return the number that a task shares with the others of its array."""
+def array_id(task: ArrayTask) -> str:
+    """Return the id of a task's array: `123` of `123_4`."""
     return task.id.partition("_")[0]
 
 
-def told(*command: str) -> str | None:
-    """Return what one of Slurm's commands prints; None where it is not there or has no answer."""
+def run_slurm_command(*command: str) -> str | None:
+    """Return the standard output of a Slurm command; None if it is missing, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
     if done.returncode == 0:
         return done.stdout
-    # What it says when it has forgotten the only job that it was asked for.
+    # Slurm forgets a job some minutes after its end and then reports an error: no live tasks.
     return "" if "Invalid job id" in done.stderr else None

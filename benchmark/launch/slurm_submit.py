@@ -1,4 +1,4 @@
-"""Runs to a cluster's queue: waves by dependency, arrays of cohorts, through submitit."""
+"""Submit a suite to Slurm through submitit: a job array for each wave, a job for each cohort."""
 
 from __future__ import annotations
 
@@ -15,49 +15,54 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.config.errors import UserError, suggest
-from benchmark.config.runs import ProbeRun, Run, needs_of
+from benchmark.config.runs import ProbeRun, Run, needed_ids
 from benchmark.job.file import Job
 from benchmark.launch.machine import Machine, Paths
-from benchmark.launch.schedule import cohorts, waves
-from benchmark.launch.slurm_queue import Task, array_of, ask, told
-from benchmark.launch.slurm_task import Call
-from benchmark.launch.status import standings
-from benchmark.launch.submissions import Submission, my_turn, tasks_of
+from benchmark.launch.schedule import split_into_cohorts, split_into_waves
+from benchmark.launch.slurm_queue import ArrayTask, array_id, query_queue, run_slurm_command
+from benchmark.launch.slurm_task import SlurmTask
+from benchmark.launch.status import statuses_with_queue
+from benchmark.launch.submissions import Submission, submission_lock, tasks_by_run
 from benchmark.processes.contract import ROOT
 from benchmark.store.folder import Store
 
-GIVEN = {"slurm_array_parallelism": "workers", "slurm_dependency": "the order of the runs"}
-"""Of submitit's names those that are not the machine file's to say, and where they come from."""
-OF_THE_EXECUTOR = {"slurm_python": None, "slurm_max_num_timeout": 100}
-"""Of submitit's names those that its executor is made with; a time-out is nothing unusual to us."""
-NODES = ("nodes", "slurm_nodes")
-TASKS_PER_NODE = ("tasks_per_node", "slurm_tasks_per_node", "slurm_ntasks_per_node")
-DEAF_AT_FIRST = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
-"""A warning before submitit listens would kill the job, for good. One that is not heard is followed
-by the end itself, after which Slurm queues a preempted job again."""
+DERIVED_SETTINGS = {
+    "slurm_array_parallelism": "workers",
+    "slurm_dependency": "the order of the runs",
+}
+"""submitit settings that a machine file must not give, and what the suite derives them from."""
+EXECUTOR_SETTINGS = {"slurm_python": None, "slurm_max_num_timeout": 100}
+"""submitit settings that its executor's constructor takes, with our defaults. A job may be requeued
+after many time limits."""
+NODE_SETTINGS = ("nodes", "slurm_nodes")
+TASK_SETTINGS = ("tasks_per_node", "slurm_tasks_per_node", "slurm_ntasks_per_node")
+IGNORE_USR2 = """sh -c 'trap "" USR2; exec "$0" "$@"'"""
+"""Starts Python with USR2 ignored. Otherwise Slurm's warning kills a job in which submitit has not
+installed its handler yet, and the job counts as failed. If the warning is ignored, the preemption
+follows, and Slurm requeues the job."""
 
 
 # ---------------------------------------------------------------- submitit
 
 
 def check_sbatch(machine: Machine) -> None:
-    """Raise UserError that says all that is wrong with the names in a machine file's sbatch."""
+    """Raise UserError that lists everything wrong with the `sbatch` section of a machine file."""
     import submitit
 
     general = submitit.AutoExecutor._valid_parameters()
     special = {f"slurm_{name}" for name in submitit.SlurmExecutor._valid_parameters()}
-    valid = (general | special | OF_THE_EXECUTOR.keys()) - GIVEN.keys()
+    valid = (general | special | EXECUTOR_SETTINGS.keys()) - DERIVED_SETTINGS.keys()
     problems = []
     for name in machine.sbatch:
-        if name in GIVEN:
-            problems.append(f"{name} follows from {GIVEN[name]}: leave it out")
+        if name in DERIVED_SETTINGS:
+            problems.append(f"{name} follows from {DERIVED_SETTINGS[name]}: leave it out")
         elif name not in valid:
-            problems.append(suggest(name, valid, "name of submitit's"))
-    made = processes_of(machine)
-    if "processes" in machine.model_fields_set and machine.processes != made:
+            problems.append(f"{name}: {suggest(name, valid, 'submitit setting')}")
+    processes = processes_per_job(machine)
+    if "processes" in machine.model_fields_set and machine.processes != processes:
         problems.append(
-            f"nodes x tasks_per_node make {made} processes a job, and processes: "
-            f"{machine.processes} says another number: leave it out"
+            f"processes: {machine.processes} contradicts nodes x tasks_per_node, which make "
+            f"{processes} processes a job: leave processes out"
         )
     if problems:
         raise UserError(
@@ -65,86 +70,95 @@ def check_sbatch(machine: Machine) -> None:
         )
 
 
-def processes_of(machine: Machine) -> int:
+def processes_per_job(machine: Machine) -> int:
     """Return how many processes train a job together: nodes x tasks per node."""
-    return said(machine, NODES) * said(machine, TASKS_PER_NODE)
+    return sbatch_number(machine, NODE_SETTINGS) * sbatch_number(machine, TASK_SETTINGS)
 
 
-def said(machine: Machine, names: Sequence[str]) -> int:
-    """Return what sbatch says under one of several names; one where it does not."""
+def sbatch_number(machine: Machine, names: Sequence[str]) -> int:
+    """Return the first value in `sbatch` under one of several names; 1 if there is none."""
     values = [machine.sbatch[name] for name in names if name in machine.sbatch]
-    # What is no number submitit refuses, in its own words.
+    # submitit reports values that are no numbers.
     return next((value for value in values if isinstance(value, int)), 1)
 
 
-def alone(machine: Machine) -> Machine:
-    """Return a machine for jobs of one process: one task's share of a node's GPUs."""
-    if processes_of(machine) == 1:
+def single_process_machine(machine: Machine) -> Machine:
+    """Return the machine with one process a job: one node, one task, a task's share of its GPUs."""
+    if processes_per_job(machine) == 1:
         return machine
-    sbatch = {k: v for k, v in machine.sbatch.items() if k not in (*NODES, *TASKS_PER_NODE)}
+    sbatch = {
+        name: value
+        for name, value in machine.sbatch.items()
+        if name not in (*NODE_SETTINGS, *TASK_SETTINGS)
+    }
     if "gpus_per_node" in sbatch:
-        sbatch["gpus_per_node"] = -(-sbatch["gpus_per_node"] // said(machine, TASKS_PER_NODE))
+        tasks = sbatch_number(machine, TASK_SETTINGS)
+        sbatch["gpus_per_node"] = -(-sbatch["gpus_per_node"] // tasks)
     return machine.model_copy(update={"sbatch": sbatch})
 
 
-def executor_of(machine: Machine, folder: Path, name: str, parallel: int, after: str = "") -> Any:  # noqa: ANN401
-    """Return submitit's executor for a machine. Raises UserError where its settings are refused."""
+def make_executor(
+    machine: Machine, folder: Path, name: str, parallel: int, dependency: str = ""
+) -> Any:  # noqa: ANN401  (submitit has no types)
+    """Return submitit's executor for a machine; its jobs write their logs to ``folder``.
+
+    Raises UserError if the machine file's settings are wrong or submitit refuses them.
+    """
     import submitit
 
     check_sbatch(machine)
-    made_with = {**OF_THE_EXECUTOR, **machine.sbatch}
+    constructor_settings = {**EXECUTOR_SETTINGS, **machine.sbatch}
+    settings = {k: v for k, v in machine.sbatch.items() if k not in EXECUTOR_SETTINGS}
     if machine.launcher == "slurm":
-        python = made_with["slurm_python"] or shlex.quote(sys.executable)
-        made_with["slurm_python"] = f"{DEAF_AT_FIRST} {python}"
-    settings = {k: v for k, v in machine.sbatch.items() if k not in OF_THE_EXECUTOR}
-    if machine.launcher == "slurm":
-        settings = for_slurm(settings, parallel, after)
-    with refusals():
+        python = constructor_settings["slurm_python"] or shlex.quote(sys.executable)
+        constructor_settings["slurm_python"] = f"{IGNORE_USR2} {python}"
+        settings = slurm_settings(settings, parallel, dependency)
+    with translate_submission_errors():
         executor = submitit.AutoExecutor(
             folder=folder,
             cluster="slurm" if machine.launcher == "slurm" else "local",
-            **{name: made_with[name] for name in OF_THE_EXECUTOR},
+            **{name: constructor_settings[name] for name in EXECUTOR_SETTINGS},
         )
         executor.update_parameters(**{"name": name, "stderr_to_stdout": True, **settings})
     return executor
 
 
-def for_slurm(settings: Mapping[str, Any], parallel: int, after: str) -> dict[str, Any]:
-    """Add what every array of ours needs to what the machine file says."""
-    found = dict(settings)
-    # The job may start in a folder where `benchmark` cannot be imported.
-    found["slurm_setup"] = [
+def slurm_settings(settings: Mapping[str, Any], parallel: int, dependency: str) -> dict[str, Any]:
+    """Return a machine file's settings with those that every job array needs."""
+    result = dict(settings)
+    # The job may start in a folder from which `benchmark` cannot be imported.
+    result["slurm_setup"] = [
         f'export PYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}"',
         *settings.get("slurm_setup", []),
     ]
-    found["slurm_additional_parameters"] = {
+    result["slurm_additional_parameters"] = {
         "requeue": True,
         **settings.get("slurm_additional_parameters", {}),
     }
-    if "cpus_per_task" in settings:  # srun does not hear of it by itself, from Slurm 22.05 on
-        found.setdefault("slurm_srun_args", [f"--cpus-per-task={settings['cpus_per_task']}"])
-    # Else the other tasks of one that has failed would be waited for, which wait for that one.
-    found["slurm_srun_args"] = [*found.get("slurm_srun_args", []), "--kill-on-bad-exit=1"]
-    if after:
-        found["slurm_dependency"] = after
-    return {**found, "slurm_array_parallelism": parallel}
+    if "cpus_per_task" in settings:  # since Slurm 22.05 srun does not inherit it from sbatch
+        result.setdefault("slurm_srun_args", [f"--cpus-per-task={settings['cpus_per_task']}"])
+    # Without this, the other tasks would wait for ever for a task that has failed.
+    result["slurm_srun_args"] = [*result.get("slurm_srun_args", []), "--kill-on-bad-exit=1"]
+    if dependency:
+        result["slurm_dependency"] = dependency
+    return {**result, "slurm_array_parallelism": parallel}
 
 
 @contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """Turn what submitit and sbatch complain of into a ``UserError``."""
+def translate_submission_errors() -> Iterator[None]:
+    """Raise errors of submitit and sbatch as UserError."""
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    refused = (RuntimeError, NameError, TypeError, ValueError, AssertionError, FailedJobError)
+    errors = (RuntimeError, NameError, TypeError, ValueError, AssertionError, FailedJobError)
     try:
         yield
-    except (*refused, FailedSubmissionError) as error:
+    except (*errors, FailedSubmissionError) as error:
         raise UserError(f"the job could not be submitted: {error}") from error
 
 
 @contextlib.contextmanager
-def outside_of_jobs() -> Iterator[None]:
-    """Hide the job that we may be in from sbatch, but not which Slurm it is."""
+def without_job_environment() -> Iterator[None]:
+    """Hide the variables of the Slurm job that we may run in from sbatch; keep SLURM_CONF."""
     from submitit.helpers import clean_env
 
     if "SLURM_JOB_ID" not in os.environ:
@@ -159,37 +173,42 @@ def outside_of_jobs() -> Iterator[None]:
 # ---------------------------------------------------------------- waves and arrays
 
 
-def submit_open(
+def submit_unfinished(
     suite: str, digest: str, runs: Mapping[str, Run], machine: Machine, paths: Paths, device: str
 ) -> Submission:
-    """Queue every run that is not done, not running and not queued already.
+    """Submit every run that is not done, running or queued, and return what was submitted.
 
-    Raises UserError where the cluster is not there or refuses; what it took before is noted.
+    Raises UserError if Slurm does not answer or refuses. Arrays that it accepted before that stay
+    in the queue and are recorded.
     """
     store = Store(paths.results)
-    executor_of(
-        machine, paths.results / "jobs" / "submitit", suite, 1
-    )  # wrong settings, said first
-    with my_turn(store.root):
-        tasks = tasks_of(store.root, runs)
-        queue = ask(task for several in tasks.values() for task in several)
+    # This reports wrong settings before anything is submitted.
+    make_executor(machine, paths.results / "jobs" / "submitit", suite, 1)
+    with submission_lock(store.root):
+        tasks = tasks_by_run(store.root, runs)
+        queue = query_queue(task for run_tasks in tasks.values() for task in run_tasks)
         if queue is None:
-            raise UserError("squeue does not answer, so what is queued already cannot be known")
-        found = standings(runs, store, tasks, queue)
+            raise UserError(
+                "squeue does not answer, so it is unknown which jobs are queued already; "
+                "nothing was submitted"
+            )
+        statuses = statuses_with_queue(runs, store, tasks, queue)
         todo = [
-            run for k, run in runs.items() if found[k].status not in ("done", "running", "queued")
+            run
+            for run_id, run in runs.items()
+            if statuses[run_id].status not in ("done", "running", "queued")
         ]
         live = {
-            run_id: {array_of(task) for task in several if task.id in queue}
-            for run_id, several in tasks.items()
+            run_id: {array_id(task) for task in run_tasks if task.id in queue}
+            for run_id, run_tasks in tasks.items()
         }
         for run in todo:
             store.run(run.id).write_config(run.as_json())
-        return Submitting(suite, digest, machine, paths, device, live).submit(todo)
+        return SuiteSubmitter(suite, digest, machine, paths, device, live).submit(todo)
 
 
-class Submitting:
-    """One submission under way: which runs are in which arrays, and the file that says so."""
+class SuiteSubmitter:
+    """Submits runs array by array and keeps the submission file up to date."""
 
     def __init__(
         self,
@@ -198,73 +217,82 @@ class Submitting:
         machine: Machine,
         paths: Paths,
         device: str,
-        live: dict[str, set[str]],
+        arrays: dict[str, set[str]],
     ) -> None:
         self.machine, self.device = machine, device
         self.paths = Paths(paths.results.resolve(), paths.data.resolve(), paths.plugins)
-        self.arrays = live
+        self.arrays = arrays
+        """The ids of the arrays in the queue that do a run, by run id."""
         now = datetime.now(UTC)
         self.stem = f"{now:%Y%m%d-%H%M%S.%f}-{suite}"
         who = f"{getpass.getuser()}@{socket.gethostname()}"
-        self.note = Submission(suite, digest, who, now.isoformat(timespec="seconds"))
+        self.submission = Submission(suite, digest, who, now.isoformat(timespec="seconds"))
 
     def submit(self, runs: Sequence[Run]) -> Submission:
-        """Submit wave by wave; each array is noted as soon as it is in the queue."""
+        """Submit runs wave by wave; each array is recorded as soon as Slurm has accepted it."""
         assert self.machine.workers != "auto"
-        workers = self.machine.workers
-        limit = largest_array() if runs else 1
-        waited_for, largest = needs_of(runs), self.machine.largest
-        for wave in waves(runs, workers, largest, queued=True):
-            kinds = [cohorts(some, waited_for, workers, largest) for some in self.by_machine(wave)]
-            parts = [made[i : i + limit] for made in kinds for i in range(0, len(made), limit)]
+        workers, largest = self.machine.workers, self.machine.largest
+        limit = max_array_size() if runs else 1
+        waited_for = needed_ids(runs)
+        for wave in split_into_waves(runs, workers, largest, queued=True):
+            cohorts = [
+                split_into_cohorts(group, waited_for, workers, largest)
+                for group in self.split_by_resources(wave)
+            ]
+            parts = [made[i : i + limit] for made in cohorts for i in range(0, len(made), limit)]
             for part in parts:
-                self.array(part, max(1, workers // len(parts)))
-        return self.note
+                self.submit_array(part, max(1, workers // len(parts)))
+        return self.submission
 
-    def by_machine(self, runs: Sequence[Run]) -> list[list[Run]]:
-        """Part runs that may start at once by what their jobs ask for: a probe takes one task."""
-        if processes_of(self.machine) == 1:
+    def split_by_resources(self, runs: Sequence[Run]) -> list[list[Run]]:
+        """Split a wave by the resources of its jobs: a probe always runs as a single process."""
+        if processes_per_job(self.machine) == 1:
             return [list(runs)]
         probes: list[Run] = [run for run in runs if isinstance(run, ProbeRun)]
         others: list[Run] = [run for run in runs if not isinstance(run, ProbeRun)]
-        return [some for some in (others, probes) if some]
+        return [group for group in (others, probes) if group]
 
-    def array(self, made: Sequence[Sequence[Run]], parallel: int) -> None:
-        """Queue one array, to start when the arrays with what it needs have ended."""
-        needs = {need.id for cohort in made for run in cohort for need in run.needs}
-        before = sorted(set().union(*(self.arrays.get(need, set()) for need in needs)), key=int)
-        after = f"afterany:{':'.join(before)}" if before else ""
+    def submit_array(self, cohorts: Sequence[Sequence[Run]], parallel: int) -> None:
+        """Submit one array that starts when the arrays with the runs that it needs have ended."""
         folder, results = self.paths.results / "jobs", self.paths.results
-        machine = alone(self.machine) if isinstance(made[0][0], ProbeRun) else self.machine
-        executor = executor_of(
-            machine, folder / "submitit", f"kd-{self.note.suite}", parallel, after
-        )
-        count = len(self.note.tasks)
-        files = [folder / f"{self.stem}-{count + i}.json" for i in range(len(made))]
-        for path, cohort in zip(files, made, strict=True):
-            self.job(cohort).write(path)
-        with refusals(), outside_of_jobs(), executor.batch():
-            jobs = [executor.submit(Call(path)) for path in files]
-        for job, path, cohort in zip(jobs, files, made, strict=True):
+        probes = isinstance(cohorts[0][0], ProbeRun)
+        machine = single_process_machine(self.machine) if probes else self.machine
+        name, dependency = f"kd-{self.submission.suite}", self.dependency(cohorts)
+        executor = make_executor(machine, folder / "submitit", name, parallel, dependency)
+        count = len(self.submission.tasks)
+        files = [folder / f"{self.stem}-{count + i}.json" for i in range(len(cohorts))]
+        for path, cohort in zip(files, cohorts, strict=True):
+            self.make_job(cohort).write(path)
+        with translate_submission_errors(), without_job_environment(), executor.batch():
+            jobs = [executor.submit(SlurmTask(path)) for path in files]
+        for job, path, cohort in zip(jobs, files, cohorts, strict=True):
             log, ids = Path(job.paths.stdout), [run.id for run in cohort]
-            task = Task(
+            task = ArrayTask(
                 job.job_id, str(path.relative_to(results)), str(log.relative_to(results)), ids
             )
-            self.note.tasks.append(task)
+            self.submission.tasks.append(task)
             for run_id in ids:
-                self.arrays[run_id] = {array_of(task)}
-        self.note.write(results / "submissions" / f"{self.stem}.json")
+                self.arrays[run_id] = {array_id(task)}
+        self.submission.write(results / "submissions" / f"{self.stem}.json")
 
-    def job(self, cohort: Sequence[Run]) -> Job:
-        """Return what one task is to do."""
+    def dependency(self, cohorts: Sequence[Sequence[Run]]) -> str:
+        """Return Slurm's dependency on the arrays that do what the cohorts need; may be empty."""
+        needs = {need.id for cohort in cohorts for run in cohort for need in run.needs}
+        arrays = sorted(set().union(*(self.arrays.get(need, set()) for need in needs)), key=int)
+        return f"afterany:{':'.join(arrays)}" if arrays else ""
+
+    def make_job(self, cohort: Sequence[Run]) -> Job:
         results, data, plugins = self.paths
         ids = [run.id for run in cohort]
         return Job(ids, str(results), str(data), self.device, list(plugins))
 
 
-def largest_array() -> int:
-    """Return how many tasks the cluster takes in one array."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", told("scontrol", "show", "config") or "", re.M)
-    if found is None:
-        raise UserError("the jobs could not be submitted: scontrol does not tell MaxArraySize")
-    return max(1, int(found[1]))
+def max_array_size() -> int:
+    """Return Slurm's MaxArraySize. Raises UserError if scontrol does not report it."""
+    config = run_slurm_command("scontrol", "show", "config") or ""
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.M)
+    if match is None:
+        raise UserError(
+            "the jobs could not be submitted: `scontrol show config` does not report MaxArraySize"
+        )
+    return max(1, int(match[1]))

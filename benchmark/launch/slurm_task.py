@@ -1,4 +1,4 @@
-"""A job as a cluster starts it: what happens on a node around the command line that trains."""
+"""The function that submitit calls on a cluster node: it runs one job as a child process."""
 
 from __future__ import annotations
 
@@ -13,83 +13,92 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark.job.file import Job
-from benchmark.launch.status import blame_silent_runs
-from benchmark.processes.contract import INTERRUPTED, additions, how
+from benchmark.launch.status import fail_runs_of_dead_job
+from benchmark.processes.contract import INTERRUPTED_STATUSES, format_exit_status, job_environment
 from benchmark.store.folder import Store
 
-LAST_WORD = 120.0
-"""Seconds that a process beside the first waits when it has failed: it may be queued again with it,
-or the first may be writing down why."""
+FAILURE_WAIT = 120.0
+"""Seconds that a failed process other than rank 0 waits before it marks the runs as failed. In
+that time Slurm may requeue the job, or rank 0 may write the reason itself."""
 
 
-class Call:
-    """What submitit pickles and calls on a node: a job, and what to do on USR2."""
+class SlurmTask:
+    """The callable that submitit pickles: runs a job file and handles USR2."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.process: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> None:
-        """Run the job in the node's own environment, where Slurm says which GPU is whose."""
+        """Run the job in the node's environment, where Slurm sets the visible GPUs."""
         command = [sys.executable, "-m", "benchmark.job", str(self.path)]
-        who = task()
-        environment = os.environ | additions() | who
-        self.process = subprocess.Popen(command, env=environment, preexec_fn=deaf)
-        # No blocking wait: USR2 would be answered in the middle of it, under its lock.
+        ranks = rank_environment()
+        environment = os.environ | job_environment() | ranks
+        self.process = subprocess.Popen(command, env=environment, preexec_fn=ignore_usr2)
+        # Poll: a blocking wait holds the Popen lock, which the USR2 handler needs.
         while (code := self.process.poll()) is None:
             time.sleep(0.2)
-        if code in INTERRUPTED and "SLURM_JOB_ID" in os.environ:
-            # Cancelled or preempted. To end now would be to have ended well, never to be requeued.
+        if code in INTERRUPTED_STATUSES and "SLURM_JOB_ID" in os.environ:
+            # Cancelled or preempted. If this function returned, Slurm would count the job as
+            # completed and never requeue it. Slurm kills it while it sleeps.
             time.sleep(600)
         elif code:
-            self.fail(how(code), who)
+            self.fail(format_exit_status(code), ranks)
 
-    def fail(self, word: str, who: Mapping[str, str]) -> NoReturn:
-        """Blame the runs that nobody has blamed, and let Slurm end the job."""
-        job, silent = Job.read(self.path), {"waiting"}
-        if who["RANK"] != "0":
-            word = f"process {who['RANK']} of {who['WORLD_SIZE']}: {word}"
-            time.sleep(LAST_WORD)
-            silent |= {"running"}  # the first waits for us in vain, and is killed with its claims
-        message = f"the job ended ({word}) before the run did"
-        blame_silent_runs(job.runs, Store(Path(job.results)), message, silent)
-        raise RuntimeError(f"the job ended ({word})")
+    def fail(self, ending: str, ranks: Mapping[str, str]) -> NoReturn:
+        """Mark runs without a reason as failed, and make the Slurm job fail."""
+        job, states = Job.read(self.path), {"waiting"}
+        if ranks["RANK"] != "0":
+            ending = f"process {ranks['RANK']} of {ranks['WORLD_SIZE']}: {ending}"
+            time.sleep(FAILURE_WAIT)
+            # Rank 0 waits for this process in vain. It is killed soon and leaves its claims behind.
+            states |= {"running"}
+        message = f"the job ended ({ending}) before the run did"
+        fail_runs_of_dead_job(job.runs, Store(Path(job.results)), message, states)
+        raise RuntimeError(f"the job ended ({ending})")
 
     def checkpoint(self) -> Any:  # noqa: ANN401  (submitit's)
-        """Before a time limit or a preemption: be queued again, to go on from the last epoch."""
+        """Stop the job and ask submitit to requeue it; it resumes from its last epoch.
+
+        submitit calls this before a time limit or a preemption.
+        """
         from submitit.helpers import DelayedSubmission
 
         if self.process is not None:
-            end(self.process, 60)
-        return DelayedSubmission(Call(self.path))
+            terminate(self.process, 60)
+        return DelayedSubmission(SlurmTask(self.path))
 
 
-def task() -> dict[str, str]:
-    """Say to a job's process which of how many tasks this is, and where they meet."""
+def rank_environment() -> dict[str, str]:
+    """Return the variables that tell a process its rank and where to meet the others."""
     from submitit.helpers import TorchDistributedEnvironment
 
-    ours = TorchDistributedEnvironment()
-    # A node's name is Slurm's; where the batch script runs, which is the first node, is an address.
-    address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", ours.master_addr)
+    torch_environment = TorchDistributedEnvironment()
+    # submitit gives Slurm's name of the first node, which need not be a host name. The batch script
+    # runs on the first node too, and for that Slurm gives an address.
+    address = os.environ.get("SLURM_LAUNCH_NODE_IPADDR", torch_environment.master_addr)
     return {
-        "RANK": str(ours.rank),
-        "WORLD_SIZE": str(ours.world_size),
-        "LOCAL_RANK": str(ours.local_rank),
+        "RANK": str(torch_environment.rank),
+        "WORLD_SIZE": str(torch_environment.world_size),
+        "LOCAL_RANK": str(torch_environment.local_rank),
         "MASTER_ADDR": address,
-        "MASTER_PORT": str(ours.master_port),
+        "MASTER_PORT": str(torch_environment.master_port),
     }
 
 
-def deaf() -> None:
-    """Ignore a cluster's warning, which goes to every process: the parent answers it."""
+def ignore_usr2() -> None:
+    """Ignore USR2. Slurm sends it to every process of a job, and the parent handles it."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
-def end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Let a process release its claims, and kill it if that takes longer. It is not reaped."""
+def terminate(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Send SIGTERM, so that the process releases its claims, and SIGKILL after ``seconds``.
+
+    The process is not reaped: the loop that polls it does that.
+    """
     process.send_signal(signal.SIGTERM)
     until = time.monotonic() + seconds
-    with contextlib.suppress(ChildProcessError):  # it had been reaped before
+    with contextlib.suppress(ChildProcessError):  # already reaped
         while not os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if time.monotonic() > until:
                 process.kill()

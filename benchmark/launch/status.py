@@ -1,4 +1,4 @@
-"""The status of every run, from its folder and from the queue."""
+"""The status of every run, from its folder and from the Slurm queue."""
 
 from __future__ import annotations
 
@@ -6,97 +6,141 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Literal, NamedTuple
 
-from benchmark.config.runs import Run, needs_of
-from benchmark.launch.slurm_queue import PENDING, Queue, Task, ask
-from benchmark.launch.submissions import Tasks, tasks_of
+from benchmark.config.runs import Run, needed_ids
+from benchmark.launch.slurm_queue import PENDING, ArrayTask, Queue, query_queue
+from benchmark.launch.submissions import TasksByRun, tasks_by_run
 from benchmark.store.claim import read_claim
 from benchmark.store.folder import RunFolder, Store
 
+QUEUE_INTERVAL = 5.0
+"""Seconds between two queries of the queue: all users share its server."""
 
-def blame_silent_runs(
-    run_ids: Iterable[str], store: Store, message: str, silent: Set[str] = frozenset({"waiting"})
-) -> None:
-    """Mark the runs failed of a job that died without a word (kill -9, out of memory).
+Status = Literal["done", "running", "ready", "failed", "blocked", "queued", "lost"]
+"""ready: can start. failed: will be tried again. blocked: needs runs that are not done.
+On a cluster also queued: its job is in the queue; lost: its job has left the queue."""
 
-    A run with a record, a failure or somebody else's live claim is not silent.
-    """
-    for run_id in run_ids:
-        folder = store.run(run_id)
-        if folder.state() in silent and not folder.failure.exists():
-            folder.write_failure("died", message)
-
-
-ASK_EVERY = 5.0
-"""Seconds between looks at the queue while it is followed: its server is everybody's."""
+STATUS_WORDS: dict[Status, str] = {
+    "done": "done",
+    "running": "running now",
+    "ready": "to do, ready to start",
+    "failed": "failed, to be tried again",
+    "blocked": "to do, waiting for other runs",
+}
 
 
-class Standing(NamedTuple):
-    """How a run stands, and what there is to say about that."""
+class RunStatus(NamedTuple):
+    """The status of a run and an explanation of it, which may be empty."""
 
     status: Status
     detail: str
 
 
-def standings(
-    runs: Mapping[str, Run], store: Store, tasks: Tasks, queue: Queue | None
-) -> dict[str, Standing]:
-    """Tell how every run stands. ``queue`` was asked before this: a job ends after its runs."""
-    found = statuses(runs, store)
-    return {
-        run_id: Standing(*weigh(found[run_id], tasks.get(run_id, ()), queue)) for run_id in runs
-    }
+# ---------------------------------------------------------------- from run folders
 
 
-def weigh(status: Status, tasks: Sequence[Task], queue: Queue | None) -> tuple[Status, str]:
-    """Add to what a run's folder says what the queue says of its tasks."""
-    if status in ("done", "running") or not tasks:
-        return status, ""
-    if queue is None:
-        word = "Slurm does not answer here: perhaps queued, perhaps lost"
-        return (status, "") if status == "failed" else ("queued", word)
-    live = [queue[task.id] for task in tasks if task.id in queue]
-    if any(queued.state in PENDING for queued in live):
-        [queued, *_] = [queued for queued in live if queued.state in PENDING]
-        return "queued", queued.reason
-    if status == "failed":
-        return status, ""  # of its job, others may still be running
-    if live:
-        return "queued", f"its job has started on {live[0].nodes}"
-    return ("lost", "no job of it is in the queue") if status == "ready" else (status, "")
+def folder_statuses(runs: Mapping[str, Run], store: Store) -> dict[str, Status]:
+    """Return the status of every run according to the run folders, without asking Slurm."""
+    needed = needed_ids(runs.values())
+    states = store.states([*runs, *(needed - runs.keys())])
+    statuses: dict[str, Status] = {}
+    for run_id, run in runs.items():
+        state = states[run_id]
+        if state in ("done", "running"):
+            statuses[run_id] = state
+        elif any(states[need.id] != "done" for need in run.needs):
+            statuses[run_id] = "blocked"
+        else:
+            statuses[run_id] = "failed" if state == "failed" else "ready"
+    return statuses
 
 
-def look(runs: Mapping[str, Run], store: Store) -> dict[str, Standing]:
-    """Ask the queue, where anything was submitted, and tell how every run stands."""
-    tasks = tasks_of(store.root, unfinished(runs, store))
-    queue = ask(task for several in tasks.values() for task in several)
-    return standings(runs, store, tasks, queue)
-
-
-def unfinished(runs: Iterable[str], store: Store) -> list[str]:
-    """Return the runs that have no record yet."""
+def unfinished_runs(runs: Iterable[str], store: Store) -> list[str]:
+    """Return the ids of the runs that have no record yet."""
     return [run_id for run_id, state in store.states(runs).items() if state != "done"]
 
 
-def follow(
+def fail_runs_of_dead_job(
+    run_ids: Iterable[str], store: Store, message: str, states: Set[str] = frozenset({"waiting"})
+) -> None:
+    """Mark a job's runs as failed if the job died (kill -9, out of memory) and wrote no reason.
+
+    Only runs in one of ``states`` are marked. By default that leaves out runs that are done, that
+    have failed already, or that another live job has claimed.
+    """
+    for run_id in run_ids:
+        folder = store.run(run_id)
+        if folder.state() in states and not folder.failure.exists():
+            folder.write_failure("died", message)
+
+
+# ---------------------------------------------------------------- from the queue too
+
+
+def query_statuses(runs: Mapping[str, Run], store: Store) -> dict[str, RunStatus]:
+    """Return the status of every run; ask Slurm if any of them was submitted."""
+    tasks = tasks_by_run(store.root, unfinished_runs(runs, store))
+    queue = query_queue(task for run_tasks in tasks.values() for task in run_tasks)
+    return statuses_with_queue(runs, store, tasks, queue)
+
+
+def follow_runs(
     runs: Mapping[str, Run], store: Store, show: Callable[[Mapping[str, Status]], None]
-) -> dict[str, Standing]:
-    """Show how the runs stand, about once a second, until none is queued or running."""
-    tasks = tasks_of(store.root, unfinished(runs, store))
+) -> dict[str, RunStatus]:
+    """Call ``show`` with all statuses about once a second until no run is queued or running."""
+    tasks = tasks_by_run(store.root, unfinished_runs(runs, store))
     queue: Queue | None = None
-    asked = float("-inf")
+    last_query = float("-inf")
     while True:
-        if time.monotonic() - asked > ASK_EVERY:
-            queue = ask(task for several in tasks.values() for task in several)
-            asked = time.monotonic()
-        found = standings(runs, store, tasks, queue)
-        show({run_id: standing.status for run_id, standing in found.items()})
-        if not {"queued", "running"} & {standing.status for standing in found.values()}:
-            return found
+        if time.monotonic() - last_query > QUEUE_INTERVAL:
+            queue = query_queue(task for run_tasks in tasks.values() for task in run_tasks)
+            last_query = time.monotonic()
+        statuses = statuses_with_queue(runs, store, tasks, queue)
+        show({run_id: run.status for run_id, run in statuses.items()})
+        if not {"queued", "running"} & {run.status for run in statuses.values()}:
+            return statuses
         time.sleep(1)
 
 
-def progress(folder: RunFolder) -> str:
-    """Say how far a running run is, where, and how long it will about take."""
+def statuses_with_queue(
+    runs: Mapping[str, Run], store: Store, tasks: TasksByRun, queue: Queue | None
+) -> dict[str, RunStatus]:
+    """Return the status of every run from its folder and its tasks in the queue.
+
+    Query ``queue`` before the call. A job writes its records before it leaves the queue, so a
+    folder that is read later cannot make a finished run look lost.
+    """
+    statuses = folder_statuses(runs, store)
+    return {
+        run_id: RunStatus(*merge_queue_state(statuses[run_id], tasks.get(run_id, ()), queue))
+        for run_id in runs
+    }
+
+
+def merge_queue_state(
+    status: Status, tasks: Sequence[ArrayTask], queue: Queue | None
+) -> tuple[Status, str]:
+    """Refine a run's status by the queue entries of its tasks; return it with an explanation."""
+    if status in ("done", "running") or not tasks:
+        return status, ""
+    if queue is None:
+        detail = "Slurm does not answer here, so the job may be queued or lost"
+        return (status, "") if status == "failed" else ("queued", detail)
+    entries = [queue[task.id] for task in tasks if task.id in queue]
+    pending = [entry for entry in entries if entry.state in PENDING]
+    if pending:
+        return "queued", pending[0].reason
+    if status == "failed":
+        return status, ""  # its job may still be running, for its other runs
+    if entries:
+        return "queued", f"its job has started on {entries[0].nodes}"
+    return ("lost", "its job is no longer in the queue") if status == "ready" else (status, "")
+
+
+# ---------------------------------------------------------------- as text
+
+
+def describe_progress(folder: RunFolder) -> str:
+    """Describe a running run: its epoch, its host and roughly how long it still takes."""
     holder = read_claim(folder.path)
     if holder is None or not holder.progress:
         return f"starting on {holder.host}" if holder else "starting"
@@ -107,47 +151,16 @@ def progress(folder: RunFolder) -> str:
         before = folder.previous_checkpoint.stat().st_mtime
     except FileNotFoundError:
         return ", ".join(words)
-    # An epoch's time is that between two checkpoints, unless they lie in two attempts.
+    # Two checkpoints are an epoch apart, unless the older one is from an earlier attempt.
     left = (last - max(before, holder.since)) * (epochs - epoch) - (time.time() - last)
     return ", ".join([*words, f"about {max(1, round(left / 60))} min left"])
 
 
-Status = Literal["done", "running", "ready", "failed", "blocked", "queued", "lost"]
-"""failed: ready to be tried again; blocked: waits for what it needs. On a cluster, queued: a job
-that may do it is in the queue; lost: it was there, and is no more.
-"""
-
-
-def statuses(runs: Mapping[str, Run], store: Store) -> dict[str, Status]:
-    """Look up where every run stands."""
-    needed = needs_of(runs.values())
-    states = store.states([*runs, *(needed - runs.keys())])
-    found: dict[str, Status] = {}
-    for run_id, run in runs.items():
-        state = states[run_id]
-        if state in ("done", "running"):
-            found[run_id] = state
-        elif any(states[need.id] != "done" for need in run.needs):
-            found[run_id] = "blocked"
-        else:
-            found[run_id] = "failed" if state == "failed" else "ready"
-    return found
-
-
-STATUS_WORDS: dict[Status, str] = {
-    "done": "done",
-    "running": "running now",
-    "ready": "to do, ready to start",
-    "failed": "failed, to be tried again",
-    "blocked": "to do, once what they need is done",
-}
-
-
-def outline(manifest: Mapping[str, Any], found: Mapping[str, Status]) -> Iterator[str]:
-    """Yield, line by line, what is done, what is to do and what cannot be."""
-    yield f"{manifest['suite']}: {manifest['title']}, {len(found)} runs"
+def plan_lines(manifest: Mapping[str, Any], statuses: Mapping[str, Status]) -> Iterator[str]:
+    """Yield the lines of `plan`: the runs by status, then the cells that cannot be run, and why."""
+    yield f"{manifest['suite']}: {manifest['title']}, {len(statuses)} runs"
     for status, words in STATUS_WORDS.items():
-        if ids := [run_id for run_id, its in found.items() if its == status]:
+        if ids := [run_id for run_id, its_status in statuses.items() if its_status == status]:
             yield from ["", f"{len(ids)} {words}", *(f"  {run_id}" for run_id in ids)]
     reasons = {
         f"  {cell['method']}, {column['teacher']} -> {column['student']}: {cell['reason']}"

@@ -1,7 +1,7 @@
-"""What was submitted to a cluster, and how it stands: told from any login node, by files and queue.
+"""The files `results/submissions/*.json`: what was submitted to Slurm, by whom and when.
 
-Only a run's folder says that it is done or has failed. The queue is asked whether a job that may
-do it is still there, and nothing else: a job that has ended may be run again by its cluster.
+Any login node can read them. They only say which job was meant to do a run; whether the run is
+done or has failed is in its folder, and whether the job is still there is in the queue.
 """
 
 from __future__ import annotations
@@ -13,76 +13,75 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from benchmark.launch.slurm_queue import Task
-from benchmark.store.atomic import as_json, write_atomic
-from benchmark.store.claim import claim, read_claim
+from benchmark.launch.slurm_queue import ArrayTask
+from benchmark.store.atomic import encode_json, write_atomic
+from benchmark.store.claim import claim_run, read_claim
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What one `run` has put into the queue; kept as a file, so that anyone can ask for it."""
+    """What one `run` command has submitted."""
 
     suite: str
     digest: str
     who: str
     when: str
-    tasks: list[Task] = field(default_factory=list)
+    tasks: list[ArrayTask] = field(default_factory=list)
     cancelled: str | None = None
+    """When it was cancelled."""
     schema: int = 1
 
     def write(self, path: Path) -> None:
-        """Keep it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         data = asdict(replace(self, tasks=[]))
-        write_atomic(path, as_json({**data, "tasks": [task._asdict() for task in self.tasks]}))
+        write_atomic(path, encode_json({**data, "tasks": [task._asdict() for task in self.tasks]}))
 
     @classmethod
     def read(cls, path: Path) -> Submission:
-        """Read what ``write`` wrote."""
         data = json.loads(path.read_text())
-        return cls(**{**data, "tasks": [Task(**task) for task in data["tasks"]]})
+        return cls(**{**data, "tasks": [ArrayTask(**task) for task in data["tasks"]]})
 
 
-Tasks = Mapping[str, Sequence[Task]]
-"""By run, the oldest first."""
+TasksByRun = Mapping[str, Sequence[ArrayTask]]
+"""The tasks that were submitted for each run id, oldest first."""
 
 
-def submissions(results: Path) -> dict[Path, Submission]:
-    """Return all that was ever submitted for a results folder, the oldest first."""
+def read_submissions(results: Path) -> dict[Path, Submission]:
+    """Return all submissions of a results folder by file, oldest first."""
     return {
         path: Submission.read(path) for path in sorted((results / "submissions").glob("*.json"))
     }
 
 
-def tasks_of(results: Path, run_ids: Iterable[str]) -> dict[str, list[Task]]:
-    """Return the tasks that were to do each run and were not cancelled by us."""
-    found: dict[str, list[Task]] = {run_id: [] for run_id in run_ids}
-    for submission in submissions(results).values():
+def tasks_by_run(results: Path, run_ids: Iterable[str]) -> dict[str, list[ArrayTask]]:
+    """Return the tasks submitted for each run; cancelled submissions and other runs are left out.
+
+    Runs without tasks are not in the result.
+    """
+    tasks: dict[str, list[ArrayTask]] = {run_id: [] for run_id in run_ids}
+    for submission in read_submissions(results).values():
         for task in submission.tasks if submission.cancelled is None else ():
-            for run_id in found.keys() & task.runs:
-                found[run_id].append(task)
-    return {run_id: tasks for run_id, tasks in found.items() if tasks}
+            for run_id in tasks.keys() & task.runs:
+                tasks[run_id].append(task)
+    return {run_id: run_tasks for run_id, run_tasks in tasks.items() if run_tasks}
 
 
 @contextlib.contextmanager
-def my_turn(results: Path) -> Iterator[None]:
-    """Let one process at a time submit or cancel: the next sees what it has done."""
+def submission_lock(results: Path) -> Iterator[None]:
+    """Wait until no other process submits or cancels, then keep others from it."""
     folder = results / "submissions" / "turn"
-    spoken = False
-    while (held := claim(folder)) is None:
+    printed = False
+    while (lock := claim_run(folder)) is None:
         holder = read_claim(folder)
-        if holder is not None and not spoken:
-            print(f"waiting for process {holder.pid} on {holder.host}, which submits or cancels")
-            spoken = True
+        if holder is not None and not printed:
+            print(
+                f"waiting for process {holder.pid} on {holder.host}, which is submitting or "
+                "cancelling jobs"
+            )
+            printed = True
         time.sleep(0.2)
     try:
-        with held.keep_alive():
+        with lock.keep_alive():
             yield
     finally:
-        held.release()
-
-
-# ---------------------------------------------------------------- how runs stand
-
-
-# ---------------------------------------------------------------- cancelling
+        lock.release()

@@ -24,8 +24,17 @@ from benchmark.models import (
 from benchmark.models.network import Network
 from methods.interface import Shapes
 
-__all__ = ["NETWORKS", "Network", "build", "count_parameters", "fingerprint", "maker"]
-__all__ += ["names", "shapes"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "build",
+    "check_unchanged",
+    "count_parameters",
+    "feature_shapes",
+    "fingerprint",
+    "network_factory",
+    "network_names",
+]
 
 NETWORKS: dict[str, Callable[[int], Network]] = {
     **resnet.NETWORKS,
@@ -39,12 +48,12 @@ NETWORKS: dict[str, Callable[[int], Network]] = {
 }
 
 
-def names() -> list[str]:
+def network_names() -> list[str]:
     """All networks of our own; ``maker`` knows those of other libraries too."""
     return list(NETWORKS)
 
 
-def maker(name: str) -> Callable[[int], Network]:
+def network_factory(name: str) -> Callable[[int], Network]:
     """Return what makes a network of that name for a number of classes.
 
     `torchvision/NAME` and `timm/NAME` are those libraries'. Raises ``UserError`` for others.
@@ -52,10 +61,10 @@ def maker(name: str) -> Callable[[int], Network]:
     if name in NETWORKS:
         return NETWORKS[name]
     if "/" not in name:
-        raise UserError(f"'{name}': {suggest(name, names(), 'network')}")
+        raise UserError(f"'{name}': {suggest(name, network_names(), 'network')}")
     from benchmark.models.external import wrapper  # and with it torchvision, which takes its time
 
-    return wrapper.factory(name)
+    return wrapper.external_factory(name)
 
 
 def build(name: str, classes: int, seed: int) -> Network:
@@ -66,7 +75,7 @@ def build(name: str, classes: int, seed: int) -> Network:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("network", name, seed))
-        return maker(name)(classes)
+        return network_factory(name)(classes)
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -84,7 +93,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 @lru_cache(maxsize=256)
-def shapes(name: str, classes: int, channels: int, size: int) -> Shapes:
+def feature_shapes(name: str, classes: int, channels: int, size: int) -> Shapes:
     """Find a network's feature shapes by running it on a blank (channels, size, size) image."""
     network = build(name, classes, seed=0).eval()
     try:
@@ -95,7 +104,7 @@ def shapes(name: str, classes: int, channels: int, size: int) -> Shapes:
     return seen._replace(norms=len(network.norms))
 
 
-def unchanged(backbone: nn.Module, before: str) -> None:
+def check_unchanged(backbone: nn.Module, before: str) -> None:
     """Raise RuntimeError where any bit of a frozen network, buffers included, has changed."""
     if fingerprint(backbone) != before:
         raise RuntimeError("the frozen network has changed while its probe was trained")

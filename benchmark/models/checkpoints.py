@@ -17,7 +17,7 @@ from benchmark import models
 from benchmark.config.errors import UserError
 
 SCALAR = np.float64(0).__reduce__()[0]
-HARMLESS: list[Any] = [
+SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)),
@@ -27,18 +27,18 @@ HARMLESS: list[Any] = [
 ]
 """What published checkpoints hold beside tensors: the options they were trained with, and numbers.
 None of these runs code when it is unpickled."""
-PLACES = ("model", "state_dict", "net", "student", "model_state_dict")
+WEIGHT_KEYS = ("model", "state_dict", "net", "student", "model_state_dict")
 """Where a checkpoint keeps its weights, if not at its top."""
 
 
-def read(file: Path) -> Any:  # noqa: ANN401
+def read_checkpoint(file: Path) -> Any:  # noqa: ANN401
     """Unpickle a checkpoint without running what may be in it."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(file)
-        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+        with torch.serialization.safe_globals(SAFE_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old formats, which are read all the same
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -55,20 +55,22 @@ def read(file: Path) -> Any:  # noqa: ANN401
         raise UserError(f"{file}: is no checkpoint that can be read ({error})") from error
 
 
-def weights_of(content: Any, file: Path) -> dict[str, Tensor]:  # noqa: ANN401
+def find_weights(content: Any, file: Path) -> dict[str, Tensor]:  # noqa: ANN401
     """Find the weights in a checkpoint; `module.`, which DataParallel leaves, is taken off."""
-    for place_ in (None, *PLACES):
+    for place_ in (None, *WEIGHT_KEYS):
         found = content if place_ is None else isinstance(content, Mapping) and content.get(place_)
         if isinstance(found, Mapping) and found and all(map(torch.is_tensor, found.values())):
             return {str(name).removeprefix("module."): value for name, value in found.items()}
     keys = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
     raise UserError(
-        f"{file}: no weights in it. They may stand at its top or under {', '.join(PLACES)}; "
+        f"{file}: no weights in it. They may stand at its top or under {', '.join(WEIGHT_KEYS)}; "
         f"it holds: {keys[:200]}"
     )
 
 
-def fitted(name: str, classes: int, weights: Mapping[str, Tensor], file: Path) -> nn.Module:
+def network_with_weights(
+    name: str, classes: int, weights: Mapping[str, Tensor], file: Path
+) -> nn.Module:
     """Put weights into a network, every one at its place. Raises UserError naming what differs."""
     network = models.build(name, classes, seed=0)
     own = network.state_dict()

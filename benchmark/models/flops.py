@@ -19,7 +19,7 @@ from benchmark.models.network import Network
 from methods.interface import Features
 
 
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sums the operations below it, as ``torch.utils.flop_counter.FlopCounterMode`` does.
 
     That one loads torch's compiler, which takes a job more than a second.
@@ -46,25 +46,25 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @torch.no_grad()
-def of_pass(network: nn.Module, images: Tensor) -> int:
+def flops_per_image(network: nn.Module, images: Tensor) -> int:
     """Count one image's forward pass, of images (B, 3, H, W), in eval mode."""
     network.eval()
-    with Counter() as counter:
+    with FlopCounter() as counter:
         network(images)
     total: int = counter.total
     return total // len(images)
 
 
-def on_paper(name: str, classes: int) -> Network:
+def build_on_meta_device(name: str, classes: int) -> Network:
     """Build a network without memory for its weights. Raises ``UserError`` for an unknown one."""
-    make = models.maker(name)
+    make = models.network_factory(name)
     if name not in models.NETWORKS:  # whose stages are found by looking at it
         return make(classes).to("meta")
     with torch.device("meta"):
         return make(classes)
 
 
-class View(NamedTuple):
+class FeaturesAndFlops(NamedTuple):
     """What one image makes a network show."""
 
     features: Features
@@ -72,7 +72,7 @@ class View(NamedTuple):
     """Of a forward pass; a multiplication and an addition are two."""
 
 
-def look(network: Network, size: int) -> View:
+def features_and_flops(network: Network, size: int) -> FeaturesAndFlops:
     """Pass one blank (3, size, size) image. Raises ``UserError`` where it is too small."""
     image = torch.empty(1, 3, size, size, device="meta")
     with torch.no_grad():
@@ -80,4 +80,4 @@ def look(network: Network, size: int) -> View:
             features = network.eval()(image)  # not counted: the first pass may check the size
         except ValueError as error:
             raise UserError(str(error)) from error
-    return View(features, of_pass(network, image))
+    return FeaturesAndFlops(features, flops_per_image(network, image))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from benchmark.models.tracing import Call, Trace, rehearse
+from benchmark.models.tracing import ModuleCall, Trace, run_on_meta_device
 
 
 class Folded(nn.BatchNorm2d):
@@ -30,7 +30,7 @@ class Folded(nn.BatchNorm2d):
         return x
 
 
-class Pair(NamedTuple):
+class ConvNormPair(NamedTuple):
     """A convolution and the batch norm that alone reads it."""
 
     conv: nn.Conv2d
@@ -44,18 +44,18 @@ def fold(network: nn.Module, size: int) -> list[str]:
 
     The network is frozen and stays so; ``size`` is the height and width of the images it will see.
     """
-    pairs = list(foldable(network, size))
+    pairs = list(foldable_pairs(network, size))
     for conv, norm, path in pairs:
-        absorb(conv, norm)
-        network.set_submodule(path, rested(norm))
+        fold_into_conv(conv, norm)
+        network.set_submodule(path, folded_norm(norm))
     return [pair.path for pair in pairs]
 
 
-def foldable(network: nn.Module, size: int) -> Iterator[Pair]:
+def foldable_pairs(network: nn.Module, size: int) -> Iterator[ConvNormPair]:
     """Find the convolutions that have a batch norm for themselves, each called once a pass."""
-    rehearse(network, (3, size, size))  # a network may look twice at images of a new size
+    run_on_meta_device(network, (3, size, size))  # a network may look twice at images of a new size
     trace = Trace()
-    with Reads() as reads:
+    with ReadCounter() as reads:
         trace.run(network, (3, size, size))
     reads.note(trace.result)  # what is shown is read by methods
     times = Counter(call.module for call in trace.calls)
@@ -63,10 +63,10 @@ def foldable(network: nn.Module, size: int) -> Iterator[Pair]:
     for call in trace.calls:
         source = made.get(id(call.source))
         if source and times[call.module] == 1 and reads.times[id(call.source)] == 1:
-            yield from paired(source, call)
+            yield from conv_norm_pairs(source, call)
 
 
-def paired(source: Call, call: Call) -> Iterator[Pair]:
+def conv_norm_pairs(source: ModuleCall, call: ModuleCall) -> Iterator[ConvNormPair]:
     """Pair two calls where they are a convolution's and a batch norm's, and not of some subclass.
 
     A subclass may do more: standardise its weights, say, or activate.
@@ -77,10 +77,10 @@ def paired(source: Call, call: Call) -> Iterator[Pair]:
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         if norm.affine and norm.track_running_stats:
-            yield Pair(conv, norm, call.path)
+            yield ConvNormPair(conv, norm, call.path)
 
 
-class Reads(TorchFunctionMode):
+class ReadCounter(TorchFunctionMode):
     """How often each tensor is read to make another of it, in whatever way."""
 
     def __init__(self) -> None:
@@ -98,33 +98,33 @@ class Reads(TorchFunctionMode):
         """Count a call's tensors, unless it only asks for a shape and the like."""
         given = kwargs or {}
         result = func(*args, **given)
-        if next(tensors(result), None) is not None:
+        if next(iterate_tensors(result), None) is not None:
             self.note([args, given])
         return result
 
     def note(self, read: object) -> None:
         """Count the tensors in something as read."""
-        for tensor in tensors(read):
+        for tensor in iterate_tensors(read):
             self.times[id(tensor)] += 1
             self._kept.append(tensor)
 
 
-def tensors(value: object) -> Iterator[Tensor]:
+def iterate_tensors(value: object) -> Iterator[Tensor]:
     """Yield the tensors in a value, however deep in lists, tuples and dictionaries."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
-        yield from tensors(list(value.values()))
+        yield from iterate_tensors(list(value.values()))
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from tensors(part)
+            yield from iterate_tensors(part)
 
 
 # ---------------------------------------------------------------- the folding
 
 
 @torch.no_grad()
-def absorb(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+def fold_into_conv(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Let a convolution return what its batch norm would make of it in eval mode."""
     state = {name: value.double() for name, value in norm.state_dict().items()}
     scale = state["weight"] / (state["running_var"] + norm.eps).sqrt()
@@ -136,7 +136,7 @@ def absorb(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     conv.bias = nn.Parameter(shifted.to(kind), requires_grad=False)
 
 
-def rested(norm: nn.BatchNorm2d) -> Folded:
+def folded_norm(norm: nn.BatchNorm2d) -> Folded:
     """Return what stands in a folded batch norm's place."""
     folded = Folded(norm.num_features, norm.eps).to(norm.weight)
     folded.load_state_dict(norm.state_dict())

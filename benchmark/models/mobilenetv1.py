@@ -35,7 +35,7 @@ class MobileNetV1(Network):
         width = 32
         units = [nn.Sequential(conv3x3(3, width, stride=2), nn.BatchNorm2d(width), nn.ReLU())]
         for outputs, stride in UNITS:
-            units.append(separable(width, outputs, stride))
+            units.append(separable_unit(width, outputs, stride))
             width = outputs
         self.model = nn.Sequential(*units)
         self.fc = nn.Linear(width, classes)
@@ -67,7 +67,7 @@ class MobileNetV1(Network):
         return Features(stem, tuple(stages), tuple(preacts), embedding, self.fc(embedding))
 
 
-def separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+def separable_unit(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     """Depthwise, then pointwise convolution, each with a batch norm and a ReLU."""
     first = (depthwise(inputs, stride), nn.BatchNorm2d(inputs), nn.ReLU())
     return nn.Sequential(*first, pointwise(inputs, outputs), nn.BatchNorm2d(outputs), nn.ReLU())

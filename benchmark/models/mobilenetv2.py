@@ -86,7 +86,7 @@ class MobileNetV2(Network):
         self.conv1 = nn.Sequential(conv3x3(3, width, stride=2), nn.BatchNorm2d(width), nn.ReLU())
         self.blocks = nn.ModuleList()
         for expansion, full, units, stride in GROUPS:
-            self.blocks.append(group(width, full // 2, units, stride, expansion))
+            self.blocks.append(bottleneck_group(width, full // 2, units, stride, expansion))
             width = full // 2
         self.conv2 = nn.Sequential(
             pointwise(width, EMBEDDING), nn.BatchNorm2d(EMBEDDING), nn.ReLU()
@@ -123,7 +123,9 @@ class MobileNetV2(Network):
         return Features(stem, tuple(stages), tuple(stages), embedding, logits)
 
 
-def group(inputs: int, outputs: int, units: int, stride: int, expansion: int) -> nn.Sequential:
+def bottleneck_group(
+    inputs: int, outputs: int, units: int, stride: int, expansion: int
+) -> nn.Sequential:
     """Inverted residuals, the first of which changes width and, with a stride, resolution."""
     first = InvertedResidual(inputs, outputs, stride, expansion)
     others = (InvertedResidual(outputs, outputs, 1, expansion) for _ in range(units - 1))

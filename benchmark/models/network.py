@@ -23,7 +23,7 @@ class Network(nn.Module, ABC):
         # CUDA graph must not read one that an earlier pass has left.
         with torch.autocast(images.device.type, self.narrow, cache_enabled=False):
             seen = super().__call__(images)
-        return widened(seen)
+        return features_in_float32(seen)
 
     @property
     @abstractmethod
@@ -36,7 +36,7 @@ class Network(nn.Module, ABC):
         """The batch norm behind each preact; in a residual block its last."""
 
 
-def widened(seen: Features) -> Features:
+def features_in_float32(seen: Features) -> Features:
     """Return features in float32: losses are methods', which know nothing of autocast."""
 
     def wide(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

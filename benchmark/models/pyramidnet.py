@@ -30,7 +30,7 @@ from methods.interface import Features
 STEM = 16
 
 
-class Unit(nn.Module, ABC):
+class PyramidUnit(nn.Module, ABC):
     """A residual branch in two parts, between which its preact can be seen, and a shortcut."""
 
     convolutions: ClassVar[int]
@@ -60,7 +60,7 @@ class Unit(nn.Module, ABC):
         return out + F.pad(shortcut, (0, 0, 0, 0, 0, out.shape[1] - shortcut.shape[1]))
 
 
-class Basic(Unit):
+class BasicPyramidUnit(PyramidUnit):
     """Two 3x3 convolutions."""
 
     convolutions = 2
@@ -90,7 +90,7 @@ class Basic(Unit):
         return self.bn1
 
 
-class Bottleneck(Unit):
+class BottleneckPyramidUnit(PyramidUnit):
     """1x1, 3x3 and 1x1 convolutions."""
 
     convolutions = 3
@@ -128,7 +128,12 @@ class PyramidNet(Network):
     """A stem of 16 channels and three stages of units, ``alpha`` channels wider at the end."""
 
     def __init__(
-        self, classes: int, *, depth: int, alpha: int, unit: type[Basic] | type[Bottleneck]
+        self,
+        classes: int,
+        *,
+        depth: int,
+        alpha: int,
+        unit: type[BasicPyramidUnit] | type[BottleneckPyramidUnit],
     ) -> None:
         super().__init__()
         count = (depth - 2) // (3 * unit.convolutions)
@@ -158,7 +163,7 @@ class PyramidNet(Network):
     @property
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """The batch norm that returns each preact."""
-        first_units = (cast(Unit, layer[0]) for layer in (self.layer2, self.layer3))
+        first_units = (cast(PyramidUnit, layer[0]) for layer in (self.layer2, self.layer3))
         return (*(unit.norm for unit in first_units), self.bn_final)
 
     def forward(self, x: Tensor) -> Features:
@@ -166,7 +171,7 @@ class PyramidNet(Network):
         raw = self.bn1(self.conv1(x))
         preacts = []
         for layer in (self.layer1, self.layer2, self.layer3):
-            for position, unit in enumerate(cast("list[Unit]", layer)):
+            for position, unit in enumerate(cast("list[PyramidUnit]", layer)):
                 preact = unit.opening(raw)
                 if position == 0:
                     preacts.append(preact)
@@ -180,6 +185,6 @@ class PyramidNet(Network):
 
 
 NETWORKS = {
-    "pyramidnet110_84": partial(PyramidNet, depth=110, alpha=84, unit=Basic),
-    "pyramidnet200_240": partial(PyramidNet, depth=200, alpha=240, unit=Bottleneck),
+    "pyramidnet110_84": partial(PyramidNet, depth=110, alpha=84, unit=BasicPyramidUnit),
+    "pyramidnet200_240": partial(PyramidNet, depth=200, alpha=240, unit=BottleneckPyramidUnit),
 }

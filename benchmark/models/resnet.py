@@ -53,9 +53,9 @@ class ResNet(Network):
         blocks = (depth - 2) // 6
         self.conv1 = conv3x3(3, widths[0])
         self.bn1 = nn.BatchNorm2d(widths[0])
-        self.layer1 = stage(widths[0], widths[1], blocks, stride=1)
-        self.layer2 = stage(widths[1], widths[2], blocks, stride=2)
-        self.layer3 = stage(widths[2], widths[3], blocks, stride=2)
+        self.layer1 = basic_stage(widths[0], widths[1], blocks, stride=1)
+        self.layer2 = basic_stage(widths[1], widths[2], blocks, stride=2)
+        self.layer3 = basic_stage(widths[2], widths[3], blocks, stride=2)
         self.fc = nn.Linear(widths[3], classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -75,12 +75,12 @@ class ResNet(Network):
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W)."""
         x = stem = F.relu(self.bn1(self.conv1(x)))
-        preacts, stages = walk(x, (self.layer1, self.layer2, self.layer3))
+        preacts, stages = run_stages(x, (self.layer1, self.layer2, self.layer3))
         embedding = F.adaptive_avg_pool2d(stages[-1], 1).flatten(1)
         return Features(stem, stages, preacts, embedding, self.fc(embedding))
 
 
-def walk(x: Tensor, stages: Sequence[nn.Sequential]) -> tuple[Maps, Maps]:
+def run_stages(x: Tensor, stages: Sequence[nn.Sequential]) -> tuple[Maps, Maps]:
     """Pass through blocks that return their sum; return the stages' preacts, then their outputs."""
     preacts, outputs = [], []
     for blocks in stages:
@@ -92,7 +92,7 @@ def walk(x: Tensor, stages: Sequence[nn.Sequential]) -> tuple[Maps, Maps]:
     return tuple(preacts), tuple(outputs)
 
 
-def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+def basic_stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
     """Basic blocks, the first of which changes width and resolution."""
     first = BasicBlock(inputs, outputs, stride)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.models.network import Network
-from benchmark.models.resnet import conv3x3, walk
+from benchmark.models.resnet import conv3x3, run_stages
 from methods.interface import Features
 
 EXPANSION = 4
@@ -24,7 +24,7 @@ def conv1x1(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
 
 
-class Bottleneck(nn.Module):
+class BottleneckBlock(nn.Module):
     """1x1, 3x3 and 1x1 convolutions beside a shortcut. Returns its sum *before* the last ReLU."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -56,10 +56,10 @@ class BottleneckResNet(Network):
         super().__init__()
         self.conv1 = conv3x3(3, 64)
         self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = stage(64, 64, depths[0], stride=1)
-        self.layer2 = stage(256, 128, depths[1], stride=2)
-        self.layer3 = stage(512, 256, depths[2], stride=2)
-        self.layer4 = stage(1024, 512, depths[3], stride=2)
+        self.layer1 = bottleneck_stage(64, 64, depths[0], stride=1)
+        self.layer2 = bottleneck_stage(256, 128, depths[1], stride=2)
+        self.layer3 = bottleneck_stage(512, 256, depths[2], stride=2)
+        self.layer4 = bottleneck_stage(1024, 512, depths[3], stride=2)
         self.linear = nn.Linear(2048, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -74,20 +74,20 @@ class BottleneckResNet(Network):
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """The batch norm behind each preact, before the shortcut is added."""
         stages = (self.layer1, self.layer2, self.layer3, self.layer4)
-        return tuple(cast(Bottleneck, blocks[-1]).bn3 for blocks in stages)
+        return tuple(cast(BottleneckBlock, blocks[-1]).bn3 for blocks in stages)
 
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W), of any size."""
         x = stem = F.relu(self.bn1(self.conv1(x)))
-        preacts, stages = walk(x, (self.layer1, self.layer2, self.layer3, self.layer4))
+        preacts, stages = run_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4))
         embedding = F.adaptive_avg_pool2d(stages[-1], 1).flatten(1)
         return Features(stem, stages, preacts, embedding, self.linear(embedding))
 
 
-def stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
+def bottleneck_stage(inputs: int, width: int, blocks: int, stride: int) -> nn.Sequential:
     """Bottleneck blocks, the first of which changes width and resolution."""
-    first = Bottleneck(inputs, width, stride)
-    others = (Bottleneck(EXPANSION * width, width, 1) for _ in range(blocks - 1))
+    first = BottleneckBlock(inputs, width, stride)
+    others = (BottleneckBlock(EXPANSION * width, width, 1) for _ in range(blocks - 1))
     return nn.Sequential(first, *others)
 
 

@@ -64,9 +64,9 @@ class ShuffleV1(Network):
         super().__init__()
         self.conv1 = pointwise(3, STEM)
         self.bn1 = nn.BatchNorm2d(STEM)
-        self.layer1 = grouped_units(STEM, 240, units=4)
-        self.layer2 = grouped_units(240, 480, units=8)
-        self.layer3 = grouped_units(480, 960, units=4)
+        self.layer1 = grouped_stage(STEM, 240, units=4)
+        self.layer2 = grouped_stage(240, 480, units=8)
+        self.layer3 = grouped_stage(480, 960, units=4)
         self.linear = nn.Linear(960, classes)
 
     @property
@@ -95,7 +95,7 @@ class ShuffleV1(Network):
         return Features(stem, tuple(stages), tuple(preacts), embedding, self.linear(embedding))
 
 
-def grouped_units(inputs: int, outputs: int, units: int) -> nn.Sequential:
+def grouped_stage(inputs: int, outputs: int, units: int) -> nn.Sequential:
     """V1's stage."""
     first = GroupedUnit(inputs, outputs, stride=2)
     return nn.Sequential(first, *(GroupedUnit(outputs, outputs, 1) for _ in range(units - 1)))
@@ -122,7 +122,7 @@ class HalvingUnit(nn.Module):
         """(B, inputs, H, W), activations, to (B, outputs, H / 2, W / 2)."""
         left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
         right = self.bn4(self.conv4(F.relu(self.bn3(self.conv3(x)))))
-        return joined(left, self.bn5(self.conv5(right)))
+        return join_halves(left, self.bn5(self.conv5(right)))
 
 
 class SplitUnit(nn.Module):
@@ -146,10 +146,10 @@ class SplitUnit(nn.Module):
         """(B, channels, H, W) to the same shape."""
         passing, read = preact.chunk(2, dim=1)
         inner = F.relu(self.bn1(self.conv1(F.relu(read))))
-        return joined(passing, self.bn3(self.conv3(self.bn2(self.conv2(inner)))))
+        return join_halves(passing, self.bn3(self.conv3(self.bn2(self.conv2(inner)))))
 
 
-def joined(left: Tensor, right: Tensor) -> Tensor:
+def join_halves(left: Tensor, right: Tensor) -> Tensor:
     """How two halves become V2's next channels: (B, C, ...) twice to (B, 2C, ...)."""
     return shuffle(torch.cat([left, right], dim=1), groups=2)
 
@@ -161,9 +161,9 @@ class ShuffleV2(Network):
         super().__init__()
         self.conv1 = pointwise(3, STEM)
         self.bn1 = nn.BatchNorm2d(STEM)
-        self.layer1 = split_units(STEM, 116, units=4)
-        self.layer2 = split_units(116, 232, units=8)
-        self.layer3 = split_units(232, 464, units=4)
+        self.layer1 = split_stage(STEM, 116, units=4)
+        self.layer2 = split_stage(116, 232, units=8)
+        self.layer3 = split_stage(232, 464, units=4)
         self.conv2 = pointwise(464, 1024)
         self.bn2 = nn.BatchNorm2d(1024)
         self.linear = nn.Linear(1024, classes)
@@ -176,7 +176,7 @@ class ShuffleV2(Network):
     @property
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """One for each preact, *copied* together: several units' batch norms are behind it."""
-        return tuple(gathered(layer) for layer in (self.layer1, self.layer2, self.layer3))
+        return tuple(gather_norms(layer) for layer in (self.layer1, self.layer2, self.layer3))
 
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W), H and W at least 8, else a ``ValueError``."""
@@ -192,13 +192,13 @@ class ShuffleV2(Network):
         return Features(stem, tuple(stages), tuple(preacts), embedding, self.linear(embedding))
 
 
-def split_units(inputs: int, outputs: int, units: int) -> nn.Sequential:
+def split_stage(inputs: int, outputs: int, units: int) -> nn.Sequential:
     """V2's stage."""
     first = HalvingUnit(inputs, outputs)
     return nn.Sequential(first, *(SplitUnit(outputs) for _ in range(units - 1)))
 
 
-def gathered(layer: nn.Sequential) -> nn.BatchNorm2d:
+def gather_norms(layer: nn.Sequential) -> nn.BatchNorm2d:
     """Copy the batch norm of every channel that a stage of V2 ends with into one."""
     keys = ("weight", "bias", "running_mean", "running_var")
 
@@ -208,10 +208,10 @@ def gathered(layer: nn.Sequential) -> nn.BatchNorm2d:
 
     first, *others = layer
     halving = cast(HalvingUnit, first)
-    table = joined(rows(halving.bn2), rows(halving.bn5))
+    table = join_halves(rows(halving.bn2), rows(halving.bn5))
     for unit in others:
         passing, _ = table.chunk(2, dim=1)
-        table = joined(passing, rows(cast(SplitUnit, unit).bn3))
+        table = join_halves(passing, rows(cast(SplitUnit, unit).bn3))
     norm = nn.BatchNorm2d(table.shape[1]).to(table).requires_grad_(False)
     norm.load_state_dict(norm.state_dict() | dict(zip(keys, table, strict=True)))
     return norm

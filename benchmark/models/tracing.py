@@ -26,7 +26,7 @@ ACTIVATIONS = {
 
 
 @dataclass(eq=False)
-class Call:
+class ModuleCall:
     """One call of one module. The versions tell whether a tensor was written into afterwards."""
 
     path: str
@@ -42,7 +42,7 @@ class Call:
     output_version: int = 0
 
 
-class Activation(NamedTuple):
+class ActivationCall(NamedTuple):
     """One call of an activation function, be it a module's or not."""
 
     source: Tensor
@@ -58,10 +58,10 @@ class Trace(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[Call] = []
-        self.activations: list[Activation] = []
+        self.calls: list[ModuleCall] = []
+        self.activations: list[ActivationCall] = []
         self.result: object = None
-        self._open: list[Call] = []
+        self._open: list[ModuleCall] = []
         self._times: Counter[nn.Module] = Counter()
 
     def run(self, network: nn.Module, shape: tuple[int, ...]) -> None:
@@ -72,7 +72,7 @@ class Trace(TorchFunctionMode):
             handles.append(module.register_forward_hook(self._leave))
         try:
             with self:
-                self.result = rehearse(network, shape)
+                self.result = run_on_meta_device(network, shape)
         finally:
             for handle in handles:
                 handle.remove()
@@ -82,7 +82,7 @@ class Trace(TorchFunctionMode):
             source = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
             number, now, depth = self._times[module], len(self.calls), len(self._open)
             version = 0 if source is None else source._version
-            self.calls.append(Call(path, module, number, now, now, depth, source, version))
+            self.calls.append(ModuleCall(path, module, number, now, now, depth, source, version))
             self._times[module] += 1
             self._open.append(self.calls[-1])
 
@@ -108,30 +108,30 @@ class Trace(TorchFunctionMode):
         source: Tensor = args[0] if args else given["input"]
         version = source._version
         output = func(*args, **given)
-        event = Activation(source, version, output, output._version, len(self.calls))
+        event = ActivationCall(source, version, output, output._version, len(self.calls))
         self.activations.append(event)
         return output
 
-    def inside(self, call: Call) -> list[Call]:
+    def inside(self, call: ModuleCall) -> list[ModuleCall]:
         """All calls inside a call."""
         return self.calls[call.entered + 1 : call.exited]
 
-    def children(self, call: Call | None) -> list[Call]:
+    def children(self, call: ModuleCall | None) -> list[ModuleCall]:
         """The calls directly inside a call; of None, the network's own."""
         within, depth = (self.inside(call), call.depth + 1) if call else (self.calls, 0)
         return [other for other in within if other.depth == depth]
 
 
-def rehearse(network: nn.Module, shape: tuple[int, ...]) -> object:
+def run_on_meta_device(network: nn.Module, shape: tuple[int, ...]) -> object:
     """Pass one blank image (C, H, W) through in eval mode, on the meta device."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     weights = {name: value.detach().to("meta") for name, value in tensors}
-    with at_rest(network), torch.no_grad():
+    with eval_mode(network), torch.no_grad():
         return functional_call(network, weights, torch.empty(1, *shape, device="meta"))
 
 
 @contextmanager
-def naming(name: str, pixels: Sequence[int]) -> Iterator[None]:
+def size_errors_for(name: str, pixels: Sequence[int]) -> Iterator[None]:
     """Turn what a network says of an image of the wrong size into a ``UserError``."""
     try:
         yield
@@ -142,7 +142,7 @@ def naming(name: str, pixels: Sequence[int]) -> Iterator[None]:
 
 
 @contextmanager
-def at_rest(network: nn.Module) -> Iterator[None]:
+def eval_mode(network: nn.Module) -> Iterator[None]:
     """Put every module into eval mode, and back into the mode in which it was."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()

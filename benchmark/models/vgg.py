@@ -31,7 +31,7 @@ class VGG(Network):
         super().__init__()
         inputs = (3, *WIDTHS[:-1])
         self.block0, self.block1, self.block2, self.block3, self.block4 = map(
-            block, inputs, WIDTHS, depths
+            conv_block, inputs, WIDTHS, depths
         )
         self.classifier = nn.Linear(WIDTHS[-1], classes)
         for module in self.modules():
@@ -73,7 +73,7 @@ class VGG(Network):
         return Features(stem, tuple(stages), tuple(preacts), embedding, self.classifier(embedding))
 
 
-def block(inputs: int, outputs: int, depth: int) -> nn.Sequential:
+def conv_block(inputs: int, outputs: int, depth: int) -> nn.Sequential:
     """Conv-BN-ReLU ``depth`` times, *without* the last ReLU."""
     layers: list[nn.Module] = []
     for position in range(depth):

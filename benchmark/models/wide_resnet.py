@@ -24,7 +24,7 @@ from benchmark.models.resnet import conv3x3
 from methods.interface import Features
 
 
-class Unit(nn.Module):
+class WideUnit(nn.Module):
     """BN-ReLU-conv twice beside a shortcut, which leaves after the ReLU where widths differ."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -44,17 +44,19 @@ class Unit(nn.Module):
         return out + shortcut
 
 
-class Stage(nn.Module):
+class WideStage(nn.Module):
     """Units, the first of which changes width and resolution."""
 
     def __init__(self, inputs: int, outputs: int, units: int, stride: int) -> None:
         super().__init__()
-        first = Unit(inputs, outputs, stride)
-        self.layer = nn.Sequential(first, *(Unit(outputs, outputs, 1) for _ in range(units - 1)))
+        first = WideUnit(inputs, outputs, stride)
+        self.layer = nn.Sequential(
+            first, *(WideUnit(outputs, outputs, 1) for _ in range(units - 1))
+        )
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what enters the first ReLU, what leaves it, and the stage's raw output."""
-        first, *others = (cast(Unit, unit) for unit in self.layer)
+        first, *others = (cast(WideUnit, unit) for unit in self.layer)
         preact = first.bn1(raw)
         entered = F.relu(preact)
         raw = first(raw, entered)
@@ -73,7 +75,7 @@ class WideResNet(Network):
         self.conv1 = conv3x3(3, widths[0])
         steps = zip(pairwise(widths), (1, 2, 2), strict=True)
         self.block1, self.block2, self.block3 = (
-            Stage(inputs, outputs, units, stride) for (inputs, outputs), stride in steps
+            WideStage(inputs, outputs, units, stride) for (inputs, outputs), stride in steps
         )
         self.bn1 = nn.BatchNorm2d(widths[3])
         self.fc = nn.Linear(widths[3], classes)
@@ -91,7 +93,7 @@ class WideResNet(Network):
     @property
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """The batch norm that returns each preact."""
-        first_units = (cast(Unit, block.layer[0]) for block in (self.block2, self.block3))
+        first_units = (cast(WideUnit, block.layer[0]) for block in (self.block2, self.block3))
         return (*(unit.bn1 for unit in first_units), self.bn1)
 
     def forward(self, x: Tensor) -> Features:

@@ -1,4 +1,4 @@
-"""Processes of this machine: how one is started, recognised and joined with others.
+"""Processes: start a child process, identify a process, and join the processes of one job.
 
-May import `config`. Read `contract.py` first. Without torch, but for `distributed.py`.
+Imports only `config`. Only `distributed.py` loads torch. Read `contract.py` first.
 """

@@ -1,4 +1,4 @@
-"""What a launcher and the job process that it starts agree on: variables and exit codes."""
+"""Environment variables and exit codes shared by a launcher and the job processes it starts."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-INTERRUPTED = (130, -signal.SIGTERM)
-"""How a job ends that was told to: with its claims released and nothing to be blamed for."""
-LEASH, LISTENING = "KD_LEASH", "MASTER_FD"
-"""Environment variables: standard input ends with the launcher; an open socket's number."""
-PATIENCE = 20.0
-"""Seconds in which a process that was told to end may do so."""
+INTERRUPTED_STATUSES = (130, -signal.SIGTERM)
+"""Exit statuses of a job that was asked to end. It released its claims; it did not fail."""
+ENDS_WITH_LAUNCHER = "KD_ENDS_WITH_LAUNCHER"
+"""Environment variable: set if standard input is a pipe that closes when the launcher ends."""
+MASTER_FD = "MASTER_FD"
+"""Environment variable: file descriptor of the open socket that rank 0 listens on."""
+SECONDS_TO_END = 20.0
+"""Seconds between SIGTERM and SIGKILL: the time that a process has to end by itself."""
 
 
-def how(code: int) -> str:
-    """Name an exit status."""
+def format_exit_status(code: int) -> str:
+    """Return `signal 9` or `exit code 1` for the return code of a process."""
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def additions() -> dict[str, str]:
-    """Let a job import this checkout from wherever it starts, and keep libraries to one thread."""
+def job_environment() -> dict[str, str]:
+    """Return the variables that a job needs: it imports this checkout and uses one thread."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def on_a_leash() -> None:
-    """In a process of several: end when the launcher has, however that came about.
+def end_with_launcher() -> None:
+    """Let this process, one of several of a job, end when its launcher ends, even by SIGKILL.
 
-    Its place is taken by nobody, so a process that waits for one that is gone would wait for ever.
+    Otherwise it could wait forever for another process of the job that is gone.
     """
-    if LEASH in os.environ:
+    if ENDS_WITH_LAUNCHER in os.environ:
         threading.Thread(target=_end_with_the_launcher, daemon=True).start()
 
 
 def _end_with_the_launcher() -> None:
     os.read(0, 1)
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(PATIENCE)
+    time.sleep(SECONDS_TO_END)
     os._exit(1)

@@ -1,9 +1,9 @@
-"""Several processes that train the same learners together, each on its part of every batch.
+"""Data-parallel training: several processes train the same learners, each on a slice of each batch.
 
-The global batch is the suite's, whatever the number of processes; each takes its slice of it, and
-gradients are averaged over all samples. Who is who is said as torchrun says it, by environment
-variables. What differs from one process: batch norms see a slice, and a loss that compares samples
-with each other (SP, RKD, PKT, CC and the like) sees pairs within a slice only.
+The global batch size does not depend on the number of processes, and gradients are averaged over
+all samples. Ranks come from torchrun's environment variables. Two things differ from training in
+one process: batch norms use the statistics of a slice, and a loss that compares samples with each
+other (SP, RKD, PKT, CC and others) compares samples within a slice only.
 """
 
 from __future__ import annotations
@@ -20,31 +20,36 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from benchmark.config.errors import UserError
-from benchmark.processes.contract import LISTENING
+from benchmark.processes.contract import MASTER_FD
 
-CAUSE, HERE = "cause", "here"
-"""What the processes tell each other beside tensors: why one failed; how many have come."""
+CAUSE_KEY = "cause"
+"""Key in torch's store: why a process failed."""
+ARRIVED_KEY = "here"
+"""Key in torch's store: how many processes have arrived."""
 
 
-class PartedError(Exception):
-    """Another process is gone, and with it what all were about to do together."""
+class LostProcessError(Exception):
+    """Another process is gone, so a collective operation failed."""
 
 
 class Ranks(NamedTuple):
-    """Which of how many processes this is."""
+    """The rank of this process, and the collective operations of its job."""
 
     rank: int = 0
     size: int = 1
     store: Any = None
-    """torch's, that all of them read and write; None where there is one process."""
+    """torch's key-value store, shared by all processes; None if there is only one process."""
 
     @property
-    def leads(self) -> bool:
-        """Whether this is the one that claims, writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this process is rank 0, which alone claims runs, writes files and prints."""
         return self.rank == 0
 
-    def part(self, count: int) -> slice:
-        """Return this process's slice of a batch of so many samples."""
+    def slice_of_batch(self, count: int) -> slice:
+        """Return this process's slice of a batch of ``count`` samples.
+
+        Raises UserError if there are fewer samples than processes.
+        """
         if count < self.size:
             raise UserError(
                 f"a batch of {count} samples cannot be shared by {self.size} processes: choose a "
@@ -52,126 +57,136 @@ class Ranks(NamedTuple):
             )
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def tell(self, value: Any) -> Any:  # noqa: ANN401
-        """Return the leader's value, on every process."""
+    def broadcast(self, value: Any) -> Any:  # noqa: ANN401
+        """Return rank 0's value on every process."""
         if self.size == 1:
             return value
-        told = [value]
-        with in_touch():
-            dist.broadcast_object_list(told)
-        return told[0]
+        values = [value]
+        with detect_lost_process():
+            dist.broadcast_object_list(values)
+        return values[0]
 
-    def add(self, numbers: Tensor) -> Tensor:
-        """Return the sum of what all processes give."""
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Return the sum of a tensor over all processes; the tensor itself is overwritten."""
         if self.size > 1:
-            with in_touch():
+            with detect_lost_process():
                 dist.all_reduce(numbers)
         return numbers
 
-    def average(
+    def average_gradients(
         self, parameters: Sequence[nn.Parameter], labels: Tensor, failure: str | None
     ) -> None:
-        """Replace gradients by their means over all samples, of which those with labels were here.
+        """Replace gradients by their means over the samples of all processes.
 
-        Raises RuntimeError where the step has failed on another process: no one goes on alone.
+        ``labels`` are those of this process's samples. ``failure`` is the message of the exception
+        that this process's step raised. Raises RuntimeError on all other processes in that case.
         """
         if self.size == 1:
             return
-        # A process that has failed gives zeros for everything, so none is waited for in vain.
-        shape = sum(p.numel() for p in parameters)
+        # A process that failed contributes zeros, so that the others do not wait for it forever.
+        size = sum(p.numel() for p in parameters)
         count = len(labels) if failure is None else 0
         last = torch.tensor([count, failure is not None], device=labels.device)
         if failure is None:
-            flat = torch.cat([*(dense(p).flatten() * count for p in parameters), last.float()])
+            flat = torch.cat(
+                [*(gradient_or_zeros(p).flatten() * count for p in parameters), last.float()]
+            )
         else:
-            flat = torch.cat([torch.zeros(shape, device=labels.device), last.float()])
-        self.add(flat)
-        if flat[shape + 1] > 0:
-            self._explain(failure)
-        means = torch.split(flat[:shape] / flat[shape], [p.numel() for p in parameters])
+            flat = torch.cat([torch.zeros(size, device=labels.device), last.float()])
+        self.sum(flat)
+        if flat[size + 1] > 0:
+            self._raise_failure(failure)
+        means = torch.split(flat[:size] / flat[size], [p.numel() for p in parameters])
         for parameter, mean in zip(parameters, means, strict=True):
             if parameter.grad is not None:
                 parameter.grad.copy_(mean.view_as(parameter))
 
-    def _explain(self, failure: str | None) -> None:
-        said: list[Any] = [None] * self.size
-        with in_touch():
-            dist.all_gather_object(said, failure)
+    def _raise_failure(self, failure: str | None) -> None:
+        failures: list[Any] = [None] * self.size
+        with detect_lost_process():
+            dist.all_gather_object(failures, failure)
         if failure is None:
-            rank, message = next((i, text) for i, text in enumerate(said) if text)
+            rank, message = next((i, text) for i, text in enumerate(failures) if text)
             raise RuntimeError(f"process {rank} of {self.size}: {message}")
 
-    def align(self, *modules: nn.Module) -> None:
-        """Give every process the leader's buffers, as the running statistics of batch norms."""
+    def broadcast_buffers(self, *modules: nn.Module) -> None:
+        """Copy rank 0's buffers, such as batch norms' running statistics, to all processes."""
         if self.size > 1:
-            with in_touch():
+            with detect_lost_process():
                 for module in modules:
                     for buffer in module.buffers():
                         dist.broadcast(buffer, src=0)
 
-    def cause(self, error: Exception, patience: float = 2.0) -> Exception:
-        """Return why the job failed: where others are gone, what the one said that failed itself.
+    def root_cause(self, error: Exception, patience: float = 2.0) -> Exception:
+        """Return the exception that made the job fail.
 
-        They may also have been told to end, as this process is about to be: it waits for that too.
+        If ``error`` only says that another process is gone, return that process's own error once it
+        is in the store. The wait also gives a SIGTERM meant for all processes time to arrive.
         """
         if self.store is None:
             return error
-        with contextlib.suppress(RuntimeError):  # the store is gone with the leader
-            if not isinstance(error, PartedError):
+        with contextlib.suppress(RuntimeError):  # the store ends with rank 0
+            if not isinstance(error, LostProcessError):
                 who = f"process {self.rank} of {self.size}"
-                self.store.set(CAUSE, f"{who}: {type(error).__name__}: {error}")
+                self.store.set(CAUSE_KEY, f"{who}: {type(error).__name__}: {error}")
                 return error
             time.sleep(patience)
-            if self.store.check([CAUSE]):
-                return RuntimeError(self.store.get(CAUSE).decode())
+            if self.store.check([CAUSE_KEY]):
+                return RuntimeError(self.store.get(CAUSE_KEY).decode())
         return error
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
-def dense(parameter: nn.Parameter) -> Tensor:
-    """Return a parameter's gradient; zeros where it has none."""
+def gradient_or_zeros(parameter: nn.Parameter) -> Tensor:
+    """Return a parameter's gradient, or zeros if it has none."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
 @contextmanager
-def in_touch() -> Iterator[None]:
-    """Tell a lost connection, which is nobody's failure here, from all else that goes wrong."""
+def detect_lost_process() -> Iterator[None]:
+    """Raise LostProcessError for a failed collective operation: it is not a learner's failure."""
     try:
         yield
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        raise PartedError(f"lost touch with the other processes: {error}") from error
+        raise LostProcessError(f"lost the connection to the other processes: {error}") from error
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
-    """Meet the other processes of a job, if there are any; yield who this is, and its device."""
+def join_process_group(device: str) -> Iterator[tuple[Ranks, torch.device]]:
+    """Join the other processes of the job, if any. Yields this process's ranks and device.
+
+    ``device`` is `cpu`, `cuda` or a list such as `cuda:0,cuda:1`, one entry per local rank.
+    """
     rank, size, local = (
         int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     )
     names = device.split(",")
-    mine = names[local % len(names)]
+    device_name = names[local % len(names)]
     if size <= 1:
-        yield ALONE, torch.device(mine)
+        yield SINGLE_PROCESS, torch.device(device_name)
         return
-    if mine == "cuda":
-        mine = f"cuda:{local % torch.cuda.device_count()}"
-    if mine != "cpu":
-        torch.cuda.set_device(mine)
-    store = meeting(rank, size)
-    backend = "gloo" if mine == "cpu" else "nccl"
+    if device_name == "cuda":
+        device_name = f"cuda:{local % torch.cuda.device_count()}"
+    if device_name != "cpu":
+        torch.cuda.set_device(device_name)
+    store = rendezvous(rank, size)
+    backend = "gloo" if device_name == "cpu" else "nccl"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
-    yield Ranks(rank, size, store), torch.device(mine)
-    # Not after a failure: it might wait for those that are gone.
+    yield Ranks(rank, size, store), torch.device(device_name)
+    # Not in a finally block: after a failure it might wait for processes that are gone.
     dist.destroy_process_group()
 
 
-def meeting(rank: int, size: int, patience: float = 300.0) -> Any:  # noqa: ANN401
-    """Return torch's store by which the processes of a job find each other, once all are there."""
-    listening = os.environ.get(LISTENING)
+def rendezvous(rank: int, size: int, patience: float = 300.0) -> Any:  # noqa: ANN401
+    """Return torch's key-value store of the job once all processes have arrived.
+
+    Raises TimeoutError if they have not all arrived after ``patience`` seconds.
+    """
+    listening = os.environ.get(MASTER_FD)
     by_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
@@ -180,10 +195,11 @@ def meeting(rank: int, size: int, patience: float = 300.0) -> Any:  # noqa: ANN4
         wait_for_workers=False,
         master_listen_fd=None if listening is None else int(listening),
     )
-    store.add(HERE, 1)
+    store.add(ARRIVED_KEY, 1)
     until = time.monotonic() + patience
-    while (here := store.add(HERE, 0)) < size:  # and not inside torch, where no signal is heard
+    # Polling here, because Python handles no signal while torch waits.
+    while (arrived := store.add(ARRIVED_KEY, 0)) < size:
         if time.monotonic() > until:
-            raise TimeoutError(f"of {size} processes {here} have come within {patience:g} s")
+            raise TimeoutError(f"{arrived} of {size} processes arrived within {patience:g} s")
         time.sleep(0.05)
     return store

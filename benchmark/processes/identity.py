@@ -1,4 +1,4 @@
-"""Which process is meant, in a file that many machines read, and whether it is still there."""
+"""Identify a process in files that several machines read, and check whether it is alive."""
 
 import contextlib
 import functools
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 @functools.cache
-def machine() -> str:
-    """Within what process numbers mean the same: this boot of this host, this container."""
+def machine_id() -> str:
+    """Return an id of the scope of process ids: this host, this boot, this container."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
@@ -17,14 +17,14 @@ def machine() -> str:
     return " ".join(parts)
 
 
-def start_of(pid: int) -> str | None:
-    """Return when a process began, "" where the system does not tell, None when it is gone."""
+def process_start_time(pid: int) -> str | None:
+    """Return when a process started: "" if the system does not say, None if it has ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
     except PermissionError:
-        pass  # somebody else's, and there
+        pass  # it exists and belongs to another user
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

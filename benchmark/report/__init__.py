@@ -1,93 +1,111 @@
-"""From a suite's manifest and the records of its runs to tables and plots; needs no torch."""
+"""Tables, plots and the HTML page, made from a suite's manifest and the records of its runs.
+
+This room needs `config` and `store` only; it must never load torch.
+Read `report_data.py` first, then `results/reading.py` (files to outcomes), `tables/cells.py`
+(outcomes to table cells) and `tables/layout.py` (table cells to text).
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmark.report.material import Material
+from benchmark.report.report_data import ReportData
 from benchmark.report.results.outcomes import Results
-from benchmark.report.results.reading import load
+from benchmark.report.results.reading import load_results
 from benchmark.report.tables.cells import Table, tabulate
 from benchmark.store.atomic import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmark.report.tables.published_columns import Beside
+    from benchmark.report.tables.published_columns import PublishedComparison
 
-SHOWN = ("", "over-pairs")  # on a terminal: the table itself and what is said over all pairs
+TERMINAL_TABLES = ("", "over-pairs")
+"""The layouts that are printed on a terminal: the main table, and the summary over all pairs."""
 
 __all__ = [
-    "Material",
+    "ReportData",
     "Results",
     "Table",
-    "load",
-    "pictures",
-    "show",
-    "tables",
+    "load_results",
+    "print_tables",
+    "render_plots",
+    "render_tables",
     "tabulate",
-    "write",
+    "write_tables_and_plots",
 ]
 
 
-def show(material: Material, console: "Console") -> None:
-    """Print the suite's tables. Raises UserError for a damaged record."""
-    from benchmark.report.tables import terminal
-    from benchmark.report.tables.all_tables import layouts
+def print_tables(data: ReportData, console: "Console") -> None:
+    """Print the main table and the summary over all pairs.
 
-    for layout in layouts(material.table):
-        if layout.name in SHOWN:
-            terminal.show(layout, console)
-
-
-def write(material: Material) -> list[Path]:
-    """Write tables and, once a student is done, plots below `results`; return their paths.
-
-    Files are replaced whole; unchanged records give unchanged bytes. Raises UserError for a
-    damaged record, OSError where the system refuses a file.
+    Raises UserError: a record is damaged.
     """
-    folder, found = material.results / "tables", tables(material.outcome, material.table)
-    files = {folder / name: text.encode() for name, text in found.items()}
-    if material.outcome.any_done():
-        files |= pictures(material.outcome, material.results / "plots")
+    from benchmark.report.tables import terminal
+    from benchmark.report.tables.all_tables import layout_all_tables
+
+    for layout in layout_all_tables(data.table):
+        if layout.name in TERMINAL_TABLES:
+            terminal.print_layout(layout, console)
+
+
+def write_tables_and_plots(data: ReportData) -> list[Path]:
+    """Write `tables/` and `plots/` below the results folder and return the paths of the files.
+
+    Plots are written only if at least one student run is done. Each file is replaced atomically.
+    Unchanged records give the same bytes.
+
+    Raises UserError: a record is damaged. OSError: a file cannot be written.
+    """
+    tables_folder = data.results_folder / "tables"
+    texts = render_tables(data.results, data.table)
+    files = {tables_folder / name: text.encode() for name, text in texts.items()}
+    if data.results.any_done():
+        files |= render_plots(data.results, data.results_folder / "plots")
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
     return list(files)
 
 
-def tables(outcome: Results, table: Table) -> dict[str, str]:
-    """Every file of tables by its name: the sidecar last, for it names the others."""
-    from benchmark.report.tables import csv_files, latex, markdown, published_columns, sidecar
-    from benchmark.report.tables.all_tables import layouts
+def render_tables(results: Results, table: Table) -> dict[str, str]:
+    """Return the text of every table file by file name.
 
-    published = _published(outcome, table)
-    every = [*layouts(table), *([published_columns.lay_out_beside(published)] if published else [])]
-    files = {f"{table.suite}.md": "\n".join(map(markdown.render, every))}
+    The sidecar (`SUITE.json`) is last, because it lists the other files.
+    """
+    from benchmark.report.tables import csv_files, latex, markdown, published_columns, sidecar
+    from benchmark.report.tables.all_tables import layout_all_tables
+
+    published = _compare_with_published(results, table)
+    layouts = list(layout_all_tables(table))
+    if published:
+        layouts.append(published_columns.layout_published(published))
+    files = {f"{table.suite}.md": "\n".join(map(markdown.render, layouts))}
     files |= {
         f"{'-'.join(filter(None, (table.suite, layout.name)))}.tex": latex.render(layout)
-        for layout in every
+        for layout in layouts
     }
     files[f"{table.suite}.csv"] = csv_files.render(table)
     files[f"{table.suite}-runs.csv"] = csv_files.render_runs(table)
     if published is not None:
         files[f"{table.suite}-published.csv"] = published_columns.render_csv(published)
-    return files | {f"{table.suite}.json": sidecar.render(outcome, table, list(files))}
+    return files | {f"{table.suite}.json": sidecar.render(results, table, list(files))}
 
 
-def _published(outcome: Results, table: Table) -> "Beside | None":
-    from benchmark.report.results.published import library, match
-    from benchmark.report.tables.published_columns import beside
+def _compare_with_published(results: Results, table: Table) -> "PublishedComparison | None":
+    from benchmark.report.results.published import load_published, match_published
+    from benchmark.report.tables.published_columns import compare_with_published
 
-    known = library()
-    return beside(outcome, table, known, match(outcome.manifest, known))
+    published = load_published()
+    matches = match_published(results.manifest, published)
+    return compare_with_published(results, table, published, matches)
 
 
-def pictures(outcome: Results, folder: Path) -> dict[Path, bytes]:
-    """Every plot by its path; those that would have nothing to say are left out."""
+def render_plots(results: Results, folder: Path) -> dict[Path, bytes]:
+    """Return the bytes of every plot by its path in `folder`. Plots without data are left out."""
     from benchmark.report import plots  # matplotlib and seaborn take seconds to import
 
     return {
-        folder / f"{outcome.manifest.suite}-{name}.{kind}": plots.encode(figure, kind)
-        for name, figure in plots.figures(outcome)
+        folder / f"{results.manifest.suite}-{name}.{kind}": plots.encode(figure, kind)
+        for name, figure in plots.figures(results)
         for kind in plots.KINDS
     }

@@ -1,59 +1,61 @@
-"""A method looks the same in every picture: its colour and its marker."""
+"""The colour and marker of each method, the same in every plot and on the page."""
 
 import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
 
-class Look(NamedTuple):
-    """How a method is drawn."""
+class MethodStyle(NamedTuple):
+    """How a method is drawn: a hex colour and a matplotlib marker."""
 
     colour: str
     marker: str
 
 
-# Seaborn's colour-blind palette, the first six handed out for good; scratch, which is not a
-# competitor but the ground the others stand on, is dark grey.
-KNOWN = {
-    "scratch": Look("#4d4d4d", "o"),
-    "kd": Look("#0173b2", "s"),
-    "fitnets": Look("#de8f05", "^"),
-    "at": Look("#029e73", "D"),
-    "fsp": Look("#d55e00", "v"),
-    "ab": Look("#cc78bc", "X"),
+# Five colours of Seaborn's colour-blind palette. Scratch is the baseline and no competitor, so it
+# is dark grey.
+FIXED_STYLES = {
+    "scratch": MethodStyle("#4d4d4d", "o"),
+    "kd": MethodStyle("#0173b2", "s"),
+    "fitnets": MethodStyle("#de8f05", "^"),
+    "at": MethodStyle("#029e73", "D"),
+    "fsp": MethodStyle("#d55e00", "v"),
+    "ab": MethodStyle("#cc78bc", "X"),
 }
-_FREE = (
-    Look("#56b4e9", "P"),
-    Look("#ca9161", "<"),
-    Look("#8f7a00", ">"),
-    Look("#8c3a8c", "p"),
-    Look("#7a1f1f", "h"),
-    Look("#2f4fa0", "d"),
-    Look("#e377a2", "*"),
-    Look("#000000", "H"),
+# Used for all other methods.
+_FREE_STYLES = (
+    MethodStyle("#56b4e9", "P"),
+    MethodStyle("#ca9161", "<"),
+    MethodStyle("#8f7a00", ">"),
+    MethodStyle("#8c3a8c", "p"),
+    MethodStyle("#7a1f1f", "h"),
+    MethodStyle("#2f4fa0", "d"),
+    MethodStyle("#e377a2", "*"),
+    MethodStyle("#000000", "H"),
 )
-OTHERS = Look("#4a5a8a", "o")
+NEUTRAL_STYLE = MethodStyle("#4a5a8a", "o")
+"""Shared by all methods without a fixed style if there are too many to give each its own."""
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
-    """A look for each method, unlike every other's; of more than fourteen, a look for each kind.
+def method_styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
+    """Return the style of each method.
 
-    Known methods have their own look, new ones take one by their name's hash and so keep it from
-    suite to suite, unless two hash to the same one; then the later in the alphabet moves on.
+    Up to eight methods without a fixed style each get a style of their own. The hash of a method's
+    name selects it, so a method keeps its style from suite to suite; of two methods with the same
+    hash, the later one in the alphabet takes the next free style.
 
-    The eye tells no more than about fourteen looks apart. Where there are more than eight new
-    methods, a colour that two of them shared would say what is not so; there colour does not name
-    a row any longer, for that its label is there, but shows the landmarks: the known methods keep
-    their looks, their presets (`ab@crd`) wear them too, and all others are ``OTHERS``, slate.
+    Readers cannot tell more than about fourteen styles apart. With more than eight such methods,
+    a style no longer identifies a method, so all of them get ``NEUTRAL_STYLE`` and are identified
+    by their labels. Methods with a fixed style keep it, and their presets (`ab@crd`) share it.
     """
     names = list(dict.fromkeys(methods))
-    new = sorted(set(names) - set(KNOWN))
-    if len(new) > len(_FREE):
-        return {name: KNOWN.get(name.partition("@")[0], OTHERS) for name in names}
-    taken: dict[int, str] = {}
+    new = sorted(set(names) - set(FIXED_STYLES))
+    if len(new) > len(_FREE_STYLES):
+        return {name: FIXED_STYLES.get(name.partition("@")[0], NEUTRAL_STYLE) for name in names}
+    name_by_index: dict[int, str] = {}
     for name in new:
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
-        ways = ((start + step) % len(_FREE) for step in range(len(_FREE)))
-        taken[next(way for way in ways if way not in taken)] = name
-    chosen = {name: _FREE[place] for place, name in taken.items()}
-    return {name: KNOWN.get(name) or chosen[name] for name in names}
+        indices = ((start + step) % len(_FREE_STYLES) for step in range(len(_FREE_STYLES)))
+        name_by_index[next(index for index in indices if index not in name_by_index)] = name
+    chosen = {name: _FREE_STYLES[index] for index, name in name_by_index.items()}
+    return {name: FIXED_STYLES.get(name) or chosen[name] for name in names}

@@ -1,4 +1,4 @@
-"""What one run was, where its numbers came from, and the command that does it again."""
+"""The text of `run_all.py show RUN`: result, configuration, provenance, rerun command."""
 
 import json
 import shlex
@@ -6,135 +6,151 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmark.config.runs import NEEDS
+from benchmark.config.runs import REFERENCE_FIELDS
 from benchmark.store.folder import RunFolder
 
-AGAIN = "results-again"
-MEASURED = ("calibration", "fidelity", "cka", "cost")
+RERUN_FOLDER = "results-again"
+"""The results folder of the rerun command. It keeps the first result, to compare both."""
+MEASURED_FIELDS = ("calibration", "fidelity", "cka", "cost")
+PROVENANCE_FIELDS = ("environment", "started", "finished")
+RECORD_FIELDS = ("teacher", "backbone", "weights", *MEASURED_FIELDS, *PROVENANCE_FIELDS)
+"""The fields of a record that are shown, in this order."""
 
 
-class Found(NamedTuple):
-    """What of a suite does the run: its own cell, one that needs it, or a column of its own."""
+class RunReference(NamedTuple):
+    """A place in a planned suite that trains a run."""
 
     manifest: Mapping[str, Any]
     facts: Mapping[str, Any]
-    """As `--only` chooses by."""
+    """Keys and values of `--only` that select this place."""
     own: bool
+    """Whether the run is a cell of the suite. If not, a cell or column of it needs the run."""
 
 
-def account(run_id: str, results: Path, configs: Path) -> Iterator[str]:
-    """Yield lines: state and result, suites, resolved config, provenance, the command."""
+def describe_run(run_id: str, results: Path, configs: Path) -> Iterator[str]:
+    """Yield the lines that describe a run, the rerun command last.
+
+    `results` is the results folder. `configs` is the folder of the suites that come with the
+    program; these are named in the command without their path.
+    """
     folder = RunFolder(results / "runs" / run_id)
     state = folder.state()
     record = folder.read_record() if state == "done" else {}
     record |= record.get("measures") or {}
-    found = list(cells_of(run_id, results))
-    yield f"{run_id}: {state}{_result(record)}"
+    references = list(references_to_run(run_id, results))
+    yield f"{run_id}: {state}{_format_result(record)}"
     if state == "failed":
         yield f"failed: {folder.read_failure()['message']}"
-    for one in found:
-        yield ("in suite " if one.own else "needed in suite ") + _told(one)
+    for reference in references:
+        relation = "in suite " if reference.own else "needed in suite "
+        yield relation + _format_reference(reference)
     yield "config:"
-    yield json.dumps(_config(run_id, folder, found), indent=2, ensure_ascii=False)
-    for part in ("teacher", "backbone", "weights", *MEASURED, "environment", "started", "finished"):
-        if record.get(part) is not None:
-            yield f"{part}: {_flat(record[part])}"
-    yield from _again(found, configs)
+    yield json.dumps(_resolved_config(run_id, folder, references), indent=2, ensure_ascii=False)
+    for name in RECORD_FIELDS:
+        if record.get(name) is not None:
+            yield f"{name}: {_format_value(record[name])}"
+    yield _rerun_line(references, configs)
 
 
-def cells_of(run_id: str, results: Path) -> Iterator[Found]:
-    """Yield one cell of every planned suite that has the run, its own where there is one."""
+def references_to_run(run_id: str, results: Path) -> Iterator[RunReference]:
+    """Yield one place of every planned suite that trains the run.
+
+    This is the run's own cell, else a cell that needs the run, else a column whose teacher it is.
+    """
     for path in sorted((results / "suites").glob("*.json")):
-        manifest = _read(path)
+        manifest = _read_manifest(path)
         if run_id not in manifest.get("runs", {}):
             continue
         cells = manifest["cells"]
         own = [cell for cell in cells if cell["run"] == run_id]
-        others = [cell for cell in cells if run_id in _needs(cell["run"], manifest)]
+        dependent = [cell for cell in cells if run_id in _required_runs(cell["run"], manifest)]
         columns = [
-            {"column": place}
-            for place, column in enumerate(manifest["columns"])
+            {"column": index}
+            for index, column in enumerate(manifest["columns"])
             if column["teacher_run"] == run_id
         ]
-        for cell in (*own, *others, *columns)[:1]:
-            yield Found(manifest, _facts(manifest, cell), bool(own))
+        for cell in (*own, *dependent, *columns)[:1]:
+            yield RunReference(manifest, _selection_facts(manifest, cell), bool(own))
 
 
-def command(found: Found, configs: Path) -> str | None:
-    """The words that do one cell again, in a folder of its own; None where they are not known.
+def rerun_command(reference: RunReference, configs: Path) -> str | None:
+    """Return the shell command that trains the run again in a results folder of its own.
 
-    A finished run is never overwritten, so that the second can be compared with the first.
+    The result is None if the suite's command line is not known.
     """
-    manifest = found.manifest
-    asked = manifest.get("asked")
-    if asked is None:  # planned by code that did not write it down
+    manifest = reference.manifest
+    arguments = manifest.get("asked")
+    if arguments is None:  # the manifest is older than this field
         if not (configs / f"{manifest['suite']}.yaml").is_file():
             return None
-        asked = [manifest["suite"]]
-    first = Path(asked[0])
-    name = first.stem if first.parent == configs else str(first)
-    only = ",".join(f"{key}={value}" for key, value in found.facts.items())
+        arguments = [manifest["suite"]]
+    suite_file = Path(arguments[0])
+    suite = suite_file.stem if suite_file.parent == configs else str(suite_file)
+    only = ",".join(f"{key}={value}" for key, value in reference.facts.items())
     plugins = [word for file in manifest.get("plugins", ()) for word in ("--plugin", file)]
-    words = ["python", "run_all.py", name, *asked[1:], *plugins, "--only", only]
-    return shlex.join([*words, "--results", AGAIN])
+    words = ["python", "run_all.py", suite, *arguments[1:], *plugins, "--only", only]
+    return shlex.join([*words, "--results", RERUN_FOLDER])
 
 
-def _again(found: Sequence[Found], configs: Path) -> Iterator[str]:
-    commands = [words for one in found if (words := command(one, configs))]
-    if commands:
-        yield f"again, beside what is there: {commands[0]}"
-    else:
-        yield "again: no suite that was planned into these results has it; plan its suite anew"
+def _rerun_line(references: Sequence[RunReference], configs: Path) -> str:
+    for reference in references:
+        if command := rerun_command(reference, configs):
+            return f"rerun, in a results folder of its own: {command}"
+    return "rerun: no suite planned in this results folder trains the run; plan its suite again"
 
 
-def _facts(manifest: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
+def _selection_facts(manifest: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
     column = manifest["columns"][cell["column"]]
     of_cell = {key: cell[key] for key in ("method", "seed") if key in cell}
     return {**of_cell, **{key: column[key] for key in ("student", "teacher", "dataset")}}
 
 
-def _needs(run_id: str | None, manifest: Mapping[str, Any]) -> set[str]:
-    """All runs that a run rests on."""
+def _required_runs(run_id: str | None, manifest: Mapping[str, Any]) -> set[str]:
+    """Return the ids of all runs that a run needs, directly or through others."""
     run = manifest["runs"].get(run_id, {})
-    found = {run[key] for key in NEEDS if isinstance(run.get(key), str)}
-    return found.union(*(_needs(need, manifest) for need in found))
+    needs = {run[key] for key in REFERENCE_FIELDS if isinstance(run.get(key), str)}
+    return needs.union(*(_required_runs(need, manifest) for need in needs))
 
 
-def _config(run_id: str, folder: RunFolder, found: Sequence[Found]) -> Mapping[str, Any]:
+def _resolved_config(
+    run_id: str, folder: RunFolder, references: Sequence[RunReference]
+) -> Mapping[str, Any]:
     if folder.config.is_file():
         return folder.read_config()
-    run: Mapping[str, Any] = found[0].manifest["runs"][run_id] if found else {}
+    run: Mapping[str, Any] = references[0].manifest["runs"][run_id] if references else {}
     return run
 
 
-def _result(record: Mapping[str, Any]) -> str:
+def _format_result(record: Mapping[str, Any]) -> str:
     if not record:
         return ""
     result = record["result"]
-    return f", top-1 {result['top1']:.2f} % after epoch {result['epoch']}, the last"
+    return f", top-1 {result['top1']:.2f} % after the last epoch ({result['epoch']})"
 
 
-def _told(found: Found) -> str:
-    facts = found.facts
+def _format_reference(reference: RunReference) -> str:
+    facts = reference.facts
     row = f"row {facts['method']}, seed {facts['seed']}, " if "method" in facts else ""
-    place = f"{facts['teacher']} -> {facts['student']} on {facts['dataset']}"
-    return f"{found.manifest['suite']}: {row}{place}"
+    pair = f"{facts['teacher']} -> {facts['student']} on {facts['dataset']}"
+    return f"{reference.manifest['suite']}: {row}{pair}"
 
 
-def _flat(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if not isinstance(value, dict):
         return str(value)
     known = {key: inner for key, inner in value.items() if inner is not None}
     return ", ".join(
-        f"{key}{':' * isinstance(inner, dict)} {_flat(inner)}" for key, inner in known.items()
+        f"{key}{':' * isinstance(inner, dict)} {_format_value(inner)}"
+        for key, inner in known.items()
     )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read_manifest(path: Path) -> Mapping[str, Any]:
+    """Return a manifest; empty if the file is damaged, because other suites may have the run."""
     try:
-        made: Mapping[str, Any] = json.loads(path.read_text())
+        manifest: Mapping[str, Any] = json.loads(path.read_text())
     except ValueError:
         return {}
-    return made
+    return manifest

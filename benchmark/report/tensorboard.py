@@ -1,4 +1,4 @@
-"""Histories as TensorBoard reads them: a folder a run, made from records, without torch."""
+"""Event files for TensorBoard, made from records without torch: one folder a run."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmark.config.errors import UserError
-from benchmark.report.material import Material
-from benchmark.report.results.outcomes import Column, Results
-from benchmark.report.results.quantities import flat
+from benchmark.report.report_data import ReportData
+from benchmark.report.results.outcomes import GridColumn, Results
+from benchmark.report.results.quantities import flatten
 from benchmark.store.atomic import write_atomic
 from benchmark.store.claim import Holder, read_claim
 from benchmark.store.folder import RunFolder
@@ -21,79 +21,88 @@ try:
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
     from tensorboard.summary.writer.record_writer import RecordWriter
 except ImportError as error:
-    remedy = "To have it: pip install -e '.[tensorboard]'"
+    remedy = "Install it: pip install -e '.[tensorboard]'"
     raise UserError(f"tensorboard is not installed ({error}). {remedy}") from error
 
-PREFIX = "events.out.tfevents."  # TensorBoard finds files by it
+PREFIX = "events.out.tfevents."
+"""TensorBoard recognises event files by this part of their names."""
 
 
-def write(material: Material) -> Path:
-    """Write tensorboard/SUITE/ROW/PAIR/sSEED, each in one file; return SUITE's folder.
+def write(data: ReportData) -> Path:
+    """Write an event file for each run and return the folder `tensorboard/SUITE`.
 
-    A run that is under way has a point for every epoch that was looked at; once it is done, the
-    whole takes their place. Raises UserError for a damaged record.
+    The folder of a run is `SUITE/ROW/PAIR/sSEED`. The files of a run that is still running have
+    the epochs at which this function was called. Once the run is done, a file with the whole
+    history replaces them in TensorBoard.
+
+    Raises UserError: a record is damaged.
     """
-    outcome = material.outcome
-    whole = material.results / "tensorboard" / safe(outcome.manifest.suite)
-    images = outcome.manifest.measure.split()[0]  # test or validation
-    for place, run in _places(outcome):
-        folder = RunFolder(material.runs / run)
-        if folder.record.is_file():
-            _write_whole(whole / place, folder, images)
-        elif (holder := read_claim(folder.path)) and {"epoch", "top1"} <= holder.progress.keys():
-            _write_point(whole / place, run, images, holder)
-    return whole
+    manifest = data.results.manifest
+    suite_folder = data.results_folder / "tensorboard" / safe_folder_name(manifest.suite)
+    images = manifest.measure.split()[0]  # test or validation
+    for folder, run in _run_folders(data.results):
+        run_folder = RunFolder(data.runs_folder / run)
+        if run_folder.record.is_file():
+            _write_finished_run(suite_folder / folder, run_folder, images)
+            continue
+        holder = read_claim(run_folder.path)
+        if holder and {"epoch", "top1"} <= holder.progress.keys():
+            _write_current_epoch(suite_folder / folder, run, images, holder)
+    return suite_folder
 
 
-def safe(name: str) -> str:
-    """A name as one folder of a path, unlike every other name's."""
-    shown = quote(name, safe=" +@,=()")
-    return shown if shown.strip(".") else shown.replace(".", "%2E")
+def safe_folder_name(name: str) -> str:
+    """Return a folder name for any text. Different texts have different names."""
+    quoted = quote(name, safe=" +@,=()")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
-def _places(outcome: Results) -> Iterator[tuple[str, str]]:
-    """Where a run's events lie, and its id; a teacher of several columns is in each."""
-    columns = outcome.manifest.columns
-    several = len({column.dataset for column in columns}) > 1
-    for place, column in enumerate(columns):
-        pair = _pair(column, several)
+def _run_folders(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield the event folder and id of each run; a teacher of several columns has several."""
+    columns = results.manifest.columns
+    with_dataset = len({column.dataset for column in columns}) > 1
+    for index, column in enumerate(columns):
+        pair = _pair_folder(column, with_dataset)
         if column.teacher_run:
             yield f"teacher/{pair}", column.teacher_run
-        for method in outcome.manifest.methods:
-            for one in outcome.students[place, method]:
-                if one.run:
-                    yield f"{safe(method)}/{pair}/s{one.seed}", one.run
+        for method in results.manifest.methods:
+            for outcome in results.students[index, method]:
+                if outcome.run:
+                    yield f"{safe_folder_name(method)}/{pair}/s{outcome.seed}", outcome.run
 
 
-def _pair(column: Column, with_dataset: bool) -> str:
+def _pair_folder(column: GridColumn, with_dataset: bool) -> str:
     dataset = f"{column.dataset} " if with_dataset else ""
-    return safe(f"{dataset}{column.teacher} {column.student}")
+    return safe_folder_name(f"{dataset}{column.teacher} {column.student}")
 
 
-def _write_whole(place: Path, folder: RunFolder, images: str) -> None:
-    # By name behind the points of the same run: a reader goes on from the last that it has read.
-    path = place / f"{PREFIX}{folder.path.name}.whole"
-    if path.exists() and path.stat().st_mtime >= folder.record.stat().st_mtime:
+def _write_finished_run(folder: Path, run_folder: RunFolder, images: str) -> None:
+    # This name sorts after the files of single epochs. TensorBoard reads files in this order and
+    # continues after the last one that it has read.
+    path = folder / f"{PREFIX}{run_folder.path.name}.whole"
+    if path.exists() and path.stat().st_mtime >= run_folder.record.stat().st_mtime:
         return
-    record = folder.read_record()
-    place.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, encoded(_events(record, images)))
-    for other in place.glob(f"{PREFIX}*"):
-        # Points of the same run stay: a reader that has one open would not get past its absence.
-        if not other.name.startswith(f"{PREFIX}{folder.path.name}."):
+    record = run_folder.read_record()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, encode_events(_events_of_record(record, images)))
+    for other in folder.glob(f"{PREFIX}*"):
+        # Keep this run's files of single epochs: a TensorBoard that has one of them open would
+        # not read any further if it were deleted.
+        if not other.name.startswith(f"{PREFIX}{run_folder.path.name}."):
             other.unlink(missing_ok=True)
 
 
-def _write_point(place: Path, run: str, images: str, holder: Holder) -> None:
+def _write_current_epoch(folder: Path, run: str, images: str, holder: Holder) -> None:
     epoch, top1 = holder.progress["epoch"], holder.progress["top1"]
-    path = place / f"{PREFIX}{run}.{epoch:06d}"
+    path = folder / f"{PREFIX}{run}.{epoch:06d}"
     if not path.exists():
-        place.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, encoded([_event(holder.heartbeat, epoch, {f"{images}/top1": top1})]))
+        folder.mkdir(parents=True, exist_ok=True)
+        event = _scalar_event(holder.heartbeat, epoch, {f"{images}/top1": top1})
+        write_atomic(path, encode_events([event]))
 
 
-def encoded(events: Iterator["Event"] | list["Event"]) -> bytes:
-    """An event file's bytes."""
+def encode_events(events: Iterator["Event"] | list["Event"]) -> bytes:
+    """Return the bytes of an event file."""
     file = BytesIO()
     writer = RecordWriter(file)
     for event in (Event(file_version="brain.Event:2"), *events):
@@ -101,26 +110,30 @@ def encoded(events: Iterator["Event"] | list["Event"]) -> bytes:
     return file.getvalue()
 
 
-def _events(record: Mapping[str, Any], images: str) -> Iterator["Event"]:
-    """Parameters, then the epochs, each at the time when it must have ended."""
-    start = SessionLog(status=SessionLog.START)  # at which a reader forgets the points
+def _events_of_record(record: Mapping[str, Any], images: str) -> Iterator["Event"]:
+    """Yield the run's parameters, then its epochs.
+
+    A record has no time for each epoch. It is computed from the start of the run and the duration
+    of each epoch.
+    """
+    start = SessionLog(status=SessionLog.START)  # makes TensorBoard discard the earlier events
     time = datetime.fromisoformat(record["started"]).timestamp()
-    config = {k: v for k, v in flat(record["config"]).items() if not k.startswith("teacher")}
-    known = {k: v for k, v in config.items() if isinstance(v, bool | int | float | str)}
+    config = {k: v for k, v in flatten(record["config"]).items() if not k.startswith("teacher")}
+    parameters = {k: v for k, v in config.items() if isinstance(v, bool | int | float | str)}
     yield Event(wall_time=time, session_log=start)
-    yield Event(wall_time=time, summary=hparams_pb(known, record["id"], time))
+    yield Event(wall_time=time, summary=hparams_pb(parameters, record["id"], time))
     for epoch in record["history"]:
         time += epoch.get("seconds", 0.0)
         values = {f"{images}/{name}": epoch.get(name) for name in ("top1", "top5")}
         values |= {f"{images}/loss": epoch.get("test_loss"), "learning rate": epoch.get("lr")}
         values |= {f"loss/{name}": value for name, value in epoch.get("losses", {}).items()}
-        yield _event(time, epoch["epoch"], values)
+        yield _scalar_event(time, epoch["epoch"], values)
 
 
-def _event(time: float, step: int, values: Mapping[str, float | None]) -> "Event":
-    shown = [
+def _scalar_event(time: float, step: int, values: Mapping[str, float | None]) -> "Event":
+    present = [
         Summary.Value(tag=tag, simple_value=value)
         for tag, value in values.items()
         if value is not None
     ]
-    return Event(wall_time=time, step=step, summary=Summary(value=shown))
+    return Event(wall_time=time, step=step, summary=Summary(value=present))

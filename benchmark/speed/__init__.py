@@ -1,1 +1,4 @@
-"""How fast the suite is: beside the field's usual loop, and beside what the device could do."""
+"""How fast the suite trains, compared with a usual training loop and with the device's limits.
+
+May import every room but `cli`. Read `measure.py` first: it lists the measurements in order.
+"""

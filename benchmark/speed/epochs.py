@@ -1,300 +1,255 @@
-"""Whole steps in an epoch, as runs train on a GPU: the usual loop, the suite's own, its graphs."""
+"""Whole epochs, as runs on a GPU train them: usual loops, the suite's eager loop, CUDA graphs."""
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from benchmark.config.errors import UserError
 from benchmark.config.recipe import Numerics
-from benchmark.data.stream import Stream, Tests
-from benchmark.evaluation.accuracy import read
-from benchmark.speed.both_sides import Loops, Scene
-from benchmark.speed.reference import GPU_WORKERS, be_usual
-from benchmark.suite.rows import Entry
-from benchmark.training.build import frozen_teacher, place
-from benchmark.training.cohort import Loop as Trainer
+from benchmark.data.stream import Stream, TestBatches
+from benchmark.evaluation.accuracy import to_lists
+from benchmark.speed.both_sides import Setting, UsualLoops, raise_failure
+from benchmark.speed.ratios import PairNames
+from benchmark.speed.reference import GPU_WORKERS, use_usual_settings
+from benchmark.speed.timing import measure_in_turns, time_work
+from benchmark.suite.rows import Row
+from benchmark.training.build import prepare_teacher
+from benchmark.training.cohort import EpochLoop as Trainer
 from benchmark.training.cohort import train_epoch
-from benchmark.training.cuda_graphs import WARM_UP, Capture, Graphed
-from benchmark.training.learner import Learner
+from benchmark.training.cuda_graphs import WARM_UP_STEPS, CudaGraphRecorder, GraphedLoop
 from benchmark.training.meters import Spans
-from benchmark.training.numerics import PROFILES, adopt
+from benchmark.training.numerics import PROFILES, apply_profile
 
-BATCHES = 40
-"""Full ones of the short epochs that are timed; a quarter of one follows, as an epoch ends."""
-ROUNDS = 3
-DISCARDED = WARM_UP + 1
-"""Epochs until the short batch, which comes once in each, has been captured too."""
+EPOCH_BATCHES = 40
+"""Full batches of a timed epoch; a quarter of a batch follows, since real epochs end with one."""
+EPOCH_ROUNDS = 3
+DISCARDED = WARM_UP_STEPS + 1
+"""Untimed epochs: the short batch, which comes once an epoch, is captured in the last of them."""
 PREFETCHED = 2 * GPU_WORKERS
-"""Batches that the usual loop's DataLoader has ready when it has been idle."""
+"""Batches that the usual loop's DataLoader has ready after it has been idle."""
 SYNCHRONISED = "called a synchronizing CUDA operation"
-FIELD = "kd"
-"""Whose run stands for a single one, where it is among the methods."""
+"""What torch warns of when the host waits for the device."""
+SINGLE_METHOD = "kd"
+"""The method that is timed alone, if it is among the methods; else the first is."""
 
-Make = Callable[[Stream, Callable[[str], None]], Trainer]
-"""Makes a loop for a stream; hears why there are no graphs."""
+MakeLoop = Callable[[Stream, Callable[[str], None]], Trainer]
+"""Makes a train loop for a stream; calls its second argument with the reason if it cannot capture
+CUDA graphs."""
 
 
 def graphs(stream: Stream, say: Callable[[str], None]) -> Trainer:
-    """Capture steps, as runs on a GPU do."""
-    return Graphed(stream, Capture(stream.device), say)
+    """Make the loop that runs on a GPU use: it captures a step as a CUDA graph and replays it."""
+    return GraphedLoop(stream, CudaGraphRecorder(stream.device), say)
 
 
-LOOPS: Mapping[str, Make] = {"eager": lambda _, say: train_epoch, "graphs": graphs}
+LOOPS: dict[str, MakeLoop] = {"eager": lambda _, say: train_epoch, "graphs": graphs}
 
 
-class Key(NamedTuple):
-    """What is timed."""
+@dataclass(frozen=True)
+class EpochTimes:
+    """The times of one loop in one numerics profile."""
 
     loop: str
     """``usual``, ``eager`` or ``graphs``."""
     numerics: str
-    """A profile; of the usual loop, ``usual``."""
+    """A profile; ``usual`` for the usual loop."""
     methods: int
-    """One, or all of them: together, and of the usual loop one after the other."""
-
-
-class Timed(NamedTuple):
-    """What was found."""
-
+    """One, or all: the suite trains them together, the usual loops one after the other."""
     seconds: Sequence[float]
-    """A step of a full batch, by the wall's clock; each round's."""
-    waits: int | None
+    """Seconds per full batch, one number a round."""
+    waits: int | None = None
     """How often torch saw the host wait for the device in an epoch; None: not counted."""
     refused: str = ""
-    """Why there were no graphs where there should have been."""
+    """Why there were no CUDA graphs although the loop should have used them."""
 
     @property
     def median(self) -> float:
-        """Seconds a step."""
         return float(np.median(self.seconds))
 
 
 @dataclass(frozen=True)
-class Epochs:
-    """A pair's."""
+class PairEpochs:
+    """All times of a pair."""
 
     alone: str
-    """The method of the single run."""
+    """The method that was timed alone."""
     methods: int
-    timed: Mapping[Key, Timed]
+    """How many methods there are in all."""
+    timed: Sequence[EpochTimes]
 
-    def faster(self, key: Key) -> float:
-        """Return the median of the rounds' ratios: usual loops / this."""
-        usual = self.timed[Key("usual", "usual", key.methods)]
-        return float(np.median(np.divide(usual.seconds, self.timed[key].seconds)))
+    def find(self, loop: str, numerics: str, methods: int) -> EpochTimes:
+        """Return the times of one loop. Raises ``StopIteration`` if there are none."""
+        key = (loop, numerics, methods)
+        return next(x for x in self.timed if (x.loop, x.numerics, x.methods) == key)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return everything."""
-        found = (
-            {**key._asdict(), **times._asdict(), "faster": self.faster(key)}
-            for key, times in self.timed.items()
-        )
-        return {"alone": self.alone, "methods": self.methods, "timed": list(found)}
+    def speedup(self, times: EpochTimes) -> float:
+        """Return the median over the rounds of: seconds of the usual loops / these seconds."""
+        usual = self.find("usual", "usual", times.methods)
+        return float(np.median(np.divide(usual.seconds, times.seconds)))
 
 
 # ---------------------------------------------------------------- what is timed
 
 
-class Suite:
-    """Methods that the suite trains together by one of its loops, in one profile."""
+class SuiteSide:
+    """Methods that the suite trains in one cohort, by one of its loops in one numerics profile."""
 
     def __init__(
         self,
-        scene: Scene,
+        setting: Setting,
         stream: Stream,
-        pair: tuple[str, str],
-        entries: Sequence[Entry],
+        pair: PairNames,
+        entries: Sequence[Row],
         numerics: Numerics,
-        make: Make,
+        make: MakeLoop,
     ) -> None:
-        adopt(numerics)
+        apply_profile(numerics)
         self.numerics, self.stream, self.epoch = numerics, stream, 0
-        self.said: list[str] = []
-        self.loop = make(stream, self.said.append)
-        network = scene.network(pair[0])
-        self.teacher = frozen_teacher(network, scene.source.size, scene.device, numerics)
-        self.learners = [learner(scene, pair, entry, numerics) for entry in entries]
+        self.refusals: list[str] = []
+        self.loop = make(stream, self.refusals.append)
+        teacher, size = setting.network(pair.teacher), setting.source.size
+        self.teacher = prepare_teacher(teacher, size, setting.device, numerics)
+        self.learners = [setting.learner(entry, pair, numerics) for entry in entries]
 
-    def __call__(self) -> None:
-        """Train for the next epoch of the stream."""
+    def train_epoch(self) -> None:
+        """Train on the stream's next epoch. Raises ``UserError`` if a learner fails."""
         self.loop(self.learners, self.teacher, self.stream, self.epoch)
         self.epoch += 1
-        for one in self.learners:
-            if one.failure is not None:
-                raise UserError(f"{one.name}: {one.failure.message}")
+        raise_failure(self.learners)
 
     def warm_up(self, epochs: int) -> None:
-        """Go on until everything is captured."""
-        adopt(self.numerics)
+        """Train without timing, until all batch sizes are captured."""
+        apply_profile(self.numerics)
         for _ in range(epochs):
-            self()
+            self.train_epoch()
 
     def time(self) -> float:
-        """Return an epoch's seconds for each full batch's worth of images."""
-        adopt(self.numerics)
-        took = seconds_of(self.stream.device, self)
-        return took * self.stream.batch_size / self.stream.count
+        """Train an epoch; return its seconds per full batch of images."""
+        apply_profile(self.numerics)
+        seconds = float(time_work(self.stream.device, self.train_epoch)[1])
+        return seconds * self.stream.batch_size / self.stream.count
 
-    def evaluation(self, test: Tests) -> float:
-        """Return the seconds of measuring everybody, as after an epoch."""
-        adopt(self.numerics)
+    def time_evaluation(self, test: TestBatches) -> float:
+        """Return the seconds of evaluating every learner on all test images."""
+        apply_profile(self.numerics)
 
-        def work() -> None:
-            read([learner.measure(test) for learner in self.learners])
+        def evaluate() -> None:
+            to_lists([learner.measure(test) for learner in self.learners])
 
-        return seconds_of(self.stream.device, work)
+        return float(time_work(self.stream.device, evaluate)[1])
 
-    def found(self, seconds: Sequence[float]) -> Timed:
-        """Add what is not timed."""
-        adopt(self.numerics)
-        return Timed(seconds, waits(self.stream.device, self), "; ".join(self.said))
+    def count_waits(self) -> int | None:
+        """Train an epoch; return how often the host waited in it."""
+        apply_profile(self.numerics)
+        return count_waits(self.stream.device, self.train_epoch)
 
-
-def learner(scene: Scene, pair: tuple[str, str], entry: Entry, numerics: Numerics) -> Learner:
-    """Build a learner as a run does, in the midst of its last phase."""
-    teacher, student = pair
-    network, method = scene.network(student), scene.method(entry, student, teacher)
-    place(network, scene.device, numerics)
-    place(method, scene.device)
-    built = Learner(entry.label, network, method, scene.recipe)
-    # Not at the phase's first epoch, which begins with an optimizer of its own: it stays there.
-    last = built.phases[-1].epochs
-    built.epoch = built.epochs - last + min(1, last - 1)
-    return built
+    @property
+    def refused(self) -> str:
+        """Why steps were not captured; empty if they were."""
+        return "; ".join(self.refusals)
 
 
-class Usual:
-    """The loops of the other side, one after the other."""
+class UsualSide:
+    """The usual loops, one after the other, without timers inside their steps."""
 
-    def __init__(self, loops: Loops, steps: int) -> None:
-        self.loops, self.steps, self.spans = loops, steps, Unwatched(loops.spans.clock)
+    def __init__(self, loops: UsualLoops, steps: int) -> None:
+        self.loops, self.steps, self.spans = loops, steps, NoSpans(loops.spans.clock)
+        self.device = loops.setting.device
 
-    def train(self, number: int, steps: int) -> None:
-        """Train the method of that number."""
-        for _ in range(steps):
-            self.loops.main[number].step(next(self.loops.batches), self.loops.teacher, self.spans)
+    def train(self, numbers: Sequence[int], steps: int) -> None:
+        """Train some of the loops, each for so many steps."""
+        for number in numbers:
+            for _ in range(steps):
+                batch = next(self.loops.batches)
+                self.loops.main[number].step(batch, self.loops.teacher, self.spans)
 
     def warm_up(self) -> None:
-        """Let each method have chosen its kernels."""
-        be_usual()
-        for number in range(len(self.loops.main)):
-            self.train(number, 1)
+        """Train every loop for a step: cuDNN's benchmark chooses the kernels."""
+        use_usual_settings()
+        self.train(range(len(self.loops.main)), 1)
 
     def time(self) -> list[float]:
-        """Return the seconds of a step of each method."""
-        be_usual()
-        device = self.loops.scene.device
-        if device.type == "cuda":
-            self.train(0, PREFETCHED)
-        work = [partial(self.train, n, self.steps) for n in range(len(self.loops.main))]
-        return [seconds_of(device, one) / self.steps for one in work]
+        """Return the seconds of a step, loop by loop."""
+        use_usual_settings()
+        if self.device.type == "cuda":
+            # What the DataLoader has loaded while it was idle would come for free.
+            self.train([0], PREFETCHED)
+        epochs = [partial(self.train, [n], self.steps) for n in range(len(self.loops.main))]
+        return [float(time_work(self.device, epoch)[1]) / self.steps for epoch in epochs]
 
-    def waits(self, numbers: Sequence[int]) -> int | None:
-        """Count over an epoch of these methods."""
-        be_usual()
-
-        def work() -> None:
-            for number in numbers:
-                self.train(number, self.steps)
-
-        return waits(self.loops.scene.device, work)
+    def count_waits(self, numbers: Sequence[int]) -> int | None:
+        """Train these loops for an epoch each; return how often the host waited."""
+        use_usual_settings()
+        return count_waits(self.device, partial(self.train, numbers, self.steps))
 
 
-class Unwatched(Spans):
-    """Times nothing: events within a step would cost the usual loop time."""
+class NoSpans(Spans):
+    """Times nothing: timers within a step would slow the usual loop down."""
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Let it happen."""
         yield
 
 
 # ---------------------------------------------------------------- a pair's measurement
 
 
-def short(scene: Scene, batches: int) -> Stream:
-    """Lay out so few images that an epoch is that many full batches and a short one."""
-    size = scene.recipe.batch_size
-    return replace(scene, images=scene.images.first(size * batches + max(1, size // 4))).stream()
+def measure_epochs(
+    setting: Setting, loops: UsualLoops, pair: PairNames, entries: Sequence[Row]
+) -> PairEpochs:
+    """Time short epochs by every loop in every numerics profile, of one method and of all.
 
-
-def measure(
-    scene: Scene,
-    loops: Loops,
-    pair: tuple[str, str],
-    entries: Sequence[Entry],
-    made: Mapping[str, Make] = LOOPS,
-    rounds: int = ROUNDS,
-    discarded: int = DISCARDED,
-    batches: int = BATCHES,
-) -> Epochs:
-    """Time epochs of a few batches by every loop, in every profile, alone and together, in turns.
-
-    ``loops``: the usual ones of the same entries. Raises ``UserError``.
+    ``loops`` are the usual loops of the same entries. Raises ``UserError`` if a learner fails.
     """
-    stream = short(scene, batches)
+    stream = setting.short_stream(EPOCH_BATCHES)
     labels = [entry.label for entry in entries]
-    alone = labels.index(FIELD) if FIELD in labels else 0
-    groups = {1: [entries[alone]], len(entries): entries}
+    alone = labels.index(SINGLE_METHOD) if SINGLE_METHOD in labels else 0
+    groups = {1: [alone], len(entries): range(len(entries))}
     sides = {
-        Key(name, numerics, count): Suite(scene, stream, pair, chosen, numerics, make)
+        (name, numerics, count): SuiteSide(
+            setting, stream, pair, [entries[n] for n in numbers], numerics, make
+        )
         for numerics in PROFILES
-        for name, make in made.items()
-        for count, chosen in groups.items()
+        for name, make in LOOPS.items()
+        for count, numbers in groups.items()
     }
-    usual = Usual(loops, batches)
+    usual = UsualSide(loops, EPOCH_BATCHES)
     usual.warm_up()
     for side in sides.values():
-        side.warm_up(discarded)
-    found = [one_round(usual, sides, number) for number in range(rounds)]
-    own = {1: [alone], len(entries): range(len(entries))}
-    timed = {
-        Key("usual", "usual", count): Timed(
-            [sum(each[n] for n in numbers) for each, _ in found], usual.waits(numbers)
-        )
-        for count, numbers in own.items()
-    }
+        side.warm_up(DISCARDED)
+    rounds = []
+    for number in range(EPOCH_ROUNDS):
+        order = reversed(sides.items()) if number % 2 else sides.items()
+        time_suite = partial(time_sides, order)
+        rounds.append(measure_in_turns(number, usual.time, time_suite))
+    timed = []
+    for count, numbers in groups.items():
+        seconds = [sum(loop_seconds[n] for n in numbers) for loop_seconds, _ in rounds]
+        timed.append(EpochTimes("usual", "usual", count, seconds, usual.count_waits(numbers)))
     for key, side in sides.items():
-        timed[key] = side.found([others[key] for _, others in found])
-    return Epochs(labels[alone], len(entries), timed)
+        seconds = [suite_seconds[key] for _, suite_seconds in rounds]
+        waits = side.count_waits()
+        timed.append(EpochTimes(*key, seconds, waits, side.refused))
+    return PairEpochs(labels[alone], len(entries), timed)
 
 
-def one_round(
-    usual: Usual, sides: Mapping[Key, Suite], number: int
-) -> tuple[list[float], dict[Key, float]]:
-    """Time both sides, by turns the one or the other first."""
-    if number % 2:
-        suite = {key: sides[key].time() for key in reversed([*sides])}
-        return usual.time(), suite
-    return usual.time(), {key: side.time() for key, side in sides.items()}
+Key = tuple[str, str, int]
+"""Loop, numerics profile, number of methods."""
 
 
-def settle(device: torch.device) -> None:
-    """Wait until the device has done all."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def time_sides(sides: Iterable[tuple[Key, SuiteSide]]) -> dict[Key, float]:
+    """Time an epoch of each side, in this order."""
+    return {key: side.time() for key, side in sides}
 
 
-def seconds_of(device: torch.device, work: Callable[[], object]) -> float:
-    """Return how long something takes until the device has done it."""
-    settle(device)
-    start = time.perf_counter()
-    work()
-    settle(device)
-    return time.perf_counter() - start
-
-
-def waits(device: torch.device, work: Callable[[], object]) -> int | None:
-    """Do something, and count how often the host waits in it, as far as torch notices."""
+def count_waits(device: torch.device, work: Callable[[], object]) -> int | None:
+    """Call ``work``; return how often the host waited for a GPU in it, as far as torch notices."""
     if device.type != "cuda":
         return None
     with warnings.catch_warnings(record=True) as seen:

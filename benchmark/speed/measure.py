@@ -1,280 +1,241 @@
-"""The measurements of one call, the most important first: each is written down when it is there."""
+"""The measurements of one call, most important first; each result is written at once.
+
+So a call that is cut off loses at most one measurement, and the next call continues after it.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmark.config.errors import UserError
 from benchmark.data.sets.cifar import CIFAR100
 from benchmark.data.stream import Stream
-from benchmark.processes.child import in_a_child
-from benchmark.speed import agreement, epochs, fsp_loss, input, memory, trainings
-from benchmark.speed.both_sides import Cohort, Loops, Scene
-from benchmark.speed.memory import SIZES, entry_of
-from benchmark.speed.ratios import Round
-from benchmark.speed.reference import Pictures
-from benchmark.speed.result import LONG, Memory, PairResult, Result
-from benchmark.speed.roofline import Counted, counted
-from benchmark.speed.saved_result import as_json
-from benchmark.speed.tables import about, markdown, sheets
-from benchmark.speed.trainings import TABLE
-from benchmark.store.atomic import write_atomic
-from benchmark.suite.rows import Entry
-from benchmark.training.numerics import adopt
+from benchmark.processes.child import run_in_child_process
+from benchmark.speed import agreement, epochs, input, memory, trainings
+from benchmark.speed.both_sides import Setting, SuiteCohort, UsualLoops
+from benchmark.speed.memory import CIFAR_SIZES, PeakMemory, parse_method
+from benchmark.speed.ratios import PairNames, Round
+from benchmark.speed.reference import PilImages
+from benchmark.speed.result import LONG_PAIR, PairResult, SpeedResult
+from benchmark.speed.roofline import count_network, measure_rates
+from benchmark.speed.saved_result import write_result
+from benchmark.speed.timing import measure_in_turns
+from benchmark.suite.rows import Row
+from benchmark.training.numerics import apply_profile
 
-LEAST_ROUNDS, INPUT_ROUNDS, FLOW_ROUNDS = 2, 4, 3
+LEAST_ROUNDS, INPUT_ROUNDS = 2, 4
 SOURCE = CIFAR100
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line says."""
+class Request:
+    """What the command line asks for."""
 
-    pairs: Sequence[tuple[str, str]]
-    entries: Sequence[Entry]
+    pairs: Sequence[PairNames]
+    entries: Sequence[Row]
     batch: int
     seconds: float
     device: str
     data: Path
     into: Path
-    """The file of results: what it has is not measured again."""
-    table: bool = False
-    """Whether to time whole trainings of all the CRD table's pairs, not of these."""
-    count: int = SIZES[0]
-    """Train images; fewer in tests."""
+    """The file of results; what it already has is not measured again."""
+    crd_table: bool = False
+    """Whether to time whole trainings of ``CRD_PAIRS`` instead of ``pairs``."""
+    count: int = CIFAR_SIZES[0]
+    """Train images; tests use fewer."""
 
 
-@dataclass
-class Bench:
-    """A pair's two sides, and the rounds so far."""
+class PairTimer:
+    """Both sides of a pair, ready to be measured, and the rounds so far."""
 
-    teacher: str
-    student: str
-    methods: Sequence[str]
-    left_out: Mapping[str, str]
-    cohort: Cohort
-    loops: Loops
-    entries: Sequence[Entry]
-    counted: tuple[Counted, Counted]
-    rounds: list[Round] = field(default_factory=list)
-    lasted: float = 0.0
-    """Seconds of the last round by the wall's clock."""
+    def __init__(
+        self,
+        setting: Setting,
+        stream: Stream,
+        pictures: PilImages,
+        pair: PairNames,
+        entries: Sequence[Row],
+    ) -> None:
+        self.pair = pair
+        reasons = {entry.label: setting.mismatch(entry, pair) for entry in entries}
+        self.left_out = {label: reason for label, reason in reasons.items() if reason}
+        self.entries = [entry for entry in entries if entry.label not in self.left_out]
+        if not any(entry.spec.kind.needs_teacher for entry in self.entries):
+            raise UserError(
+                f"{pair}: none of the methods that apply to this pair uses a teacher; "
+                "add one to --methods"
+            )
+        self.cohort = SuiteCohort(setting, stream, pair, self.entries)
+        self.loops = UsualLoops(setting, pictures, pair, self.entries)
+        self.cohort.warm_up()
+        self.loops.warm_up()
+        self.rounds: list[Round] = []
+        self.round_seconds = 0.0
+        """Of the last round, by the wall clock."""
 
-    @property
-    def name(self) -> str:
-        """As it is said."""
-        return f"{self.teacher} -> {self.student}"
-
-    def round(self) -> None:
-        """Measure both sides, by turns the one or the other first."""
-        began = time.perf_counter()
-        if len(self.rounds) % 2:
-            suite = self.cohort.measure()
-            usual = self.loops.measure()
-        else:
-            usual = self.loops.measure()
-            suite = self.cohort.measure()
+    def measure_round(self) -> None:
+        """Measure a step of both sides."""
+        start = time.perf_counter()
+        number = len(self.rounds)
+        usual, suite = measure_in_turns(number, self.loops.measure, self.cohort.measure)
         self.rounds.append(Round(usual, suite))
-        self.lasted = time.perf_counter() - began
+        self.round_seconds = time.perf_counter() - start
 
 
-class Watch:
-    """What is being measured, on a line that is redrawn between measurements only."""
-
-    def __init__(self, seconds: float, console: Console) -> None:
-        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-        # A thread that draws would count as the measured work.
-        self.progress = Progress(*columns, console=console, transient=True, auto_refresh=False)
-        self.task = self.progress.add_task("", total=seconds)
-        self.began = time.perf_counter()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return time.perf_counter() - self.began
-
-    def say(self, text: str) -> None:
-        """Say what comes next."""
-        self.progress.update(self.task, description=text, completed=self.elapsed)
-        self.progress.refresh()
-
-
-def captures(device: torch.device) -> bool:
-    """Whether jobs on a device capture their steps, so that whole epochs are to be timed."""
+def uses_graphs(device: torch.device) -> bool:
+    """Return whether jobs on a device use CUDA graphs, so that whole epochs are to be timed."""
     return device.type == "cuda"
 
 
-class Work:
-    """Measurements under way: the most important first, each written down when it is there."""
+class Measurement:
+    """A call's measurements, starting from the result that earlier calls have left, if any."""
 
-    def __init__(self, asked: Asked, scene: Scene, watch: Watch, found: Result) -> None:
-        self.asked, self.scene, self.watch = asked, scene, watch
-        self.result, self.before = found, found.facts
-        self.stream, self.pictures = scene.stream(), Pictures(scene.images, SOURCE)
-        self.benches: list[Bench] = []
+    def __init__(
+        self,
+        request: Request,
+        setting: Setting,
+        facts: Mapping[str, Any],
+        earlier: SpeedResult | None,
+        console: Console,
+    ) -> None:
+        self.request, self.setting, self.console = request, setting, console
+        self.start = time.perf_counter()
+        if earlier is None:
+            self.announce("rates of the device")
+            rates = measure_rates(setting.device)
+            earlier = SpeedResult({**facts, "seconds": 0.0, "cpu_seconds": 0.0}, rates)
+        else:
+            self.announce(f"continuing {request.into}: what it has is not measured again")
+        self.result, self.earlier_facts = earlier, earlier.facts
+        self.stream, self.pictures = setting.stream(), PilImages(setting.images, SOURCE)
+        self.timers: list[PairTimer] = []
 
-    def keep(self, result: Result) -> None:
-        """Write down what there is."""
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.start
+
+    def announce(self, text: str) -> None:
+        """Print what is measured next. There is no progress bar: drawing it would be measured."""
+        self.console.print(f"[{self.elapsed:4.0f} s] {text}", markup=False, soft_wrap=True)
+
+    def save(self, result: SpeedResult) -> None:
+        """Keep a result and write it to the file."""
         spent = {
-            "seconds": self.before["seconds"] + self.watch.elapsed,
-            "cpu_seconds": self.before["cpu_seconds"] + time.process_time(),
+            "seconds": self.earlier_facts["seconds"] + self.elapsed,
+            "cpu_seconds": self.earlier_facts["cpu_seconds"] + time.process_time(),
             "load_after": [*os.getloadavg()],
         }
         self.result = replace(result, facts={**result.facts, **spent})
-        page = markdown(about(self.result), sheets(self.result))
-        write(self.asked.into, page, as_json(self.result))
+        write_result(self.request.into, self.result)
 
-    def done(self) -> Result:
+    def run(self) -> SpeedResult:
         """Measure what is missing; return everything."""
-        pairs, graphs = self.asked.pairs, captures(self.scene.device)
-        if graphs:
-            pairs = sorted(pairs, key=lambda pair: " -> ".join(pair) != LONG)
-            self.agree(pairs[0])
+        pairs = self.request.pairs
+        if uses_graphs(self.setting.device):
+            pairs = sorted(pairs, key=lambda pair: pair != LONG_PAIR)
+            self.compare_graphs(pairs[0])
         for pair in pairs:
-            self.pair(pair)
-        if graphs:
-            self.trainings(TABLE if self.asked.table else pairs)
-        self.rest()
-        self.more_rounds()
+            self.measure_pair(pair)
+        if uses_graphs(self.setting.device):
+            for pair in trainings.CRD_PAIRS if self.request.crd_table else pairs:
+                self.time_training(pair)
+        self.measure_input()
+        self.measure_memory()
+        self.measure_more_rounds()
         return self.result
 
-    def agree(self, pair: tuple[str, str]) -> None:
-        """See that captured steps are right before they are timed."""
+    def compare_graphs(self, pair: PairNames) -> None:
+        """Check that CUDA graphs compute the right numbers, before they are timed."""
         if self.result.agreement is None:
-            self.watch.say(f"{' -> '.join(pair)}: the same losses by graphs and without")
-            found = agreement.measure(self.scene, pair, self.company(pair), epochs.LOOPS["graphs"])
-            self.keep(replace(self.result, agreement=found))
+            self.announce(f"{pair}: comparing losses with and without CUDA graphs")
+            found = agreement.measure_agreement(
+                self.setting, pair, self.cohort_entries(pair), epochs.LOOPS["graphs"]
+            )
+            self.save(replace(self.result, agreement=found))
 
-    def company(self, pair: tuple[str, str]) -> list[Entry]:
+    def cohort_entries(self, pair: PairNames) -> list[Row]:
         """Return scratch and the methods that apply to a pair."""
-        labels = [entry.label for entry in self.asked.entries]
-        entries = [*self.asked.entries, *([entry_of("scratch")] * ("scratch" not in labels))]
-        return [entry for entry in entries if not self.scene.mismatch(entry, *pair)]
+        entries = [*self.request.entries]
+        if "scratch" not in [entry.label for entry in entries]:
+            entries.append(parse_method("scratch"))
+        return [entry for entry in entries if not self.setting.mismatch(entry, pair)]
 
-    def pair(self, pair: tuple[str, str]) -> None:
-        """Measure both sides of a pair, and what it needs once."""
-        if pair in [(one.teacher, one.student) for one in self.result.pairs]:
+    def measure_pair(self, pair: PairNames) -> None:
+        """Measure the least number of rounds of a pair and, on a GPU, its whole epochs."""
+        if pair in [one.pair for one in self.result.pairs]:
             return
-        one = bench(self.scene, self.stream, self.pictures, pair, self.asked.entries, self.watch)
+        self.announce(f"{pair}: building")
+        timer = PairTimer(self.setting, self.stream, self.pictures, pair, self.request.entries)
         for number in range(LEAST_ROUNDS):
-            self.watch.say(f"{one.name}: round {number + 1}")
-            one.round()
-        self.benches.append(one)
-        found = result_of(one, self.scene, self.watch)
-        self.keep(replace(self.result, pairs=[*self.result.pairs, found]))
+            self.announce(f"{pair}: round {number + 1}")
+            timer.measure_round()
+        self.timers.append(timer)
+        whole = None
+        if uses_graphs(self.setting.device):
+            self.announce(f"{pair}: whole epochs, with and without CUDA graphs")
+            whole = epochs.measure_epochs(self.setting, timer.loops, pair, timer.entries)
+            apply_profile("strict")
+        found = PairResult(
+            pair,
+            timer.left_out,
+            timer.cohort.phases,
+            [*timer.rounds],
+            count_network(pair.teacher, SOURCE),
+            count_network(pair.student, SOURCE),
+            whole,
+        )
+        self.save(replace(self.result, pairs=[*self.result.pairs, found]))
 
-    def trainings(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Time whole cohorts of six, as jobs would train them."""
-        for pair in pairs:
-            if pair not in [(one.teacher, one.student) for one in self.result.trainings]:
-                self.watch.say(f"{' -> '.join(pair)}: a whole cohort, by graphs")
-                found = trainings.measure(
-                    self.scene, pair, self.company(pair), epochs.LOOPS["graphs"]
-                )
-                known = [*self.result.trainings, *found]
-                adopt("strict")
-                self.keep(replace(self.result, trainings=known))
+    def time_training(self, pair: PairNames) -> None:
+        """Time a cohort of scratch and the pair's methods, as jobs would train it."""
+        if pair in [one.pair for one in self.result.trainings]:
+            return
+        self.announce(f"{pair}: a whole cohort by CUDA graphs")
+        found = trainings.measure_trainings(self.setting, pair, self.cohort_entries(pair))
+        known = [*self.result.trainings, *found]
+        apply_profile("strict")
+        self.save(replace(self.result, trainings=known))
 
-    def rest(self) -> None:
-        """Measure what does not depend on the device's loop: input and memory."""
+    def measure_input(self) -> None:
+        """Measure the input pipelines."""
         if self.result.input is None:
-            self.watch.say("input")
-            found = input.measure(self.stream, self.pictures, INPUT_ROUNDS)
-            self.keep(replace(self.result, input=found))
-        if self.result.memory is None:
-            self.keep(replace(self.result, memory=self.memory()))
+            self.announce("input pipeline")
+            found = input.measure_input(self.stream, self.pictures, INPUT_ROUNDS)
+            self.save(replace(self.result, input=found))
 
-    def memory(self) -> Memory:
-        """Return the MiB that the methods and scratch take on the largest pair."""
-        largest = max(self.result.pairs, key=lambda one: one.counted[1].maps)
-        labels = ["scratch", *(label for label in largest.methods if label != "scratch")]
-        of = f"a cohort of {len(labels)}, {largest.name}"
-        self.watch.say(f"memory of {of}")
-        pair, device = (largest.teacher, largest.student), str(self.scene.device)
-        count = self.asked.count
-        return Memory(in_a_child(memory.peak, *pair, labels, self.asked.batch, device, count), of)
+    def measure_memory(self) -> None:
+        """Measure the memory of a cohort of scratch and all methods, on the largest pair."""
+        if self.result.memory is not None:
+            return
+        largest = max(self.result.pairs, key=lambda one: one.student_cost.maps)
+        labels = ["scratch", *(label for label in largest.phases if label != "scratch")]
+        of = f"a cohort of {len(labels)}, {largest.pair}"
+        self.announce(f"memory of {of}")
+        batch, device = self.request.batch, str(self.setting.device)
+        count = self.request.count
+        mib = run_in_child_process(
+            memory.peak_memory_mib, largest.pair, labels, batch, device, count
+        )
+        self.save(replace(self.result, memory=PeakMemory(mib, of)))
 
-    def more_rounds(self) -> None:
-        """Go round the pairs of this call as long as a round still fits."""
+    def measure_more_rounds(self) -> None:
+        """Measure more rounds of this call's pairs, as long as another one fits in the time."""
 
-        def due(one: Bench) -> bool:
-            return self.watch.elapsed + one.lasted < self.asked.seconds
+        def fits(timer: PairTimer) -> bool:
+            return self.elapsed + timer.round_seconds < self.request.seconds
 
-        while any(map(due, self.benches)):
-            for one in filter(due, self.benches):
-                self.watch.say(f"{one.name}: round {len(one.rounds) + 1}")
-                one.round()
-        rounds = {one.name: one.rounds for one in self.benches}
-        pairs = [replace(one, rounds=rounds.get(one.name, one.rounds)) for one in self.result.pairs]
-        self.keep(replace(self.result, pairs=pairs))
-
-
-# ---------------------------------------------------------------- a pair
-
-
-def bench(
-    scene: Scene,
-    stream: Stream,
-    pictures: Pictures,
-    pair: tuple[str, str],
-    entries: Sequence[Entry],
-    watch: Watch,
-) -> Bench:
-    """Build a pair's two sides, and have each do once what is done once."""
-    teacher, student = pair
-    watch.say(f"{teacher} -> {student}: building")
-    left_out = {
-        entry.label: reason for entry in entries if (reason := scene.mismatch(entry, *pair))
-    }
-    chosen = [entry for entry in entries if entry.label not in left_out]
-    if not any(entry.spec.kind.needs_teacher for entry in chosen):
-        raise UserError(f"{teacher} -> {student}: no method of these has a teacher there")
-    cohort = Cohort(scene, stream, teacher, student, chosen)
-    loops = Loops(scene, pictures, teacher, student, chosen)
-    cohort.warm_up()
-    loops.warm_up()
-    counts = [counted(name, SOURCE.classes, SOURCE.size, scene.recipe.batch_size) for name in pair]
-    labels = [entry.label for entry in chosen]
-    return Bench(teacher, student, labels, left_out, cohort, loops, chosen, (counts[0], counts[1]))
-
-
-def result_of(one: Bench, scene: Scene, watch: Watch) -> PairResult:
-    """Measure what a pair needs once, and sum up."""
-    pair, whole = (one.teacher, one.student), None
-    if captures(scene.device):
-        watch.say(f"{one.name}: whole epochs, by graphs and without")
-        whole = epochs.measure(scene, one.loops, pair, one.entries)
-        adopt("strict")
-    watch.say(f"{one.name}: FSP")
-    return PairResult(
-        one.teacher,
-        one.student,
-        one.methods,
-        one.left_out,
-        one.cohort.plans,
-        list(one.rounds),
-        fsp_loss.measure(*pair, SOURCE, scene.device, FLOW_ROUNDS),
-        one.counted,
-        whole,
-    )
-
-
-# ---------------------------------------------------------------- what is left of it
-
-
-def write(path: Path, page: str, data: Mapping[str, Any]) -> None:
-    """Write the data, and the page beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
-    for name, content in ((path.with_suffix(".md"), page), (path, text)):
-        write_atomic(name, content.encode())
+        while any(map(fits, self.timers)):
+            for timer in filter(fits, self.timers):
+                self.announce(f"{timer.pair}: round {len(timer.rounds) + 1}")
+                timer.measure_round()
+        rounds = {timer.pair: timer.rounds for timer in self.timers}
+        pairs = [replace(one, rounds=rounds.get(one.pair, one.rounds)) for one in self.result.pairs]
+        self.save(replace(self.result, pairs=pairs))

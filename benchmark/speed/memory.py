@@ -1,8 +1,9 @@
-"""How much memory a cohort of six takes: measured in a process that does nothing else."""
+"""The peak memory of a cohort: measured in a process that does nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -11,17 +12,27 @@ from benchmark.config.recipe import Recipe
 from benchmark.data.source import Images, Source
 from benchmark.data.stream import TestImages
 from benchmark.evaluation.accuracy import evaluate
-from benchmark.speed.both_sides import Cohort, Scene
-from benchmark.suite.rows import Entry, read
+from benchmark.speed.both_sides import Setting, SuiteCohort
+from benchmark.speed.ratios import PairNames
+from benchmark.suite.rows import Row, parse_row
 from benchmark.training import meters
 from benchmark.training.build import TEST_BATCH
 
-SIZES = 50_000, 10_000
+CIFAR_SIZES = 50_000, 10_000
 """Train and test images of CIFAR."""
 
 
-def noise(count: int, source: Source) -> Images:
-    """Make images of a data set's shape; time does not depend on what is in them."""
+@dataclass(frozen=True)
+class PeakMemory:
+    """The most memory that a cohort has used."""
+
+    mib: float
+    of: str
+    """Which cohort."""
+
+
+def random_images(count: int, source: Source) -> Images:
+    """Return random images with a data set's shape; times do not depend on their contents."""
     random = torch.Generator().manual_seed(0)
     pixels = torch.randint(
         0, 256, (count, 3, source.size, source.size), dtype=torch.uint8, generator=random
@@ -29,32 +40,34 @@ def noise(count: int, source: Source) -> Images:
     return Images(pixels, torch.arange(count) % source.classes)
 
 
-def entry_of(label: str) -> Entry:
-    """Read a method's specification. Raises ``UserError``."""
-    entry, problems = read(label, None)
+def parse_method(label: str) -> Row:
+    """Read a method's specification, like `kd` or `ab@crd`. Raises ``UserError``."""
+    entry, problems = parse_row(label, None)
     if entry is None:
         raise UserError(f"--methods {label}: {problems[0].message}")
     return entry
 
 
-def peak(
-    teacher: str, student: str, labels: Sequence[str], batch_size: int, device: str, count: int
+def peak_memory_mib(
+    pair: PairNames, labels: Sequence[str], batch_size: int, device: str, count: int
 ) -> float:
-    """Train a cohort for a step, evaluate a batch; return the most MiB there were.
+    """Train a cohort for a step and evaluate a batch; return the peak memory in MiB.
 
-    On a GPU, of its memory, else of the process's. Phases before the last train beside it.
+    This is the GPU's memory on a GPU, else the process's. A method's initial phases train beside
+    its main phase, so the peak is rather too high. ``count``: train images in memory.
     """
     from benchmark.data.sets.cifar import CIFAR100
 
     where = torch.device(device)
     recipe = Recipe(epochs=240, batch_size=batch_size, lr=0.05)
-    scene = Scene(CIFAR100, noise(count, CIFAR100), recipe, where, 1)
-    cohort = Cohort(scene, scene.stream(), teacher, student, [entry_of(x) for x in labels])
+    setting = Setting(CIFAR100, random_images(count, CIFAR100), recipe, where, 1)
+    entries = [parse_method(label) for label in labels]
+    cohort = SuiteCohort(setting, setting.stream(), pair, entries)
     cohort.measure()
-    resident = noise(count // 5, CIFAR100)
+    test_images = random_images(count // 5, CIFAR100)
     evaluate(
         cohort.learners[0].student,
-        TestImages(resident.first(TEST_BATCH), CIFAR100, where, TEST_BATCH),
+        TestImages(test_images.first(TEST_BATCH), CIFAR100, where, TEST_BATCH),
     )
     if where.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20

@@ -1,4 +1,4 @@
-"""From seconds to figures: what a training costs either way, and medians of paired ratios."""
+"""From the seconds of a step's parts to speed-ups: what training costs on either side."""
 
 from __future__ import annotations
 
@@ -6,91 +6,118 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import PlainSerializer, PlainValidator
 
 from benchmark.training.meters import Times
 
-Parts = Mapping[str, Times]
-"""Mean seconds of a step's parts: `input`, `teacher`, and each phase's own by its key."""
+Parts = Mapping[
+    str, Annotated[Times, PlainValidator(np.array), PlainSerializer(lambda times: times.tolist())]
+]
+"""Mean seconds of a step's parts: `input`, `teacher`, and each phase without them by its key."""
 
 
-class Stretch(NamedTuple):
-    """A phase of a method, as far as its cost goes."""
+@dataclass(frozen=True)
+class PairNames:
+    """A teacher and a student, by the names of their networks."""
+
+    teacher: str
+    student: str
+
+    def __str__(self) -> str:
+        return f"{self.teacher} -> {self.student}"
+
+
+@dataclass(frozen=True)
+class TimedPhase:
+    """What the cost of a method's phase depends on."""
 
     key: str
+    """Its name among the parts of a step."""
     epochs: int
     reads_teacher: bool
 
 
-Plan = Sequence[Stretch]
-"""A method's phases."""
-Course = Mapping[tuple[Stretch, ...], int]
-"""For how many epochs which phases are trained side by side."""
+MethodPhases = Sequence[TimedPhase]
+"""The phases of one method, in order; the last is its main phase."""
+Schedule = Mapping[tuple[TimedPhase, ...], int]
+"""Which phases train side by side, and for how many epochs."""
 
 
-class Round(NamedTuple):
+@dataclass(frozen=True)
+class Round:
     """Both sides, measured one right after the other."""
 
     usual: Parts
     suite: Parts
 
 
-class Figure(NamedTuple):
-    """A ratio of two times."""
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two times, over the rounds."""
 
     median: float
-    """Over the rounds, by the clock of work."""
+    """Of work: CPU time on a CPU, events on a GPU."""
     low: float
     high: float
     wall: float
-    """The median by the wall's clock."""
+    """The median by the wall clock."""
     rounds: int
 
 
-def main_course(plans: Sequence[Plan]) -> Course:
-    """Return the methods' last phases, side by side."""
-    return {tuple(plan[-1] for plan in plans): 1}
+def main_schedule(methods: Sequence[MethodPhases]) -> Schedule:
+    """Return one epoch of all methods' main phases side by side."""
+    return {tuple(phases[-1] for phases in methods): 1}
 
 
-def whole_course(plans: Sequence[Plan]) -> Course:
-    """Return all epochs of all phases, as a cohort goes through them: all begin together."""
-    runs = [[stretch for stretch in plan for _ in range(stretch.epochs)] for plan in plans]
+def full_schedule(methods: Sequence[MethodPhases]) -> Schedule:
+    """Return all epochs of all phases as a cohort trains them: all methods begin together."""
+    runs = [[phase for phase in phases for _ in range(phase.epochs)] for phases in methods]
     longest = max(map(len, runs))
     return Counter(
         tuple(run[epoch] for run in runs if epoch < len(run)) for epoch in range(longest)
     )
 
 
-def together(parts: Parts, course: Course) -> Times:
-    """A cohort: one batch and at most one teacher pass for all. The unit is one step an epoch."""
+def cohort_time(parts: Parts, schedule: Schedule) -> Times:
+    """Return a cohort's seconds, one step an epoch: it shares each batch and teacher pass."""
     costs = [
         epochs
         * (
             parts["input"]
-            + parts["teacher"] * any(stretch.reads_teacher for stretch in side)
-            + sum(parts[stretch.key] for stretch in side)
+            + parts["teacher"] * any(phase.reads_teacher for phase in side_by_side)
+            + sum(parts[phase.key] for phase in side_by_side)
         )
-        for side, epochs in course.items()
+        for side_by_side, epochs in schedule.items()
     ]
     return np.asarray(np.sum(costs, axis=0))
 
 
-def apart(parts: Parts, course: Course, always: bool) -> Times:
-    """A loop for each method; ``always``: with a teacher pass also where no loss reads it."""
+def separate_time(parts: Parts, schedule: Schedule, always_teacher: bool) -> Times:
+    """Return the seconds of one loop a method, one step an epoch, all loops added up.
+
+    ``always_teacher``: also phases that do not read the teacher pass every batch through it.
+    """
     costs = [
-        epochs * (parts["input"] + parts["teacher"] * (always or s.reads_teacher) + parts[s.key])
-        for side, epochs in course.items()
-        for s in side
+        epochs
+        * (
+            parts["input"]
+            + parts["teacher"] * (always_teacher or phase.reads_teacher)
+            + parts[phase.key]
+        )
+        for side_by_side, epochs in schedule.items()
+        for phase in side_by_side
     ]
     return np.asarray(np.sum(costs, axis=0))
 
 
-def ratio(rounds: Sequence[Round], of: Callable[[Round], Times]) -> Figure:
-    """Sum up a ratio that each round has once by either clock."""
+def paired_ratio(rounds: Sequence[Round], of: Callable[[Round], Times]) -> Ratio:
+    """Compute a ratio in every round, by work and by the wall clock, and summarise the rounds."""
     work, wall = np.array([of(one) for one in rounds]).T
-    return Figure(
+    return Ratio(
         float(np.median(work)),
         float(work.min()),
         float(work.max()),
@@ -99,35 +126,37 @@ def ratio(rounds: Sequence[Round], of: Callable[[Round], Times]) -> Figure:
     )
 
 
-def figures(rounds: Sequence[Round], plans: Sequence[Plan]) -> dict[str, Figure]:
-    """Return a pair's figures by name. All are times as fast, but ``cohort``, a share."""
-    main, whole = main_course(plans), whole_course(plans)
+def pair_ratios(rounds: Sequence[Round], methods: Sequence[MethodPhases]) -> dict[str, Ratio]:
+    """Return a pair's ratios by name: all are usual / suite, except ``cohort``, a share."""
+    main, full = main_schedule(methods), full_schedule(methods)
 
     def students(parts: Parts) -> Times:
-        return np.asarray(np.sum([parts[plan[-1].key] for plan in plans], axis=0))
+        return np.asarray(np.sum([parts[phases[-1].key] for phases in methods], axis=0))
 
     def cohort(one: Round) -> Times:
-        return together(one.suite, main) / apart(one.suite, main, always=False)
+        return cohort_time(one.suite, main) / separate_time(one.suite, main, always_teacher=False)
 
-    def total(course: Course, always: bool) -> Callable[[Round], Times]:
-        return lambda one: apart(one.usual, course, always) / together(one.suite, course)
+    def total(schedule: Schedule, always_teacher: bool) -> Callable[[Round], Times]:
+        return lambda one: (
+            separate_time(one.usual, schedule, always_teacher) / cohort_time(one.suite, schedule)
+        )
 
     return {
-        "teacher": ratio(rounds, lambda one: one.usual["teacher"] / one.suite["teacher"]),
-        "student": ratio(rounds, lambda one: students(one.usual) / students(one.suite)),
-        "cohort": ratio(rounds, cohort),
-        "main": ratio(rounds, total(main, always=True)),
-        "main, unused teacher skipped": ratio(rounds, total(main, always=False)),
-        "whole": ratio(rounds, total(whole, always=True)),
-        "whole, unused teacher skipped": ratio(rounds, total(whole, always=False)),
+        "teacher": paired_ratio(rounds, lambda one: one.usual["teacher"] / one.suite["teacher"]),
+        "student": paired_ratio(rounds, lambda one: students(one.usual) / students(one.suite)),
+        "cohort": paired_ratio(rounds, cohort),
+        "main": paired_ratio(rounds, total(main, always_teacher=True)),
+        "main, unused teacher skipped": paired_ratio(rounds, total(main, always_teacher=False)),
+        "whole": paired_ratio(rounds, total(full, always_teacher=True)),
+        "whole, unused teacher skipped": paired_ratio(rounds, total(full, always_teacher=False)),
     }
 
 
-def middle(rounds: Sequence[Round], of: Callable[[Round], Times]) -> float:
-    """Return the median seconds of work."""
+def median_seconds(rounds: Sequence[Round], of: Callable[[Round], Times]) -> float:
+    """Return the median over the rounds of seconds of work."""
     return statistics.median(float(of(one)[0]) for one in rounds)
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """Return the mean that ratios have."""
+    """Return the geometric mean: that of inverse ratios is its inverse."""
     return math.exp(statistics.fmean(map(math.log, values)))

@@ -1,10 +1,10 @@
-"""The field's usual loop, as small as it can honestly be: what the suite is measured against.
+"""The usual loop that the suite is compared with: as small as it can honestly be.
 
-One method a loop; PIL images one by one through torchvision's transforms and a DataLoader; NCHW,
-eager float32, SGD as torch builds it by default; the teacher in every step, also where no loss
-reads it; loss and accuracies fetched from the device in every step. The losses are the suite's own
-methods, so that both sides compute the same. On a CPU the DataLoader has no workers: they would
-take the cores from the training.
+It trains one method at a time. PIL images go one by one through torchvision's transforms and a
+DataLoader. Networks compute in NCHW, eager float32; SGD is torch's default. Every step passes the
+batch through the teacher, even if no loss reads it, and fetches loss and accuracies from the
+device. The losses are the suite's own methods, so both sides compute the same. On a CPU the
+DataLoader has no workers: they would take the cores from the training.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from torchvision.transforms import functional as single
 from benchmark.config.recipe import Recipe
 from benchmark.data.source import Images, Source
 from benchmark.training.meters import Spans
-from methods.blocks.pairing import pooled_alike
 from methods.interface import Batch, Features, Method, Phase
 
 GPU_WORKERS = 8
-"""Of the DataLoader, where the training needs no core of its own: the CRD benchmark's number."""
+"""DataLoader workers on a GPU, as in the CRD benchmark's code."""
 
 
-def be_usual() -> None:
-    """Set what such loops set: nothing deterministic, the fastest convolutions on a GPU."""
+def use_usual_settings() -> None:
+    """Set torch as such loops do: not deterministic, and the fastest convolutions on a GPU."""
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True  # torch's own default
@@ -40,8 +39,8 @@ def be_usual() -> None:
 # ---------------------------------------------------------------- images
 
 
-class Pictures(Dataset[tuple[Tensor, int, int]]):
-    """Images as PIL has them, augmented one by one."""
+class PilImages(Dataset[tuple[Tensor, int, int]]):
+    """Images that PIL and torchvision augment one by one."""
 
     def __init__(self, images: Images, source: Source) -> None:
         self.arrays = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
@@ -63,20 +62,19 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         return self.transform(Image.fromarray(self.arrays[index])), self.labels[index], index
 
-    def drawn(self, index: int, down: int, right: int, flipped: bool) -> Tensor:
-        """Return an image by the same operations for a draw that is given."""
+    def augmented(self, index: int, down: int, right: int, flipped: bool) -> Tensor:
+        """Return an image, augmented by the same operations, for a given crop and flip."""
         picture = single.pad(Image.fromarray(self.arrays[index]), self.source.padding)
         picture = single.crop(picture, down, right, self.source.size, self.source.size)
         picture = single.hflip(picture) if flipped else picture
-        shown: Tensor = single.normalize(
-            single.to_tensor(picture), self.source.mean, self.source.std
-        )
-        return shown
+        image = single.to_tensor(picture)
+        normalised: Tensor = single.normalize(image, self.source.mean, self.source.std)
+        return normalised
 
     def batches(
         self, size: int, device: torch.device, workers: int = 0
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (images, labels, indices) on the device without end, all of the same size."""
+        """Yield full batches (images, labels, indices) on the device, endlessly."""
         loader = DataLoader(self, size, shuffle=True, num_workers=workers, drop_last=True)
         while True:
             for images, labels, indices in loader:
@@ -86,8 +84,8 @@ class Pictures(Dataset[tuple[Tensor, int, int]]):
 # ---------------------------------------------------------------- training
 
 
-class Loop:
-    """One method in one of its phases."""
+class UsualLoop:
+    """Trains a student by one method in one of its phases."""
 
     def __init__(
         self, name: str, student: nn.Module, method: Method, phase: Phase, recipe: Recipe
@@ -101,41 +99,36 @@ class Loop:
             weight_decay=recipe.weight_decay,
         )
         self.progress = 1 / max(2, phase.epochs)
-        self.told: list[list[float]] = []
+        self.metrics: list[list[float]] = []
         """Loss, top-1 and top-5 of every step."""
 
     def step(
         self, batch: tuple[Tensor, Tensor, Tensor], teacher: nn.Module, spans: Spans
     ) -> Features:
-        """Take one step as the field does. Returns what the teacher showed."""
+        """Take a step: the teacher's pass, then the student's. Returns the teacher's features."""
         with spans.of("teacher"), torch.no_grad():
-            shown: Features = teacher(batch[0])
-        self.learn(batch, shown, spans)
-        return shown
+            features: Features = teacher(batch[0])
+        self.learn(batch, features, spans)
+        return features
 
-    def learn(self, batch: tuple[Tensor, Tensor, Tensor], shown: Features, spans: Spans) -> None:
-        """Take a step's second half: all but the teacher."""
+    def learn(self, batch: tuple[Tensor, Tensor, Tensor], teacher: Features, spans: Spans) -> None:
+        """Take the student's part of a step, given the teacher's features."""
         images, labels, indices = batch
         with spans.of(self.name):
-            # Where no loss reads the student, a phase of connectors alone, loops rest it too.
-            seen: Any = self.student(images) if self.phase.reads_student else None
+            # A phase that trains connectors alone does not read the student; usual loops skip it.
+            student: Any = self.student(images) if self.phase.reads_student else None
             progress = torch.tensor(self.progress, device=labels.device)
-            losses = self.phase.loss(seen, shown, Batch(labels, indices, progress))
+            losses = self.phase.loss(student, teacher, Batch(labels, indices, progress))
             total = torch.stack(list(losses.values())).sum()
             self.optimizer.zero_grad()
             if self.phase.trains:
                 total.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
-            self.told.append([total.item(), *(accuracies(seen, labels) if seen else ())])
+            self.metrics.append([total.item(), *(accuracies(student, labels) if student else ())])
 
 
-def accuracies(seen: Features, labels: Tensor) -> list[float]:
+def accuracies(features: Features, labels: Tensor) -> list[float]:
     """Return top-1 and top-5 in percent, fetched from the device."""
-    ranked = seen.logits.topk(min(5, seen.logits.shape[1])).indices == labels[:, None]
+    logits = features.logits
+    ranked = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
     return [100 * ranked[:, :k].any(1).float().mean().item() for k in (1, 5)]
-
-
-def flow_matrix(first: Tensor, second: Tensor) -> Tensor:
-    """FSP's matrix by broadcasting, a product of (B, C, D, HW): as it is usually written."""
-    first, second = pooled_alike(first, second)
-    return (first.flatten(2).unsqueeze(2) * second.flatten(2).unsqueeze(1)).mean(-1)

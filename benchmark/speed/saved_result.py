@@ -1,4 +1,4 @@
-"""Results as plain data in a file, and back: a call that was cut off is gone on with."""
+"""The file of results: written after every measurement, and read by the call that continues."""
 
 from __future__ import annotations
 
@@ -7,132 +7,69 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from pydantic import TypeAdapter
 
 from benchmark.config.errors import UserError
-from benchmark.speed.agreement import Agreement
-from benchmark.speed.epochs import Epochs, Key, Timed
-from benchmark.speed.fsp_loss import Flow
-from benchmark.speed.input import Input
-from benchmark.speed.ratios import Figure, Round, Stretch
-from benchmark.speed.result import Memory, PairResult, Result, goals
-from benchmark.speed.roofline import Counted, Rates, floor
-from benchmark.speed.trainings import Training
+from benchmark.speed.result import SpeedResult, goals
+from benchmark.speed.tables import render_markdown
+from benchmark.store.atomic import write_atomic
 
-SCHEMA = 2
-SAME = "device", "cpu", "torch", "commit", "methods", "batch", "images", "train_images"
-"""Facts that all parts of a result have in common."""
+SCHEMA = 3
+SAME_FACTS = "device", "cpu", "torch", "commit", "methods", "batch", "images", "train_images"
+"""Facts that must not change between the calls that write to one file."""
+RESULT: TypeAdapter[SpeedResult] = TypeAdapter(SpeedResult)
 
 
-def as_json(result: Result) -> dict[str, Any]:
-    """Return everything, the rounds too, and what follows from it."""
-    found = result.input
-    means = result.pairs[0].figures if result.pairs else ()
+def write_result(path: Path, result: SpeedResult) -> None:
+    """Write a result as JSON to ``path`` and its tables as Markdown beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(to_json(result), indent=1, allow_nan=False) + "\n"
+    for name, content in ((path.with_suffix(".md"), render_markdown(result)), (path, text)):
+        write_atomic(name, content.encode())
+
+
+def to_json(result: SpeedResult) -> dict[str, Any]:
+    """Return the measurements, which ``read_result`` reads back, and what is derived from them.
+
+    A round's times are [work, wall clock] in seconds per step.
+    """
+    derived = {
+        "ratios": {str(pair.pair): pair.ratios for pair in result.pairs},
+        "geometric_means": {
+            name: result.mean_ratio(name) for pair in result.pairs[:1] for name in pair.ratios
+        },
+        "floors": {str(pair.pair): pair.floor(result.rates) for pair in result.pairs},
+        "input_shares": result.input_shares,
+        "goals": [*goals(result)],
+    }
     return {
         "schema": SCHEMA,
-        "facts": dict(result.facts),
-        "rates": result.rates._asdict(),
-        "agreement": result.agreement and result.agreement._asdict(),
-        "pairs": [pair_as_json(pair, result.rates) for pair in result.pairs],
-        "trainings": [one._asdict() for one in result.trainings],
-        "input": found and {**found._asdict(), "figure": found.figure._asdict()},
-        "input_shares": result.shares,
-        "memory": result.memory and result.memory._asdict(),
-        "geometric_means": {name: result.mean(name) for name in means},
-        "goals": [goal._asdict() for goal in goals(result)],
+        "measured": RESULT.dump_python(result, mode="json"),
+        "derived": TypeAdapter(dict[str, Any]).dump_python(derived, mode="json"),
     }
 
 
-def pair_as_json(pair: PairResult, rates: Rates) -> dict[str, Any]:
-    """Return a pair's figures and rounds; times are [work, wall] in seconds a step."""
-    flow = pair.flow and {**pair.flow._asdict(), "figure": pair.flow.figure._asdict()}
-    teacher, student = pair.counted
-    low = floor(*pair.counted, len(pair.plans), rates)
-    return {
-        "teacher": pair.teacher,
-        "student": pair.student,
-        "left_out": dict(pair.left_out),
-        "phases": {
-            label: [stretch._asdict() for stretch in plan]
-            for label, plan in zip(pair.methods, pair.plans, strict=True)
-        },
-        "figures": {name: figure._asdict() for name, figure in pair.figures.items()},
-        "fsp": flow,
-        "counted": {"teacher": teacher._asdict(), "student": student._asdict()},
-        "floor": low._asdict(),
-        "epochs": pair.epochs and pair.epochs.as_json(),
-        "rounds": [
-            {
-                side: {name: list(map(float, times)) for name, times in parts.items()}
-                for side, parts in one._asdict().items()
-            }
-            for one in pair.rounds
-        ],
-    }
+def read_result(path: Path, facts: Mapping[str, Any]) -> SpeedResult | None:
+    """Read a result; None if there is no file.
 
-
-# ---------------------------------------------------------------- back
-
-
-def read(path: Path, facts: Mapping[str, Any]) -> Result | None:
-    """Read what a file holds, None where there is none.
-
-    Raises ``UserError`` where that was measured elsewhere, with other code, or something else.
+    Raises ``UserError`` if the file is no result, or one of another machine, code or request, whose
+    numbers must not be mixed with those of this call.
     """
     try:
         data = json.loads(path.read_text())
-        there = dict(data["facts"])
-        known = data["schema"] == SCHEMA
+        result = RESULT.validate_python(data["measured"]) if data["schema"] == SCHEMA else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--into {path}: not a result of `speed`: {error}") from error
-    if not known:
-        raise UserError(f"--into {path}: of another version of `speed`; name another file")
-    for name in SAME:
-        if there.get(name) != facts[name]:
+        raise UserError(
+            f"--into {path}: not a result of `speed`: {error}; name another file"
+        ) from error
+    if result is None:
+        raise UserError(f"--into {path}: from another version of `speed`; name another file")
+    for name in SAME_FACTS:
+        if result.facts.get(name) != facts[name]:
             raise UserError(
-                f"--into {path}: was measured with {name} {there.get(name)}, which is "
+                f"--into {path}: measured with {name} {result.facts.get(name)}, but it is "
                 f"{facts[name]} now; name another file"
             )
-    return Result(
-        facts=there,
-        rates=Rates(**data["rates"]),
-        pairs=[pair_from(pair) for pair in data["pairs"]],
-        input=data["input"]
-        and Input(**data["input"] | {"figure": Figure(**data["input"]["figure"])}),
-        memory=data["memory"] and Memory(**data["memory"]),
-        agreement=data["agreement"] and Agreement(**data["agreement"]),
-        trainings=[Training(**one) for one in data["trainings"]],
-    )
-
-
-def pair_from(data: Mapping[str, Any]) -> PairResult:
-    """Return what ``pair_as_json`` wrote."""
-    flow, counted = data["fsp"], data["counted"]
-    rounds = [
-        {side: {k: np.array(v) for k, v in parts.items()} for side, parts in one.items()}
-        for one in data["rounds"]
-    ]
-    return PairResult(
-        teacher=data["teacher"],
-        student=data["student"],
-        methods=list(data["phases"]),
-        left_out=data["left_out"],
-        plans=[[Stretch(**stretch) for stretch in plan] for plan in data["phases"].values()],
-        rounds=[Round(**one) for one in rounds],
-        flow=flow and Flow(Figure(**flow["figure"]), flow["difference"]),
-        counted=(Counted(**counted["teacher"]), Counted(**counted["student"])),
-        epochs=data["epochs"] and epochs_from(data["epochs"]),
-    )
-
-
-def epochs_from(data: Mapping[str, Any]) -> Epochs:
-    """Return what its ``as_json`` gave."""
-    timed = {
-        Key(one["loop"], one["numerics"], one["methods"]): Timed(
-            one["seconds"], one["waits"], one["refused"]
-        )
-        for one in data["timed"]
-    }
-    return Epochs(data["alone"], data["methods"], timed)
+    return result

@@ -1,4 +1,4 @@
-"""The results folder: run folders, claims, records, and files that are written whole or not.
+"""The results folder: run folders, claims, checkpoints, records, and atomic writes.
 
-May import `config` and `processes`. Read `folder.py` first, then `record.py`. Without torch.
+May import `config` and `processes`, never torch. Read `folder.py` first, then `record.py`.
 """

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever happens while they are written."""
+"""Atomic writes: a reader finds a file complete or not at all, even after a crash."""
 
 import contextlib
 import errno
@@ -10,17 +10,17 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmark.processes.identity import machine, start_of
+from benchmark.processes.identity import machine_id, process_start_time
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
-_SLOWEST = 3600.0  # seconds that no write on another machine takes, whatever it writes
+_MAX_WRITE_SECONDS = 3600.0  # a temporary file of another machine that is older was abandoned
 
 
 def write_atomic(path: Path, *parts: bytes | memoryview, keep: Path | None = None) -> None:
-    """Put the parts, joined, at ``path``: a reader sees the old file or the new, never a torn one.
+    """Write the parts, joined, to ``path``. A reader sees the old file or the new, never a mixture.
 
-    ``keep`` is where the old file goes. The folder must exist. When this fails, it is with an
-    OSError that names ``path``; the old file stays and nothing is left behind.
+    The old file is moved to ``keep`` where that is given. The folder must exist. Raises an OSError
+    that names ``path``; then the old file is unchanged and no temporary file is left.
     """
     with _temporary(path, parts) as temp:
         if keep is not None:
@@ -29,18 +29,19 @@ def write_atomic(path: Path, *parts: bytes | memoryview, keep: Path | None = Non
         temp.replace(path)
 
 
-def place_once(path: Path, data: bytes, *, one_wins: bool = False) -> bool:
-    """Like ``write_atomic``; but where a file is already, change nothing and return False.
+def write_once(path: Path, data: bytes, *, one_wins: bool = False) -> bool:
+    """Write ``data`` to ``path`` atomically, unless the file exists; return whether it was written.
 
-    A file system without hard links cannot keep all of that: there, the file is still whole, but
-    two that come at the same instant may both be told True. With ``one_wins`` only one is, and one
-    that is killed at that instant leaves an empty file.
+    Of several processes that write at once, one gets True. On a file system without hard links
+    this holds only with ``one_wins``, where a process that is killed at the wrong moment leaves an
+    empty file. Without it, two processes may both get True; the file is complete in either case.
     """
     with _temporary(path, [data]) as temp:
         try:
             os.link(temp, path)
         except FileExistsError:
-            # A network file system may say so to a request that it granted and then heard again.
+            # A network file system may have created the link and report this when it repeats the
+            # request. Then the temporary file has two names.
             return temp.stat().st_nlink == 2
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
@@ -70,32 +71,32 @@ def _place_unlinked(temp: Path, path: Path, one_wins: bool) -> bool:
 def _temporary(path: Path, parts: Iterable[bytes | memoryview]) -> Iterator[Path]:
     temp = path.with_name(f".{path.name}.{_writer(os.getpid())}.{secrets.token_hex(4)}.tmp")
     try:
-        sweep(path.parent, _SLOWEST, path.name)
+        remove_stale_temporaries(path.parent, _MAX_WRITE_SECONDS, path.name)
         with temp.open("xb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
-            # Else a crash of the machine may leave the new name with none of the content.
+            # Without it, a crash of the machine may leave the new name with an empty file.
             os.fsync(file.fileno())
         yield temp
     except OSError as error:
-        error.filename = str(path)  # the system names the temporary file, or none
+        error.filename = str(path)  # the system names the temporary file or none
         raise
     finally:
-        with contextlib.suppress(OSError):  # the file is in place by now: this one can wait
+        with contextlib.suppress(OSError):  # the file itself is written: an error here is harmless
             temp.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, age: float, name: str = "") -> None:
-    """Remove what the writers of a folder's files, or of the one named, died too early to remove.
+def remove_stale_temporaries(folder: Path, age: float, name: str = "") -> None:
+    """Remove temporary files of dead writers from a folder; with ``name``, only those of that file.
 
-    Which of this machine's writers are dead is known; one from elsewhere counts as dead when it has
-    written nothing for ``age`` seconds. What cannot be removed is left: this is mere tidiness.
+    A writer on this machine is looked up by its process id. One on another machine counts as dead
+    when it has written nothing for ``age`` seconds. Files that cannot be removed are left.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(f".{name}") and entry.name.endswith(".tmp"):
-                # Its writer may just have come to its end.
+                # Its writer may remove it at the same moment.
                 with contextlib.suppress(OSError):
                     if _dead(entry, age):
                         Path(entry).unlink()
@@ -110,17 +111,17 @@ def _dead(leftover: os.DirEntry[str], age: float) -> bool:
 
 
 def _writer(pid: int) -> str:
-    """Name a process, so that no later one will have that name."""
-    return f"{_here()}-{pid}-{start_of(pid)}"
+    """Return a name for a process that no later process will have."""
+    return f"{_here()}-{pid}-{process_start_time(pid)}"
 
 
 def _here() -> str:
-    return hashlib.sha256(machine().encode()).hexdigest()[:8]
+    return hashlib.sha256(machine_id().encode()).hexdigest()[:8]
 
 
-def sync(folder: Path) -> None:
-    """Have the names in a folder outlive a crash of the machine, before anything relies on them."""
-    with contextlib.suppress(OSError):  # not every file system can
+def sync_folder(folder: Path) -> None:
+    """Flush a folder to the disk, so that the names in it survive a crash of the machine."""
+    with contextlib.suppress(OSError):  # not every file system supports it
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -128,6 +129,6 @@ def sync(folder: Path) -> None:
             os.close(descriptor)
 
 
-def as_json(value: object) -> bytes:
-    """Return readable JSON text. NaN and infinity, which JSON has not, are a ValueError."""
+def encode_json(value: object) -> bytes:
+    """Return indented JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
     return json.dumps(value, indent=1, allow_nan=False).encode() + b"\n"

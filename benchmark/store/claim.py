@@ -1,4 +1,7 @@
-"""Who is working on a run: one claim a run folder, with a heartbeat; a dead one may be taken."""
+"""Claims: a file in a run folder says which process works on the run, so that no other one does.
+
+The holder renews a heartbeat in it. When the holder is dead, another process may take it over.
+"""
 
 from __future__ import annotations
 
@@ -14,59 +17,59 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmark.processes.identity import machine, start_of
-from benchmark.store.atomic import as_json, place_once, sweep, write_atomic
+from benchmark.processes.identity import machine_id, process_start_time
+from benchmark.store.atomic import encode_json, remove_stale_temporaries, write_atomic, write_once
 
-BEAT = 30.0
+HEARTBEAT_SECONDS = 30.0
 """Seconds between heartbeats."""
-STALE = 180.0
-"""Seconds without a heartbeat after which a claim from elsewhere counts as dead."""
-WRONG = 86400.0
-"""Seconds that no clock is ahead of another; a heartbeat from farther off is a broken clock's."""
+STALE_SECONDS = 180.0
+"""Seconds without a heartbeat after which a claim from another machine counts as dead."""
+MAX_CLOCK_SKEW = 86400.0
+"""Seconds by which clocks may differ; a heartbeat farther in the future counts as dead."""
 _NAME = "claim.json"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """What a claim file says."""
+    """The process that holds a claim: the content of a claim file."""
 
     host: str
     machine: str
-    """Tells apart what can share a host name: boots, containers, cloned machines."""
+    """Distinguishes boots, containers and cloned machines that share a host name."""
     pid: int
     started: str
-    """When that process began, in the system's terms; empty where it does not say."""
+    """The start time of the process, as the system gives it; empty where it is unknown."""
     token: str
     since: float
     heartbeat: float
-    """Both in seconds since 1970, by the holder's clock."""
+    """`since` and this are seconds since 1970 by the holder's clock."""
     job: str | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
 
     def elsewhere(self) -> bool:
-        """Whether only the heartbeat tells if the holder is alive."""
-        return self.machine != machine()
+        """Whether the holder is on another machine: then only the heartbeat shows that it lives."""
+        return self.machine != machine_id()
 
     def alive(self, now: float) -> bool:
-        """Whether the holder may still be at work.
+        """Whether the holder may still be at work; ``now`` is in seconds since 1970.
 
-        On the same machine its process decides, however old the heartbeat (a sleeping laptop);
-        from anywhere else the heartbeat does.
+        On the same machine this depends on the process alone: a laptop that slept has old
+        heartbeats. On another machine it depends on the heartbeat.
         """
-        if self.machine == machine():
-            return start_of(self.pid) in (self.started, "")
-        return -WRONG < now - self.heartbeat < STALE
+        if self.machine == machine_id():
+            return process_start_time(self.pid) in (self.started, "")
+        return -MAX_CLOCK_SKEW < now - self.heartbeat < STALE_SECONDS
 
 
-def claim(folder: Path, job: str | None = None) -> Claim | None:
-    """Claim a run folder, creating it where need be; None while somebody else holds it."""
+def claim_run(folder: Path, job: str | None = None) -> Claim | None:
+    """Claim a run folder, which is created if missing; None while a live process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     path, now = folder / _NAME, time.time()
     mine = Holder(
         host=socket.gethostname(),
-        machine=machine(),
+        machine=machine_id(),
         pid=os.getpid(),
-        started=start_of(os.getpid()) or "",
+        started=process_start_time(os.getpid()) or "",
         token=secrets.token_hex(8),
         since=now,
         heartbeat=now,
@@ -75,32 +78,32 @@ def claim(folder: Path, job: str | None = None) -> Claim | None:
     while not _create(path, mine):
         other = _read(path)
         if other is None:
-            continue  # given back a moment ago
-        if other.alive(now) or not _succeed(path, other, mine):
+            continue  # released just now
+        if other.alive(now) or not _take_over(path, other, mine):
             return None
         break
-    sweep(folder, STALE)
+    remove_stale_temporaries(folder, STALE_SECONDS)
     return Claim(path, mine)
 
 
 def read_claim(folder: Path) -> Holder | None:
-    """Return who holds, or held and died holding, a run folder."""
+    """Return the holder of a run folder's claim, alive or dead; None where there is no claim."""
     return _read(folder / _NAME)
 
 
 class Claim:
-    """A claim that is held: say so from time to time, and give it back."""
+    """A claim that this process holds."""
 
     def __init__(self, path: Path, holder: Holder) -> None:
         self._path, self._holder = path, holder
-        self._lock = threading.Lock()  # the train loop and `keep_alive` both beat
+        self._lock = threading.Lock()  # the training loop and the `keep_alive` thread call `beat`
         self.lost = False
-        """Whether somebody else has taken it: stop, and write nothing more."""
+        """Whether another process has taken the claim: then write nothing more to the folder."""
 
     def beat(self, progress: Mapping[str, Any] | None = None) -> bool:
-        """Renew the heartbeat, and the progress if given; False when the claim is no longer ours.
+        """Renew the heartbeat, and the progress where given; return False if the claim is lost.
 
-        ``progress`` is for people to look at: epoch, epochs, phase, losses, top1 and the like.
+        ``progress`` is what the progress table shows: epoch, epochs, phase, top1.
         """
         with self._lock:
             self.lost = self.lost or not self._owned()
@@ -114,20 +117,20 @@ class Claim:
             return True
 
     def release(self) -> None:
-        """Give the claim back; where it was lost, leave the new holder's alone."""
+        """Remove the claim file, unless another process holds the claim by now."""
         with self._lock:
             if self._owned():
                 self._path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def keep_alive(self, every: float = BEAT) -> Iterator[None]:
-        """Beat from a thread of its own for as long as the block lasts."""
-        over = threading.Event()
+    def keep_alive(self, every: float = HEARTBEAT_SECONDS) -> Iterator[None]:
+        """Renew the heartbeat from a thread every ``every`` seconds until the block ends."""
+        stopped = threading.Event()
 
         def beat_on() -> None:
-            while not over.wait(every):
-                # A disk that is full for a minute is no reason to give up; one that stays so
-                # makes the claim go stale, as it should.
+            while not stopped.wait(every):
+                # The disk may be full only for a moment. If it stays full, the claim goes stale,
+                # and another process may take the run.
                 with contextlib.suppress(OSError):
                     self.beat()
 
@@ -136,28 +139,29 @@ class Claim:
         try:
             yield
         finally:
-            over.set()
+            stopped.set()
             thread.join()
 
     def _owned(self) -> bool:
-        there = _read(self._path)
-        return there is not None and there.token == self._holder.token
+        current = _read(self._path)
+        return current is not None and current.token == self._holder.token
 
 
-def _succeed(path: Path, dead: Holder, mine: Holder) -> bool:
-    """Put ``mine`` in the place of a dead claim, unless somebody else does.
+def _take_over(path: Path, dead: Holder, mine: Holder) -> bool:
+    """Replace a dead claim by ``mine``; return False where another process was faster.
 
-    Only who has created the file named after the dead claim's token may replace that claim; and
-    only if it is still there, for an heir may have come and gone since we judged it dead. Should
-    an heir die in between, its own heir file is taken over in the same way.
+    Only the process that created the heir file, which is named after the dead claim's token, may
+    replace that claim, and only if the claim is still there: another heir may have replaced it
+    and finished since it was found dead. The heir file of a process that died is taken over in the
+    same way.
     """
     heir = path.with_name(f".heir-{dead.token}")
     if not _create(heir, mine):
         other = _read(heir)
-        if other is None or other.alive(time.time()) or not _succeed(heir, other, mine):
+        if other is None or other.alive(time.time()) or not _take_over(heir, other, mine):
             return False
-    there = _read(path)
-    if there is None or there.token != dead.token:
+    current = _read(path)
+    if current is None or current.token != dead.token:
         heir.unlink(missing_ok=True)
         return False
     heir.replace(path)
@@ -165,11 +169,14 @@ def _succeed(path: Path, dead: Holder, mine: Holder) -> bool:
 
 
 def _create(path: Path, holder: Holder) -> bool:
-    return place_once(path, _text(holder), one_wins=True)
+    return write_once(path, _text(holder), one_wins=True)
 
 
 def _read(path: Path) -> Holder | None:
-    """Read a claim; one that its maker has not filled yet, or never will, goes by its age."""
+    """Return the holder; for an unreadable file a holder whose heartbeat is the file's age.
+
+    A file is unreadable while its writer has not filled it, or if the writer died before it did.
+    """
     try:
         text = path.read_bytes()
         modified = path.stat().st_mtime
@@ -183,4 +190,4 @@ def _read(path: Path) -> Holder | None:
 
 
 def _text(holder: Holder) -> bytes:
-    return as_json(asdict(holder))
+    return encode_json(asdict(holder))

@@ -1,4 +1,4 @@
-"""What a record says about where its numbers came from: code, versions, machine."""
+"""Where a record's numbers came from: the code, the versions and the machine."""
 
 import contextlib
 import hashlib
@@ -13,10 +13,22 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
 _VERSIONS = ("torch", "torchvision", "numpy")
+PLANNING_FOLDERS = (
+    *("benchmark/config", "benchmark/data", "benchmark/models", "benchmark/suite"),
+    *("benchmark/training", "methods"),
+)
+"""The code that decides what a suite is expanded to.
+
+Planning also imports `processes`, `store` and `evaluation`. They start the planning process, write
+the manifest and score trained networks, and none of that changes which runs a suite has.
+"""
 
 
-def describe(device: str, threads: int | None = None) -> dict[str, Any]:
-    """Return the record's ``environment``. ``threads``: those used, else the cores there are."""
+def describe_environment(device: str, threads: int | None = None) -> dict[str, Any]:
+    """Return the fields of a record's ``environment`` that every process can fill in.
+
+    ``threads`` is the number that was used; by default the number of cores.
+    """
     commit, dirty = _checkout(_ROOT)
     return {
         "commit": commit,
@@ -24,7 +36,7 @@ def describe(device: str, threads: int | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: _version(name) for name in _VERSIONS},
         "platform": platform.platform(),
-        "cpu": processor(),
+        "cpu": processor_name(),
         "device": device,
         "threads": threads or os.cpu_count(),
         "host": socket.gethostname(),
@@ -32,38 +44,50 @@ def describe(device: str, threads: int | None = None) -> dict[str, Any]:
 
 
 def source_digest(root: Path = _ROOT, plugins: Iterable[str] = ()) -> str:
-    """Return 10 hex digits over all code that can change a plan or a number; reports cannot.
+    """Return 10 hex digits of a hash over all code that can change the plan of a suite.
 
-    ``plugins`` are files with methods; installed packages that add methods count by their version.
+    That is every Python file in `PLANNING_FOLDERS`, the plug-in files, and the version of each
+    installed package that adds methods.
     """
     total = hashlib.sha256()
-    for package in ("benchmark", "methods"):
-        for path in sorted((root / package).rglob("*.py")):
+    for folder in PLANNING_FOLDERS:
+        for path in sorted((root / folder).rglob("*.py")):
             name = path.relative_to(root).as_posix()
-            if not name.startswith("benchmark/report/"):
-                total.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+            total.update(f"{name} {_sha256(path)}\n".encode())
     for plugin in plugins:
-        total.update(f"{hashlib.sha256(Path(plugin).read_bytes()).hexdigest()}\n".encode())
+        total.update(f"{_sha256(Path(plugin))}\n".encode())
     for entry in metadata.entry_points(group="kd_suite.methods"):
         total.update(f"{entry.value} {entry.dist and entry.dist.version}\n".encode())
     return total.hexdigest()[:10]
 
 
+def processor_name() -> str:
+    """Return the model name of the CPU."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def _checkout(root: Path) -> tuple[str | None, bool | None]:
-    """Return the commit that the code is a checkout of, and whether it has been changed since."""
+    """Return the commit of the checkout that the code is in, and whether the code differs from it.
+
+    Both are None where there is no git, no repository or no commit.
+    """
     try:
-        # An environment in somebody's repository is no checkout of ours: `root` must be its top.
+        # The code may be installed inside somebody else's repository: `root` must be its top.
         if Path(_git(root, "rev-parse", "--show-toplevel")).resolve() != root:
             return None, None
-        # Tables and notes may change: the configuration is in the record, the code is here.
+        # Other files do not matter: the record holds the configuration, the code is in these two.
         changes = _git(root, "status", "--porcelain", "--", "benchmark", "methods")
         return _git(root, "rev-parse", "HEAD"), changes != ""
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
+    except (OSError, subprocess.SubprocessError):
         return None, None
 
 
 def _git(root: Path, *arguments: str) -> str:
-    # Within a git hook, GIT_DIR and its like point elsewhere.
+    # Inside a git hook, GIT_DIR and similar variables point to another repository.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(root), *arguments]
     run = subprocess.run(
@@ -79,10 +103,5 @@ def _version(package: str) -> str | None:
         return None
 
 
-def processor() -> str:
-    """Name the processor."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,8 @@
-"""Run folders: what each file in them says, and what their presence says about the run."""
+"""The folder of a run: its files, and the state of the run that follows from which files exist.
+
+`record.json` exists: done. Else a live `claim.json`: running. Else `failure.json`: failed. Else the
+run waits.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +11,23 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmark.config.errors import UserError, explain, suggest
-from benchmark.store.atomic import as_json, place_once, sync, write_atomic
-from benchmark.store.claim import Claim, Holder, claim, read_claim
+from benchmark.config.errors import UserError, suggest
+from benchmark.store import checkpoint
+from benchmark.store.atomic import encode_json, sync_folder, write_atomic, write_once
+from benchmark.store.checkpoint import Checkpoint, DamagedFileError
+from benchmark.store.claim import claim_run, read_claim
 
-__all__ = ["Checkpoint", "Claim", "Damaged", "Holder", "RunFolder", "State", "Store", "claim"]
-__all__ += ["explain", "read_claim", "write_atomic"]
+if TYPE_CHECKING:  # importing it imports pydantic, which not every user of a folder needs
+    from benchmark.store.record import FailureKind, Record
 
 State = Literal["done", "failed", "running", "waiting"]
-FailureKind = Literal["non-finite", "error", "died"]
-"""A loss or a weight that is no number; an exception; a process that ended without a word."""
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 _KEPT = {"config.json", "record.json", "student.pt", "predictions.npy"}
-_SEAL = b"sha256 %s\n"
-_SEAL_LENGTH = len(_SEAL) - len(b"%s") + 64
-
-
-class Damaged(UserError):  # noqa: N818  (it names what a file is)
-    """A file whose content is not what was once written there."""
-
-
-class Checkpoint(NamedTuple):
-    """What a run goes on from."""
-
-    payload: bytes
-    note: str | None
-    """Why this is not the newest one that was written, to be shown; None where it is."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +38,17 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """What is run, from birth on."""
+        """The configuration of the run, written when the folder is made."""
         return self.path / "config.json"
 
     @property
     def claim(self) -> Path:
-        """Who is at it."""
+        """The claim of the process that works on the run."""
         return self.path / "claim.json"
 
     @property
     def checkpoint(self) -> Path:
-        """Where to go on from."""
+        """The newest checkpoint."""
         return self.path / "checkpoint.pt"
 
     @property
@@ -68,26 +58,26 @@ class RunFolder:
 
     @property
     def weights(self) -> Path:
-        """The trained student."""
+        """The weights of the network that a finished run deploys."""
         return self.path / "student.pt"
 
     @property
     def predictions(self) -> Path:
-        """What it predicts of the test images, and what they are."""
+        """(2, N) uint16: the predicted class of each test image, and its label."""
         return self.path / "predictions.npy"
 
     @property
     def failure(self) -> Path:
-        """Why the last attempt came to nothing."""
+        """Why the last attempt failed."""
         return self.path / "failure.json"
 
     @property
     def record(self) -> Path:
-        """What a finished run says."""
+        """The record of a finished run."""
         return self.path / "record.json"
 
     def state(self, now: float | None = None) -> State:
-        """Tell how the run stands; ``now`` in seconds since 1970."""
+        """Return the state of the run. ``now`` is in seconds since 1970."""
         try:
             names = {entry.name for entry in os.scandir(self.path)}
         except FileNotFoundError:
@@ -101,29 +91,83 @@ class RunFolder:
         return "failed" if self.failure.name in names else "waiting"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Make the folder and say what it is for. What it says already must be the same."""
+        """Make the folder and write the run's configuration.
+
+        Raises UserError where the folder holds another configuration already.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        if place_once(self.config, as_json(config)):
+        if write_once(self.config, encode_json(config)):
             return
-        if self.read_config() != json.loads(as_json(config)):
+        if self.read_config() != json.loads(encode_json(config)):
             raise UserError(
                 f"{self.config}: holds another run than its folder's name says; it was edited, or "
                 "written by other code. Move the folder away, then run again."
             )
 
     def read_config(self) -> dict[str, Any]:
-        """Return what is run."""
         return _read_json(self.config)
 
+    def finish(self, record: Record, weights: bytes, predictions: bytes | None) -> bool:
+        """Write weights, predictions and, last, the record, whose existence means done.
+
+        Then remove the checkpoints. Returns False, and changes nothing but these, where another
+        process finished the run before.
+        """
+        self.save_weights(weights)
+        if predictions is not None:
+            self.save_predictions(predictions)
+        first = self.write_record(record.as_json())
+        self.discard_checkpoints()
+        return first
+
+    def save_weights(self, payload: bytes) -> str:
+        """Write the weights file, unless the run is done; return its sha256 in hex."""
+        # A process that comes late must not replace the file that the record describes.
+        if not self.record.exists():
+            write_atomic(self.weights, payload)
+        return hashlib.sha256(payload).hexdigest()
+
+    def save_predictions(self, payload: bytes) -> None:
+        """Write the predictions file, unless the run is done."""
+        if not self.record.exists():
+            write_atomic(self.predictions, payload)
+
     def write_record(self, record: Mapping[str, Any]) -> bool:
-        """Declare the run done, once for all: False where somebody else has done so before."""
-        first = place_once(self.record, as_json(record))
-        sync(self.path)  # what the run could go on from is removed next
+        """Write the record, which marks the run as done; return False where it is done already."""
+        first = write_once(self.record, encode_json(record))
+        sync_folder(self.path)  # the checkpoints are removed next: the record must survive a crash
         return first
 
     def read_record(self) -> dict[str, Any]:
-        """Return the record of a run that is done."""
+        """Return the JSON content of the record.
+
+        Raises UserError where it is missing or has another schema, DamagedFileError where it is no
+        JSON.
+        """
         return _read_json(self.record, SCHEMA)
+
+    def load_record(self) -> Record:
+        """Return the record, checked. Raises UserError where it is missing or damaged."""
+        from benchmark.store.record import parse_record
+
+        return parse_record(self.read_record(), self.record)
+
+    def read_weights(self, sha256: str) -> bytes:
+        """Return the weights file.
+
+        Raises UserError where it is missing, DamagedFileError where its hash is not ``sha256``, the
+        one in the record.
+        """
+        remedy = f"Remove {self.record} to have the run done again."
+        try:
+            payload = self.weights.read_bytes()
+        except FileNotFoundError:
+            raise UserError(f"{self.weights}: is missing, and its run is done. {remedy}") from None
+        if hashlib.sha256(payload).hexdigest() != sha256:
+            raise DamagedFileError(
+                f"{self.weights}: is not the file that its record describes. {remedy}"
+            )
+        return payload
 
     def write_failure(
         self,
@@ -133,57 +177,52 @@ class RunFolder:
         epoch: int | None = None,
         phase: str | None = None,
     ) -> None:
-        """Say why this attempt came to nothing, and in which epoch (from 1) of which phase."""
-        fields = {"kind": kind, "message": message, "traceback": traceback}
-        place = {"epoch": epoch, "phase": phase, "when": datetime.now(UTC).isoformat()}
-        failure = {"schema": SCHEMA, "id": self.path.name, **fields, **place}
-        write_atomic(self.failure, as_json(failure))
+        """Write why this attempt failed, and in which epoch (from 1) of which phase."""
+        from benchmark.store.record import Failure
+
+        failure = Failure(
+            schema=SCHEMA,
+            id=self.path.name,
+            kind=kind,
+            message=message,
+            traceback=traceback,
+            epoch=epoch,
+            phase=phase,
+            when=datetime.now(UTC).isoformat(),
+        )
+        write_atomic(self.failure, encode_json(asdict(failure)))
 
     def read_failure(self) -> dict[str, Any]:
-        """Return why the last attempt came to nothing."""
+        """Return the JSON content of the failure. Raises UserError where it is missing."""
         return _read_json(self.failure, SCHEMA)
 
     def clear_failure(self) -> None:
-        """Begin another attempt."""
+        """Remove the failure of an earlier attempt."""
         self.failure.unlink(missing_ok=True)
 
     def save_checkpoint(self, payload: bytes) -> None:
-        """Keep where the run has got to, sealed with a checksum; the one before stays beside it."""
-        seal = _SEAL % hashlib.sha256(payload).hexdigest().encode()
-        write_atomic(self.checkpoint, seal, payload, keep=self.previous_checkpoint)
+        """Write a checkpoint with its checksum; keep the one before beside it."""
+        checkpoint.save(self.checkpoint, self.previous_checkpoint, payload)
 
     def load_checkpoint(self) -> Checkpoint | None:
-        """Return the newest sound checkpoint, None where none was written.
+        """Return the newest intact checkpoint; None where none was written.
 
-        Raises Damaged where there are some and none is sound.
+        Raises DamagedFileError where there are checkpoints and none is intact.
         """
-        try:
-            payload = _sealed(self.checkpoint)
-        except Damaged as damage:
-            payload = _sealed(self.previous_checkpoint)
-            if payload is None:
-                raise
-            # Out of the way, lest the next save put it in place of the sound one.
-            self.checkpoint.replace(self.checkpoint.with_suffix(".damaged.pt"))
-            return Checkpoint(payload, f"{damage}; going on from {self.previous_checkpoint.name}")
-        if payload is not None:
-            return Checkpoint(payload, None)
-        payload = _sealed(self.previous_checkpoint)
-        if payload is None:
-            return None
-        return Checkpoint(payload, f"{self.checkpoint}: is missing; going on from the one before")
+        return checkpoint.load_newest(self.checkpoint, self.previous_checkpoint)
 
     def discard_checkpoints(self) -> None:
-        """Free the space of what a finished run needs no more."""
+        """Remove the checkpoints, which a finished run no longer needs."""
         for path in self.path.glob("checkpoint*.pt"):
             path.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove from a finished run's folder what its writer was killed too early to remove."""
+        """Remove leftovers from the folder of a finished run whose writer was killed."""
         names = {entry.name for entry in os.scandir(self.path)}
         if self.record.name not in names or names <= _KEPT:
             return
-        mine = claim(self.path)  # which sweeps, and is None while the writer is still at it
+        # Claiming also removes temporary files; it fails while the writer is still alive.
+        mine = claim_run(self.path)
         if mine is None:
             return
         self.discard_checkpoints()
@@ -191,29 +230,6 @@ class RunFolder:
         for heir in self.path.glob(".heir-*"):
             heir.unlink(missing_ok=True)
         mine.release()
-
-    def save_weights(self, payload: bytes) -> str:
-        """Keep the trained student; return the sha256, in hex, that its record is to name."""
-        # Those that are there belong to the record that is there, whoever comes late.
-        if not self.record.exists():
-            write_atomic(self.weights, payload)
-        return hashlib.sha256(payload).hexdigest()
-
-    def save_predictions(self, payload: bytes) -> None:
-        """Keep what the trained student predicts; to be written before the record, as weights."""
-        if not self.record.exists():
-            write_atomic(self.predictions, payload)
-
-    def read_weights(self, sha256: str) -> bytes:
-        """Return the trained student that a record speaks of."""
-        remedy = f"Remove {self.record} to have the run done again."
-        try:
-            payload = self.weights.read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"{self.weights}: is missing, and its run is done. {remedy}") from None
-        if hashlib.sha256(payload).hexdigest() != sha256:
-            raise Damaged(f"{self.weights}: is not what its record speaks of. {remedy}")
-        return payload
 
 
 @dataclass(frozen=True)
@@ -223,31 +239,19 @@ class Store:
     root: Path
 
     def run(self, run_id: str) -> RunFolder:
-        """Return the folder of a run, which need not exist yet."""
+        """Return the folder of a run; it need not exist."""
         return RunFolder(self.root / "runs" / run_id)
 
     def states(self, run_ids: Iterable[str]) -> dict[str, State]:
-        """Tell how each run stands: one listing a folder, so thousands take a moment."""
+        """Return the state of each run. It costs one directory listing per run."""
         now = time.time()
         return {run_id: self.run(run_id).state(now) for run_id in run_ids}
 
     def tidy(self, run_ids: Iterable[str]) -> None:
-        """Remove what killed writers have left of runs that are done."""
+        """Remove leftovers of killed writers from the folders of finished runs."""
         for run_id in run_ids:
             if self.run(run_id).path.is_dir():
                 self.run(run_id).tidy()
-
-
-def _sealed(path: Path) -> bytes | None:
-    """Return what ``save_checkpoint`` put under its seal; None where there is no file."""
-    try:
-        with path.open("rb") as file:
-            seal, payload = file.read(_SEAL_LENGTH), file.read()
-    except FileNotFoundError:
-        return None
-    if seal != _SEAL % hashlib.sha256(payload).hexdigest().encode():
-        raise Damaged(f"{path}: is damaged (its checksum does not fit)")
-    return payload
 
 
 def _read_json(path: Path, schema: int | None = None) -> dict[str, Any]:
@@ -256,7 +260,9 @@ def _read_json(path: Path, schema: int | None = None) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{path}: is missing") from None
     except ValueError as error:
-        raise Damaged(f"{path}: is damaged ({error}). Remove it, then run again.") from None
+        raise DamagedFileError(
+            f"{path}: is damaged ({error}). Remove it, then run again."
+        ) from None
     if not isinstance(data, dict) or schema not in (None, data.get("schema")):
         raise UserError(
             f"{path}: is not what this version writes (schema {schema}). Move it away, then run "
@@ -265,12 +271,16 @@ def _read_json(path: Path, schema: int | None = None) -> dict[str, Any]:
     return data
 
 
-def run_named(results: Path, word: str) -> str:
-    """Return the run whose id this is, or begins so. Raises UserError where several or none do."""
-    there = sorted(path.name for path in (results / "runs").glob("*/"))
-    found = [run_id for run_id in there if run_id.startswith(word)]
-    if word in found or len(found) == 1:
-        return word if word in found else found[0]
-    if not found:
-        raise UserError(f"{word}: {suggest(word, there[:20], 'run', f'In {results} there are')}")
-    raise UserError(f"{word}: {len(found)} runs begin so: {', '.join(found[:5])}, ...")
+def find_run_id(results: Path, prefix: str) -> str:
+    """Return the id of the only run in a results folder whose id begins with ``prefix``.
+
+    Raises UserError where no run or several runs do.
+    """
+    run_ids = sorted(path.name for path in (results / "runs").glob("*/"))
+    matches = [run_id for run_id in run_ids if run_id.startswith(prefix)]
+    if prefix in matches or len(matches) == 1:
+        return prefix if prefix in matches else matches[0]
+    if not matches:
+        hint = suggest(prefix, run_ids[:20], "run", f"In {results} there are")
+        raise UserError(f"{prefix}: {hint}")
+    raise UserError(f"{prefix}: {len(matches)} runs begin so: {', '.join(matches[:5])}, ...")

@@ -1,96 +1,128 @@
-"""The schema of a record: what a finished or failed run leaves in its folder."""
+"""The schema of a record: every field of `record.json` and `failure.json`, in the order on disk.
 
+A job builds a `Record`, `RunFolder.finish` writes it, and the report reads the same class. Fields
+with a default may be missing in older files. Importing this module imports pydantic.
+"""
+
+from __future__ import annotations
+
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
+from benchmark.config.errors import UserError
+
+T = TypeVar("T")
 Percent = Annotated[float, Field(ge=0, le=100)]
+Kind = Literal["train", "probe", "import"]
+FailureKind = Literal["non-finite", "error", "died"]
+"""A loss or weight is not finite; an exception was raised; the process ended without a report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One epoch of a run's history: test top-1 in percent after it, and the phase it belongs to."""
+    """One epoch of a run's history, with the test scores after it."""
 
     epoch: int
+    """Counted from 1, through all phases."""
     phase: str
-    top1: Percent
+    lr: float | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     """Weighted means over the epoch, by term."""
-    lr: float | None = None
+    top1: Percent
+    top5: Percent | None = None
+    test_loss: float | None = None
+    """Mean cross-entropy on the test images, nats."""
+    seconds: float | None = None
+    """The run's share of the wall time where several runs were trained together."""
+    step_seconds: float | None = None
+    """Mean time of a training step of the student, without the teacher's forward pass."""
+    teacher_seconds: float | None = None
+    """Mean time of the teacher's forward pass for one step; None where the phase has none."""
+    joules: float | None = None
+    """The run's share of the energy that its GPU drew; None without an energy counter."""
 
 
-@dataclass(frozen=True)
-class Final:
-    """What a run ends with: test top-1 in percent after the last epoch."""
+@dataclass(frozen=True, kw_only=True)
+class FinalResult:
+    """Test scores after the last epoch."""
 
     top1: Percent
-    epoch: int
     top5: Percent | None = None
+    test_loss: float | None = None
+    """Mean cross-entropy, nats."""
+    epoch: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
-    """How large the networks were: the student, and what its method deploys in its place."""
+    """Time, energy, memory, parameters and operations of a run."""
 
-    parameters: int
-    deployed_parameters: int | None = None
-    connector_parameters: int = 0
     seconds: float = 0.0
-    """Of all epochs: the run's share where several were trained at once."""
-    peak_memory_mb: float | None = None
-    """Of the process, with whatever it trained at once."""
-    peak_gpu_memory_mb: float | None = None
-    """Of tensors on its GPU, likewise."""
+    """Of all epochs: the run's share where several were trained together."""
     step_seconds: float | None = None
-    """A training step of the student's own, without the teacher's pass: mean of all epochs."""
+    """A training step of the student, without the teacher's forward pass: mean over all epochs."""
     teacher_seconds: float | None = None
-    """The teacher's pass for one step, which a cohort shares: mean of the steps that had one."""
+    """The teacher's forward pass for one step: mean over the epochs that had one."""
     images_per_second: float | None = None
-    """Train images over all epochs, by the run's share of seconds, evaluation included."""
+    """Training images over all epochs, by the run's share of seconds, evaluation included."""
     gpu_hours: float | None = None
     energy_joules: float | None = None
-    """The run's share of what its GPUs drew; None where no device tells."""
+    """The run's share of what its GPU drew; None where no device counts it."""
+    peak_memory_mb: float | None = None
+    """Of the process, with every run that it trained together."""
+    peak_gpu_memory_mb: float | None = None
+    """Of the tensors on its GPU, with every run that it trained together."""
+    halved: int = 0
+    """How often the job split its runs in halves for want of memory."""
+    parameters: int
+    """Of the student."""
+    connector_parameters: int = 0
+    deployed_parameters: int | None = None
+    """Of the network that the method deploys in the student's place."""
     flops: int | None = None
-    """Of one image's forward pass through the student; a multiplication and an addition are two."""
-    connector_flops: int | None = None
-    """Of the last phase's loss for one image, connectors in it, forward."""
+    """Forward pass of the student on one image; a multiplication and an addition count as two."""
     deployed_flops: int | None = None
+    connector_flops: int | None = None
+    """Forward pass of the last phase's loss for one image, connectors included."""
 
 
 @dataclass(frozen=True)
-class Sharpness:
-    """How well predicted probabilities fit: all better when lower."""
+class CalibrationScores:
+    """How well predicted probabilities fit the labels. Lower is better in each."""
 
     ece: Percent
     """Expected calibration error of the top-1 confidence, 15 bins of equal width, percent."""
     nll: float
-    """Nats."""
+    """Negative log-likelihood, nats."""
     brier: float
-    """Over all classes: 0 to 2."""
+    """Mean squared distance to the label's unit vector over all classes: 0 to 2 (Brier, 1950)."""
 
 
 @dataclass(frozen=True)
-class Calibration(Sharpness):
-    """As trained, and after temperature scaling."""
+class Calibration(CalibrationScores):
+    """The scores as trained, and after temperature scaling."""
 
     temperature: float
-    """Fitted to all test images: says whether the network is too sure of itself (above 1)."""
-    scaled: Sharpness
+    """Fitted to all test images; above 1 the network is overconfident."""
+    scaled: CalibrationScores
     """Each half of the test images at the temperature fitted to the other half."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How alike student and teacher are on the test images."""
+    """How often and how closely student and teacher agree on the test images."""
 
     agreement: Percent
-    """Same top-1 class."""
+    """Images with the same top-1 class."""
     kl: float | None
     """Mean of KL(teacher || student), nats; None where only predicted classes are known."""
     error_agreement: Percent | None
-    """Same top-1 class, of the images that the teacher has wrong; None where there is none."""
+    """Agreement on the images that the teacher gets wrong; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -101,35 +133,166 @@ class Measures:
     fidelity: Fidelity | None = None
     """None without a teacher."""
     cka: Mapping[str, float] | None = None
-    """Linear CKA with the teacher, by place: stem, stage 1 to n, embedding."""
+    """Linear CKA with the teacher, by layer: stem, stage 1 to n, embedding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkReference:
+    """Another finished run that this run uses: its teacher, or the backbone of a probe."""
+
+    id: str
+    top1: Percent
+    sha256: str
+    """Of its weights file."""
 
 
 @dataclass(frozen=True)
+class WeightsFile:
+    """The file of the deployed network's weights."""
+
+    sha256: str = ""
+
+    @classmethod
+    def of(cls, content: bytes) -> WeightsFile:
+        return cls(hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True)
+class ImportedFile:
+    """The checkpoint file that a teacher was imported from."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The code, the versions and the machine that a run used."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+    """Whether the code differed from the commit."""
+    python: str | None = None
+    torch: str | None = None
+    torchvision: str | None = None
+    numpy: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    host: str | None = None
+    processes: int | None = None
+    """Of a training job; None of an import."""
+    autocast: str | None = None
+    """The data type that networks computed in where it was not float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
-    """A finished run, as far as tables and plots need it."""
+    """A finished run. `as_json` says which fields each kind of run writes, and in which order."""
 
     schema: Literal[1]
     id: str
-    result: Final
-    history: tuple[Epoch, ...]
-    cost: Cost
-    measures: Measures | None = None
-    """None of a probe, and of runs older than measures."""
+    kind: Kind = "train"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The run's configuration, as `benchmark.config.runs` parses it."""
+    teacher: NetworkReference | None = None
+    backbone: NetworkReference | None = None
+    """The network that a probe classifies the embeddings of."""
+    probe: Mapping[str, Any] | None = None
+    """How a probe was chosen: its weight decay and the held-out scores of the candidates."""
+    result: FinalResult
+    published: float | None = None
+    """Test top-1 that an imported teacher's authors published, percent."""
     remark: str | None = None
-    """What a reader of the number must know, as of a teacher from elsewhere."""
+    """A note that every table with this number repeats."""
+    history: tuple[Epoch, ...]
+    weights: WeightsFile = WeightsFile()
+    file: ImportedFile | None = None
+    measures: Measures | None = None
+    """None of a probe, of a network that could not be measured, and in older records."""
+    cost: Cost
+    environment: Environment = Environment()
+    started: str | None = None
+    """UTC, ISO 8601; so is `finished`."""
+    finished: str | None = None
 
     def best_on_test(self) -> Epoch:
-        """The first epoch of highest test top-1: for papers that report it, not the default."""
+        """Return the first epoch with the highest test top-1, for papers that report it."""
         return max(self.history, key=lambda epoch: epoch.top1)
 
     def initialising(self) -> int:
-        """How many epochs, counted from the first, lie before the last phase."""
+        """Return the number of epochs before the last phase."""
         return sum(epoch.phase != self.history[-1].phase for epoch in self.history)
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of `record.json`: the fields of this kind of run, in their order."""
+        everything = asdict(self)
+        if self.kind == "import":
+            everything["cost"] = _select(everything["cost"], _IMPORT_COSTS)
+            everything["environment"] = _without(everything["environment"], _JOB_ENVIRONMENT)
+        elif self.cost.flops is None:  # a probe, or a network that could not be measured
+            everything["cost"] = _without(everything["cost"], _OPERATIONS)
+        return _select(everything, _KEYS[self.kind])
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a run broke off."""
+    """Why the last attempt at a run failed: the content of `failure.json`."""
 
     schema: Literal[1]
+    id: str = ""
+    kind: FailureKind = "error"
     message: str
+    traceback: str | None = None
+    epoch: int | None = None
+    """Counted from 1; None where the failure belongs to no epoch."""
+    phase: str | None = None
+    when: str | None = None
+    """UTC, ISO 8601."""
+
+
+def parse_record(content: Mapping[str, Any], source: object) -> Record:
+    """Return a record from its JSON content.
+
+    Raises UserError, naming ``source`` and the field, where it does not fit the schema.
+    """
+    try:
+        return _record_adapter().validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        location = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{source}: is damaged ({location}: {first['msg']}). Remove it, then run again."
+        ) from None
+
+
+@cache
+def _record_adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def _select(fields: Mapping[str, T], keys: tuple[str, ...]) -> dict[str, T]:
+    return {key: fields[key] for key in keys}
+
+
+def _without(fields: Mapping[str, T], keys: tuple[str, ...]) -> dict[str, T]:
+    return {key: value for key, value in fields.items() if key not in keys}
+
+
+_START = ("schema", "id", "kind")
+_END = ("cost", "environment", "started", "finished")
+_KEYS: Mapping[Kind, tuple[str, ...]] = {
+    "train": (*_START, "teacher", "config", "result", "history", "weights", "measures", *_END),
+    "probe": (
+        *(*_START, "backbone", "probe", "config", "result", "history", "weights", "measures"),
+        *_END,
+    ),
+    "import": (
+        *(*_START, "config", "result", "published", "remark", "history", "teacher", "weights"),
+        *("file", "measures", *_END),
+    ),
+}
+_OPERATIONS = ("flops", "deployed_flops", "connector_flops")
+_IMPORT_COSTS = ("parameters", "deployed_parameters", "flops", "deployed_flops")
+_JOB_ENVIRONMENT = ("processes", "autocast")

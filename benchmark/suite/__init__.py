@@ -1,4 +1,4 @@
-"""A suite file becomes a grid of runs: rows (methods) x columns (pairs) x seeds.
+"""Suites: a suite file is expanded to a grid of runs: rows (methods) x columns (pairs) x seeds.
 
-May import `training` and the rooms before it. Read `schema.py` first, then `grid.py`.
+Imports `training` and the rooms before it. Read `schema.py` first, then `grid.py`.
 """

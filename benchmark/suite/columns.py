@@ -1,4 +1,4 @@
-"""A suite's columns: teacher-student pairs, and what their networks are asked besides."""
+"""A suite's columns: teacher-student pairs, and probes of their networks."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark.config.protocols import PROTOCOLS, Protocol
+from benchmark.config.protocols import PROBE_PROTOCOLS, ProbeProtocol
 from benchmark.config.recipe import DatasetConfig, Numerics, Recipe
-from benchmark.config.runs import Imported, ProbeRun, Run, TrainRun
-from benchmark.data import Source, find
-from benchmark.suite.dry_run import Scene
-from benchmark.suite.names import ARROW
-from benchmark.suite.rows import plain
-from benchmark.suite.schema import ProbePart, SuiteFile
+from benchmark.config.runs import ImportedTeacher, ProbeRun, Run, TrainRun
+from benchmark.data import Source, find_data_set
+from benchmark.suite.dry_run import NetworkPair
+from benchmark.suite.names import PAIR_PATTERN
+from benchmark.suite.rows import default_method_config
+from benchmark.suite.schema import ProbeSection, SuiteFile
 
 
 @dataclass(frozen=True)
-class Probing:
-    """What a column's networks are asked besides what they were trained for."""
+class ColumnProbe:
+    """The probes of a column: linear classifiers on the embeddings of its networks."""
 
     label: str
-    protocol: Protocol
+    protocol: ProbeProtocol
     dataset: DatasetConfig
     recipe: Recipe
     numerics: Numerics
 
-    def of(self, backbone: TrainRun | Imported, seed: int) -> ProbeRun:
-        """Make the run that asks one network."""
+    def run_for(self, backbone: TrainRun | ImportedTeacher, seed: int) -> ProbeRun:
+        """Return the run that probes one network."""
         return ProbeRun(
             dataset=self.dataset,
             protocol=self.protocol,
@@ -37,8 +37,8 @@ class Probing:
             numerics=self.numerics,
         )
 
-    def told(self) -> str:
-        """Say what the column's numbers are."""
+    def caption(self) -> str:
+        """Return a description of the column's numbers."""
         limit = f", limited to {self.dataset.limit} images" if self.dataset.limit else ""
         return (
             f"{self.label}: a linear classifier on the frozen embedding, data set "
@@ -48,88 +48,97 @@ class Probing:
 
 
 @dataclass(frozen=True)
-class Column:
+class GridColumn:
     """One teacher-student pair on one data set."""
 
     source: Source
     student: str
     trained: TrainRun
-    """The teacher as it is trained here."""
-    teacher: TrainRun | Imported
-    """The one that teaches: trained here, or brought in."""
-    probing: Probing | None = None
-    """For a column of probes of the same networks."""
+    """The run that trains the pair's teacher network here."""
+    teacher: TrainRun | ImportedTeacher
+    """The teacher that is used: ``trained``, or an imported one."""
+    probe: ColumnProbe | None = None
+    """None: the column shows the accuracies of the networks themselves."""
 
     @property
-    def scene(self) -> Scene:
-        """The pair, as a trial needs it."""
+    def networks(self) -> NetworkPair:
+        """The two networks, for a dry run."""
         size = self.trained.dataset.size or self.source.size
-        return Scene(self.student, self.teacher.student, self.source.classes, size)
+        return NetworkPair(self.student, self.teacher.student, self.source.classes, size)
 
     @property
     def heading(self) -> str:
-        """What the column is of."""
-        return self.probing.label if self.probing else self.source.name
+        """The column's heading: the probe's label, or the data set."""
+        return self.probe.label if self.probe else self.source.name
 
     @property
-    def teacher_run(self) -> Run | Imported:
-        """Where the column's number for the teacher comes from."""
-        return self.probing.of(self.teacher, self.teacher.seed) if self.probing else self.teacher
+    def teacher_run(self) -> Run | ImportedTeacher:
+        """The run that gives the teacher's number in this column."""
+        return self.probe.run_for(self.teacher, self.teacher.seed) if self.probe else self.teacher
 
     @property
     def untrained(self) -> TrainRun:
-        """The controls' teacher: the weights that the teacher's training began with."""
+        """The teacher of controls: it has the initial weights of the trained teacher."""
         recipe = self.trained.recipe.model_copy(update={"epochs": 1})
-        return self.trained.model_copy(update={"method": plain("untrained"), "recipe": recipe})
+        return self.trained.model_copy(
+            update={"method": default_method_config("untrained"), "recipe": recipe}
+        )
 
 
 def make_columns(
     file: SuiteFile, dataset: DatasetConfig, teacher_recipe: Recipe, root: Path
-) -> Iterator[Column]:
-    """Make a column of every pair, with its teacher's run, and one for each of its probes."""
-    source = find(dataset.name, root)
+) -> Iterator[GridColumn]:
+    """Yield, for each pair, the column of its accuracies and one column for each probe."""
+    source = find_data_set(dataset.name, root)
     size = dataset.size or source.size
-    probings = [
-        probing_of(label, part, find(part.dataset or label, root), size, file.numerics)
-        for label, part in file.probes.items()
+    probes = [
+        resolve_probe(
+            label, section, find_data_set(section.dataset or label, root), size, file.numerics
+        )
+        for label, section in file.probes.items()
     ]
     for teacher, student in map(split_pair, file.pairs):
         run = TrainRun(
             dataset=dataset,
             student=teacher,
-            method=plain("scratch"),
+            method=default_method_config("scratch"),
             teacher=None,
             recipe=teacher_recipe.model_copy(update={"init_epochs": "inside"}),
             seed=file.teacher.seed,
             numerics=file.numerics,
         )
         weights = file.teacher.imported.get(teacher)
-        brought = weights and Imported(dataset=source.name, student=teacher, weights=weights)
-        for probing in (None, *probings):
-            yield Column(source, student, run, brought or run, probing)
+        imported = weights and ImportedTeacher(
+            dataset=source.name, student=teacher, weights=weights
+        )
+        for probe in (None, *probes):
+            yield GridColumn(source, student, run, imported or run, probe)
 
 
-def probing_of(
-    label: str, part: ProbePart, source: Source, size: int, numerics: Numerics
-) -> Probing:
-    """Resolve one of the probes: what is left out is the protocol's, or the students'."""
-    rules = PROTOCOLS[part.protocol]
+def resolve_probe(
+    label: str, section: ProbeSection, source: Source, size: int, numerics: Numerics
+) -> ColumnProbe:
+    """Fill in the defaults of a probe: they come from the protocol and the data set.
+
+    ``size`` is that of the students' images.
+    """
+    rules = PROBE_PROTOCOLS[section.protocol]
     dataset = DatasetConfig(
         name=source.name,
         version=source.version,
-        limit=part.limit,
-        size=part.size or size,
+        limit=section.limit,
+        size=section.size or size,
         crop="resized" if source.decoder else rules.crop,
         padding=0,
         flip=rules.flip,
         decoder=source.decoder,
     )
-    recipe = rules.recipe.model_copy(update={"epochs": part.epochs or rules.recipe.epochs})
-    return Probing(label, part.protocol, dataset, recipe, numerics)
+    recipe = rules.recipe.model_copy(update={"epochs": section.epochs or rules.recipe.epochs})
+    return ColumnProbe(label, section.protocol, dataset, recipe, numerics)
 
 
 def split_pair(text: str) -> tuple[str, str]:
     """Read 'teacher -> student'."""
-    match = ARROW.fullmatch(text.strip())
-    assert match is not None  # checked before
+    match = PAIR_PATTERN.fullmatch(text.strip())
+    assert match is not None  # ``pair_problems`` has checked it
     return match.group(1), match.group(2)

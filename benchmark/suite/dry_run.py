@@ -1,4 +1,4 @@
-"""One batch through a method, before anything is trained: does it work, and what does it read?"""
+"""Run a method on one batch before any training: does it work, and what does it read?"""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from torch import Tensor
 from benchmark import models
 from benchmark.config.errors import UserError
 from benchmark.models.network import Network
-from benchmark.suite.rows import Entry
-from benchmark.training.build import handed_over
-from benchmark.training.learner import laid_out
+from benchmark.suite.rows import Row
+from benchmark.training.build import build_method
+from benchmark.training.learner import checked_phases
 from methods.interface import Batch, Budget, Features, Phase, Shapes, View
-from methods.registry.check import BadMethod, blame, loss_faults, place
+from methods.registry.check import BadMethod, describe_error, find_loss_faults, source_line
 
-BATCH = 2
+BATCH_SIZE = 2
 
 
 @dataclass(frozen=True)
 class PhaseFacts:
-    """What a phase did with one batch."""
+    """What a dry run has shown of a phase."""
 
     phase: Phase
     reads: tuple[str, ...]
-    """Names of the teacher's features that the loss has looked at."""
+    """Names of the teacher's features that the loss reads."""
     terms: tuple[str, ...]
+    """Names of the loss terms."""
     connectors: int
-    """Parameters that the method trains beside the student's."""
+    """Number of parameters that the method trains besides the student's."""
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A pair of networks, and what kind of images they see."""
+class NetworkPair:
+    """A student and a teacher by name, with the number of classes and the size of their images."""
 
     student: str
     teacher: str
@@ -43,16 +44,16 @@ class Scene:
     size: int
 
     def output(self, name: str) -> tuple[Network, Features]:
-        """Return one of the networks, and what it made of noise."""
-        return networks_output(name, self.classes, self.size)
+        """Return a network of the pair, and its features of a batch of noise."""
+        return network_and_features(name, self.classes, self.size)
 
     def shapes(self) -> tuple[Shapes, Shapes]:
-        """Return the shapes of the student's features, then the teacher's."""
+        """Return the shapes of the student's features, then those of the teacher's."""
         return shapes_of(*self.output(self.student)), shapes_of(*self.output(self.teacher))
 
 
-class Watched:
-    """Features that remember which of them were looked at."""
+class ReadTracker:
+    """Features that record the names of those that are read."""
 
     def __init__(self, features: Features, read: dict[str, None] | None = None) -> None:
         self._features = features
@@ -64,69 +65,72 @@ class Watched:
             self._read[name] = None
         return value
 
-    def viewed(self, view: View) -> Watched:
-        """Look on through a view."""
+    def viewed(self, view: View) -> ReadTracker:
+        """Return the features through a view, with the same record of reads."""
         if view != "stages":
             self._read[view] = None
-        return Watched(self._features.viewed(view), self._read)
+        return ReadTracker(self._features.viewed(view), self._read)
 
 
-def mismatch(entry: Entry, scene: Scene) -> str | None:
-    """Say why a method cannot distil a pair; None where it can."""
-    if not entry.spec.kind.needs_teacher:
+def mismatch_reason(row: Row, pair: NetworkPair) -> str | None:
+    """Return why a method cannot distil a pair; None if it can."""
+    if not row.spec.kind.needs_teacher:
         return None
-    reason: str | None = entry.spec.kind.mismatch(entry.parameters, *scene.shapes())
+    reason: str | None = row.spec.kind.mismatch(row.parameters, *pair.shapes())
     return reason
 
 
-def attempt(entry: Entry, scene: Scene, batch_size: int, budget: Budget) -> list[PhaseFacts]:
-    """Build a method and run each of its phases on one batch of noise. Raises ``BadMethod``."""
-    kind, shapes = entry.spec.kind, scene.shapes()
-    given = handed_over(
-        scene.output(scene.teacher)[0],
-        torch.arange(4 * scene.classes) % scene.classes,
-        batch_size,
-    )
+def dry_run_method(
+    row: Row, pair: NetworkPair, batch_size: int, budget: Budget
+) -> list[PhaseFacts]:
+    """Build a method and run each of its phases on one batch of noise.
+
+    ``batch_size`` is the one that the method is built for. Raises ``BadMethod`` if anything fails.
+    """
+    kind, shapes, (teacher, _) = row.spec.kind, pair.shapes(), pair.output(pair.teacher)
+    labels = torch.arange(4 * pair.classes) % pair.classes
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)  # of the CPU alone: ten times as fast
-            method = kind.build(entry.parameters, *shapes, given)
-        phases = laid_out(method, budget)
-        trained = models.count_parameters(method)
-        return [run_phase(phase, scene, trained) for phase in phases]
+        method = build_method(
+            kind, row.parameters, shapes, teacher, labels, batch_size=batch_size, seed=0
+        )
+        phases = checked_phases(method, budget)
+        connectors = models.count_parameters(method)
+        return [dry_run_phase(phase, pair, connectors) for phase in phases]
     except BadMethod:
         raise
     except Exception as error:
-        raise BadMethod([f"{entry.label}: {blame(error, kind)}"]) from error
+        raise BadMethod([f"{row.label}: {describe_error(error, kind)}"]) from error
 
 
-def run_phase(phase: Phase, scene: Scene, connectors: int) -> PhaseFacts:
-    """Run a phase's loss; say where it stands if it returns what cannot be minimised."""
-    seen = with_gradient(scene.output(scene.student)[1])
-    shown = Watched(scene.output(scene.teacher)[1])
-    labels = torch.arange(BATCH) % scene.classes
-    batch = Batch(labels, torch.arange(BATCH), torch.tensor(0.5))
-    losses = phase.loss(seen, shown, batch)  # type: ignore[arg-type]
-    wrong = loss_faults(phase, losses)
-    wrong += [
-        f"{place(phase.loss)}: the loss of phase '{phase.name}': '{name}' is {value.item()} on a "
-        "batch of noise"
-        for name, value in ({} if wrong else losses).items()
+def dry_run_phase(phase: Phase, pair: NetworkPair, connectors: int) -> PhaseFacts:
+    """Run a phase's loss. Raises ``BadMethod`` if it returns what cannot be minimised."""
+    student = as_leaves(pair.output(pair.student)[1])
+    teacher = ReadTracker(pair.output(pair.teacher)[1])
+    labels = torch.arange(BATCH_SIZE) % pair.classes
+    batch = Batch(labels, torch.arange(BATCH_SIZE), torch.tensor(0.5))
+    losses = phase.loss(student, teacher, batch)  # type: ignore[arg-type]
+    mistakes = find_loss_faults(phase, losses)
+    mistakes += [
+        f"{source_line(phase.loss)}: the loss of phase '{phase.name}': '{name}' is "
+        f"{value.item()} on a batch of noise"
+        for name, value in ({} if mistakes else losses).items()
         if not value.isfinite()
     ]
-    if wrong:
-        raise BadMethod(wrong)
-    return PhaseFacts(phase, tuple(shown._read), tuple(losses), connectors)
+    if mistakes:
+        raise BadMethod(mistakes)
+    return PhaseFacts(phase, tuple(teacher._read), tuple(losses), connectors)
 
 
-# Of a network, not of a pair: large ones take seconds, and most teach or learn in several pairs.
+# Cached by network, not by pair: large networks take seconds, and most occur in several pairs.
 @lru_cache(maxsize=64)
-def networks_output(name: str, classes: int, size: int) -> tuple[Network, Features]:
-    """Build a network and pass noise through it; by the batch's own statistics, so that a deep
-    network of random weights does not explode. Raises ``UserError`` where images are too small.
+def network_and_features(name: str, classes: int, size: int) -> tuple[Network, Features]:
+    """Build a network and return it with its features of a batch of noise.
+
+    It runs in train mode: with batch statistics, a deep network of random weights does not explode.
+    Raises ``UserError`` if the images are too small for it.
     """
     network = models.build(name, classes, seed=0).train()
-    noise = torch.randn(BATCH, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(BATCH_SIZE, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             features: Features = network(noise)
@@ -136,12 +140,12 @@ def networks_output(name: str, classes: int, size: int) -> tuple[Network, Featur
 
 
 def shapes_of(network: Network, features: Features) -> Shapes:
-    """Read off what ``models.shapes`` would run the network once more for."""
+    """Return the shapes of features that are already computed; ``models.shapes`` would rerun it."""
     return Shapes.of(features)._replace(norms=len(network.norms))
 
 
-def with_gradient(features: Features) -> Features:
-    """Make leaves of features, so that a loss shows whether it reaches them."""
+def as_leaves(features: Features) -> Features:
+    """Return copies that require gradients, so that a loss shows whether it depends on them."""
 
     def leaf(x: Tensor) -> Tensor:
         return x.detach().clone().requires_grad_()

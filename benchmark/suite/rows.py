@@ -1,4 +1,4 @@
-"""The rows of a suite: each a method, the values it starts from, and who teaches it."""
+"""The rows of a suite: each is a method with its parameters and its kind of teacher."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import methods
-from benchmark.config.errors import Place, Problem, suggest
+from benchmark.config.errors import KeyPath, Problem, suggest
 from benchmark.config.recipe import MethodConfig
-from benchmark.config.validation import canonical, check
+from benchmark.config.validation import canonical_json, validate
 
-LABEL = re.compile(r"[^,=\n]{1,40}")
+LABEL_PATTERN = re.compile(r"[^,=\n]{1,40}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Row:
     """One row of the table.
 
-    In a suite it stands as ``LABEL: {parameter: value}``. The label is a specification of a method
-    (``kd``, ``ab@crd``, ``at+kd``) unless ``method`` says another, so that a method can have
-    several rows; ``teacher: random`` makes it a control, taught by a network of random weights.
+    A suite file contains it as ``LABEL: {parameter: value}``. The label is a specification of a
+    method (``kd``, ``ab@crd``, ``at+kd``). The key ``method`` overrides it, so that one method can
+    have several rows. ``teacher: random`` makes the row a control with a teacher of random weights.
     """
 
     label: str
@@ -38,23 +38,24 @@ class Entry:
             yield f"{self.label} = {self.spec.text} taught by random weights"
         elif self.label != self.spec.text:
             yield f"{self.label} = {self.spec.text}"
-        values, usual = asdict(self.parameters), dict(_leaves(self.spec.defaults))
-        if weights := values.pop("weights", None):  # no method has a parameter of that name
-            terms = " + ".join(f"{shown(value)} {name}" for name, value in weights.items())
+        values, defaults = asdict(self.parameters), dict(_leaves(self.spec.defaults))
+        if weights := values.pop("weights", None):  # only a composition has this parameter
+            terms = " + ".join(f"{format_value(value)} {name}" for name, value in weights.items())
             yield f"{self.label} = {terms}"
         for name, value in _leaves(values):
-            if usual[name] != value:
-                yield f"{self.label} {name} = {shown(value)}"
+            if defaults[name] != value:
+                yield f"{self.label} {name} = {format_value(value)}"
 
 
-def read(label: str, given: Mapping[str, Any] | None) -> tuple[Entry | None, list[Problem]]:
-    """Resolve a row, defaults included. Returns (entry, []) or (None, problems)."""
-    at: Place = ("methods", label)
+def parse_row(label: str, given: Mapping[str, Any] | None) -> tuple[Row | None, list[Problem]]:
+    """Resolve a row, defaults included. Returns (row, []) or (None, problems)."""
+    at: KeyPath = ("methods", label)
     parameters = dict(given or {})
     text, teacher = parameters.pop("method", label), parameters.pop("teacher", None)
     problems: list[Problem] = []
-    if not LABEL.fullmatch(label):
-        problems.append(Problem(at, "a row's name has up to 40 letters, no comma, no equals sign"))
+    if not LABEL_PATTERN.fullmatch(label):
+        message = "a row's name has up to 40 letters, no comma, no equals sign"
+        problems.append(Problem(at, message))
     try:
         spec = methods.parse(str(text))
     except methods.UnknownMethod as error:
@@ -68,64 +69,65 @@ def read(label: str, given: Mapping[str, Any] | None) -> tuple[Entry | None, lis
         problems.append(Problem((*at, "teacher"), f"must be random or left out, got {teacher!r}"))
     elif teacher and not spec.kind.needs_teacher:
         problems.append(Problem((*at, "teacher"), f"{spec.name} has no teacher"))
-    config, wrong = check(spec.kind.Config, overlaid(spec.defaults, parameters), at=at)
-    problems += [_explained(problem, spec) for problem in wrong]
+    values = merge_nested(spec.defaults, parameters)
+    config, config_problems = validate(spec.kind.Config, values, at=at)
+    problems += [_explain_missing_weights(problem, spec) for problem in config_problems]
     if config is None or problems:
         return None, problems
-    # Through JSON, so that tuples and lists are one thing in the id.
-    plain = json.loads(canonical(asdict(config)))
+    # Through JSON, so that a tuple and a list of equal values give the same run id.
+    plain = json.loads(canonical_json(asdict(config)))
     resolved = MethodConfig(name=spec.name, version=spec.kind.version, config=plain)
-    return Entry(label, spec, resolved, config, teacher == "random"), []
+    return Row(label, spec, resolved, config, teacher == "random"), []
 
 
-def problems(block: object) -> Iterator[Problem]:
-    """Find all that is wrong with a suite's ``methods``, whatever its form."""
+def row_problems(block: object) -> Iterator[Problem]:
+    """Yield all mistakes in a suite's ``methods``, which need not have the right type."""
     for label, given in (block if isinstance(block, dict) else {}).items():
         if isinstance(label, str) and (given is None or isinstance(given, dict)):
-            yield from read(label, given)[1]
+            yield from parse_row(label, given)[1]
 
 
-def entries(block: Mapping[str, Mapping[str, Any] | None]) -> list[Entry]:
-    """Read all rows of a suite that has no problems."""
-    found = [read(label, given)[0] for label, given in block.items()]
-    return [entry for entry in found if entry is not None]
+def parse_rows(block: Mapping[str, Mapping[str, Any] | None]) -> list[Row]:
+    """Return all rows of a suite's ``methods``, in which ``row_problems`` found no mistake."""
+    rows = [parse_row(label, given)[0] for label, given in block.items()]
+    return [row for row in rows if row is not None]
 
 
-def plain(name: str) -> MethodConfig:
-    """Return a method as it is by default."""
-    [entry] = entries({name: None})
-    return entry.config
+def default_method_config(name: str) -> MethodConfig:
+    """Return a method with its default parameters."""
+    [row] = parse_rows({name: None})
+    return row.config
 
 
-def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay values over defaults, part by part where both are mappings."""
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        both = isinstance(under, dict) and isinstance(value, dict)
-        merged[key] = overlaid(under, value) if both else value  # type: ignore[arg-type]
+def merge_nested(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults with values replaced; mappings within both are merged in turn."""
+    merged = dict(defaults)
+    for key, value in values.items():
+        default = merged.get(key)
+        both = isinstance(default, dict) and isinstance(value, dict)
+        merged[key] = merge_nested(default, value) if both else value  # type: ignore[arg-type]
     return merged
 
 
-def shown(value: Any) -> str:  # noqa: ANN401
-    """Write a parameter's value as a suite file would."""
+def format_value(value: Any) -> str:  # noqa: ANN401
+    """Return a parameter's value as a suite file would contain it."""
     return f"{value:g}" if isinstance(value, float) else json.dumps(value)
 
 
-def _explained(problem: Problem, spec: methods.Spec) -> Problem:
-    """Say what a composition lacks: its weights have no default."""
+def _explain_missing_weights(problem: Problem, spec: methods.Spec) -> Problem:
+    """Add an example to the message that a composition's weights, which have no default, miss."""
     if problem.message != "missing" or problem.where[2:3] != ("weights",):
         return problem
     weights = ", ".join(f"{name}: 1" for name in ("ce", *spec.name.replace("+", " ").split()))
     example = re.sub(r"@\w+", "", weights)
     return problem._replace(
-        message=f"missing: say what every part counts, as in weights: {{{example}}}"
+        message=f"missing: give every part a weight, as in weights: {{{example}}}"
     )
 
 
-def _leaves(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{before}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{before}{key}", value
+            yield f"{prefix}{key}", value

@@ -1,4 +1,4 @@
-"""A suite file: what is to be compared, as it is written."""
+"""The schema of a suite file."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from benchmark.config.errors import Problem
-from benchmark.config.protocols import Protocol
+from benchmark.config.protocols import ProbeProtocol
 from benchmark.config.recipe import Crop, DatasetConfig, Decoder, Fill, Numerics, Positive, Recipe
-from benchmark.config.validation import Strict, check
+from benchmark.config.validation import StrictModel, validate
 from benchmark.data import Source
 
 Seed = Annotated[int, Field(ge=0)]
-Weights = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+WeightsHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class DatasetPart(Strict):
-    """`dataset:` of a suite file; what is left out is the data set's own default."""
+class DatasetSection(StrictModel):
+    """`dataset:` of a suite file. Fields that are left out have the data set's own defaults."""
 
     name: str
     limit: Positive | None = None
@@ -30,7 +30,7 @@ class DatasetPart(Strict):
     decoder: Decoder | None = None
 
     def resolve(self, source: Source) -> tuple[DatasetConfig | None, list[Problem]]:
-        """Fill in what the data set has by default."""
+        """Fill in the data set's defaults. Returns (config, []) or (None, problems)."""
         crop = self.crop or ("resized" if source.crop == "resized" else "padded")
         padding = source.padding if crop == "padded" else 0
         given = {
@@ -45,69 +45,69 @@ class DatasetPart(Strict):
             "flip": source.flip if self.flip is None else self.flip,
             "decoder": self.decoder or source.decoder,
         }
-        return check(DatasetConfig, given, at=("dataset",))
+        return validate(DatasetConfig, given, at=("dataset",))
 
 
-class ProbePart(Strict):
-    """One of the `probes:` of a suite file: a linear classifier on every student's embedding."""
+class ProbeSection(StrictModel):
+    """One of the `probes:` of a suite file: linear classifiers on all networks' embeddings."""
 
-    protocol: Protocol
+    protocol: ProbeProtocol
     dataset: str | None = None
-    """By default what the probe is called."""
+    """Default: the data set of the same name as the probe."""
     limit: Positive | None = None
     size: Positive | None = None
-    """By default what the students see."""
+    """Default: the size of the students' images."""
     epochs: Positive | None = None
-    """By default the protocol's."""
+    """Default: the protocol's."""
 
 
-class TeacherPart(Strict):
-    """`teacher:` of a suite file: where the teachers' training differs from the students'."""
+class TeacherSection(StrictModel):
+    """`teacher:` of a suite file: how the teachers' training differs from the students'."""
 
     seed: Seed = 0
     recipe: dict[str, Any] = Field(default_factory=dict)
-    imported: dict[str, Weights] = Field(default_factory=dict)
-    """By network: the weights of teachers that `run_all.py teachers import` brought in."""
+    imported: dict[str, WeightsHash] = Field(default_factory=dict)
+    """Weights' hashes of imported teachers (`run_all.py teachers import`), by network."""
 
 
-Names = dict[str, str] | tuple[str, ...]
-"""Which, in this order; of a mapping, under these names."""
+TableSelection = dict[str, str] | tuple[str, ...]
+"""Names to show, in this order. A mapping also gives the titles to show them under."""
 
 
-class TablePart(Strict):
-    """`table:` of a suite file: what its tables show; all statistics stay those of the suite."""
+class TableSection(StrictModel):
+    """`table:` of a suite file: what its tables show. Statistics still cover the whole suite."""
 
-    rows: Names | None = None
-    pairs: Names | None = None
-    datasets: Names | None = None
+    rows: TableSelection | None = None
+    pairs: TableSelection | None = None
+    datasets: TableSelection | None = None
 
 
-class SuiteFile(Strict):
-    """A suite file as it is written."""
+class SuiteFile(StrictModel):
+    """A suite file."""
 
     title: str
-    dataset: str | DatasetPart
+    dataset: str | DatasetSection
     pairs: Annotated[tuple[str, ...], Field(min_length=1)]
-    """`teacher -> student`, by network names."""
+    """Each is `teacher -> student`, by network names."""
     methods: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
-    """Rows by label, with the parameters that differ from the method's defaults; see ``entry``."""
+    """Rows by label, with the parameters that differ from the defaults; see ``rows.Row``."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     recipe: Recipe
-    probes: dict[str, ProbePart] = Field(default_factory=dict)
-    """By a label that heads the column."""
+    probes: dict[str, ProbeSection] = Field(default_factory=dict)
+    """By the label that heads the column."""
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """By student network: where its recipe differs, whatever teaches it."""
-    teacher: TeacherPart = TeacherPart()
+    """For each student network: the fields in which its recipe differs, for all teachers."""
+    teacher: TeacherSection = TeacherSection()
     numerics: Numerics = "strict"
-    """Of all runs, the teachers' too."""
-    table: TablePart = TablePart()
+    """The numerics profile of all runs, including the teachers'."""
+    table: TableSection = TableSection()
 
     @property
-    def images(self) -> DatasetPart:
-        """The data set, however it was written."""
-        return DatasetPart(name=self.dataset) if isinstance(self.dataset, str) else self.dataset
+    def images(self) -> DatasetSection:
+        """The data set section, also if the file has only a name."""
+        return DatasetSection(name=self.dataset) if isinstance(self.dataset, str) else self.dataset
 
     def recipe_of(self, student: str) -> tuple[Recipe | None, list[Problem]]:
-        """Lay a network's own values over the common recipe."""
+        """Return a student network's recipe. Returns (recipe, []) or (None, problems)."""
         merged = {**self.recipe.model_dump(mode="json"), **self.recipes.get(student, {})}
-        return check(Recipe, merged, at=("recipes", student))
+        return validate(Recipe, merged, at=("recipes", student))

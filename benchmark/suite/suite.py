@@ -1,4 +1,4 @@
-"""A suite as the command line asks for it: its expanded grid, and which of its runs are meant."""
+"""A suite as the command line uses it: its manifest, planned if necessary, and selected runs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.config.document import Document, load
+from benchmark.config.document import Document, load_document
 from benchmark.config.errors import UserError, suggest
 from benchmark.config.runs import Run
-from benchmark.config.validation import digest
-from benchmark.processes.child import in_a_child
+from benchmark.config.validation import short_digest
+from benchmark.processes.child import run_in_child_process
 from benchmark.store.environment import source_digest
 from benchmark.store.folder import Store
-from benchmark.suite.manifest import read_manifest, runs_of, write_manifest
+from benchmark.suite.manifest import load_manifest, runs_from_manifest, save_manifest
 
-ENDINGS = (
+REPORT_SUFFIXES = (
     *("over-pairs", "data-sets", "fidelity", "calibration", "cost", "published", "runs"),
     *("accuracy", "curves", "ranks", "over-scratch", "over-kd", "losses"),
 )
-"""What the report adds to a suite's name, in names of files."""
+"""Suffixes that the report adds to a suite's name in file names."""
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A suite's manifest and the runs in it."""
+class Suite:
+    """A planned suite: its manifest and its results folder."""
 
     name: str
     manifest: dict[str, Any]
@@ -45,25 +45,26 @@ class Planned:
         plugins: Sequence[Path] = (),
         *,
         data: Path,
-    ) -> Planned:
-        """Take the manifest of an earlier planning where suite and code are still the same.
+    ) -> Suite:
+        """Read the suite's manifest, or plan the suite if its file or the code has changed.
 
-        A report (``needs_code`` false) makes do with what older code has planned, where there is
-        no torch, or no plug-in any more, to plan anew. Plug-ins need to be named only once.
+        ``needs_code`` is false for a report, which accepts a manifest of older code if it cannot
+        plan anew because torch or a plug-in is missing. ``plugins`` default to those of the
+        earlier planning. Raises UserError for mistakes in the suite and if planning is impossible.
         """
-        document = load(path).with_overrides(changes)
+        document = load_document(path).with_overrides(changes)
         name = suite_name(path, changes)
-        manifest = read_manifest(results, name, digest(document.data))
+        manifest = load_manifest(results, name, short_digest(document.data))
         files = [str(plugin.resolve()) for plugin in plugins]
         files = files or (manifest or {}).get("plugins", [])
-        gone = [file for file in files if not Path(file).is_file()]
-        if gone and (needs_code or manifest is None):
-            raise UserError(f"--plugin {gone[0]}: no such file")
-        code = manifest["code"] if gone and manifest else source_digest(plugins=files)
+        missing = [file for file in files if not Path(file).is_file()]
+        if missing and (needs_code or manifest is None):
+            raise UserError(f"--plugin {missing[0]}: no such file")
+        code = manifest["code"] if missing and manifest else source_digest(plugins=files)
         has_torch = importlib.util.find_spec("torch") is not None
         stale = manifest is not None and (
             (manifest["code"] != code and (needs_code or has_torch))
-            # What a folder of images holds may have changed as well.
+            # The contents of a folder of images may have changed.
             or (needs_code and manifest["local"])
         )
         if manifest is None or stale:
@@ -73,40 +74,41 @@ class Planned:
                     "which is not installed here. Run `plan` where it is, and copy the results "
                     "folder."
                 )
-            manifest = in_a_child(make_manifest, document, name, code, files, data)
+            manifest = run_in_child_process(make_manifest, document, name, code, files, data)
             sets = [word for change in changes for word in ("--set", change)]
             manifest["asked"] = [str(path.resolve()), *sets]
-            write_manifest(results, manifest)
+            save_manifest(results, manifest)
         return cls(name, manifest, Store(results), results)
 
     def select(self, only: str) -> dict[str, Run]:
-        """Return the runs of the chosen cells by id, after the teachers that they need."""
+        """Return the runs of the cells that `--only` selects, by id, after the runs they need."""
         chosen = parse_only(only)
         cells = [(self.facts(cell), cell["run"]) for cell in self.manifest["cells"]]
         for key, values in chosen.items():
             if key not in cells[0][0]:
                 raise UserError(f"--only {key}: {suggest(key, cells[0][0], 'key')}")
-            there = {facts[key] for facts, _ in cells}
+            known = {facts[key] for facts, _ in cells}
             for value in values:
-                if value not in there:
-                    raise UserError(f"--only {key}={value}: {suggest(value, there, key)}")
-        meant = [
+                if value not in known:
+                    raise UserError(f"--only {key}={value}: {suggest(value, known, key)}")
+        selected = [
             run_id
             for facts, run_id in cells
             if run_id and all(facts[key] in values for key, values in chosen.items())
         ]
         if not chosen.keys() & {"method", "seed"}:
-            # With every row of a column, the teacher's own: a probe of it is no student's need.
-            known = set(meant)
-            columns = {c["column"] for c in self.manifest["cells"] if c["run"] in known}
-            shown = (self.manifest["columns"][column]["teacher_run"] for column in columns)
-            meant += [run_id for run_id in shown if run_id in self.manifest["runs"]]
-        if not meant:
-            raise UserError(f"--only {only}: no run of {self.name} is meant by this")
-        return runs_of(self.manifest, meant)
+            # Whole columns are selected, so their teacher's runs are too: no student needs a probe
+            # of the teacher, so it would be missing.
+            ids = set(selected)
+            columns = {c["column"] for c in self.manifest["cells"] if c["run"] in ids}
+            teachers = (self.manifest["columns"][column]["teacher_run"] for column in columns)
+            selected += [run_id for run_id in teachers if run_id in self.manifest["runs"]]
+        if not selected:
+            raise UserError(f"--only {only}: selects no run of {self.name}")
+        return runs_from_manifest(self.manifest, selected)
 
     def facts(self, cell: dict[str, Any]) -> dict[str, str]:
-        """Return what `--only` can choose a cell by."""
+        """Return the keys and values by which `--only` can select a cell."""
         column = self.manifest["columns"][cell["column"]]
         names = {key: column[key] for key in ("student", "teacher", "dataset")}
         return {"method": cell["method"], "seed": str(cell["seed"]), **names}
@@ -115,21 +117,21 @@ class Planned:
 def make_manifest(
     document: Document, name: str, code: str, plugins: Sequence[str], data: Path
 ) -> dict[str, Any]:
-    """Expand a suite; all that is wrong with it or with a plug-in is one ``UserError``."""
-    import methods  # and with it torch
-    from benchmark.suite.grid import expand
+    """Expand a suite to its manifest. Raises one ``UserError`` for all mistakes in it."""
+    import methods  # imports torch
+    from benchmark.suite.grid import expand_suite
 
     try:
         for file in plugins:
             methods.add_file(Path(file))
-        manifest = expand(document, name, data).manifest(code)
+        manifest = expand_suite(document, name, data).manifest(code)
     except methods.BadMethod as error:
         raise UserError(str(error)) from error
     return {**manifest, "plugins": list(plugins)}
 
 
 def parse_only(text: str) -> dict[str, list[str]]:
-    """Read method=ab,method=kd,seed=0: values of one key are alternatives, keys must all hold."""
+    """Parse `method=ab,method=kd,seed=0`: any value of a key may match, and all keys must."""
     only: dict[str, list[str]] = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
@@ -140,23 +142,23 @@ def parse_only(text: str) -> dict[str, list[str]]:
 
 
 def suite_name(path: Path, overrides: Iterable[str]) -> str:
-    """Name a suite: its file's stem and what the command line changed; tables stay apart.
+    """Return a suite's name: its file's stem, and the changes of the command line.
 
-    Raises UserError where its tables would take the names of another suite's.
+    Raises UserError if its file names could be those of another suite's tables or plots.
     """
-    for ending in ENDINGS:
+    for ending in REPORT_SUFFIXES:
         if path.stem.endswith(f"-{ending}"):
             other = path.stem.removesuffix(f"-{ending}")
             raise UserError(
-                f"{path}: no suite may be called so: {path.stem} is what a table or plot of a "
-                f"suite {other} is called. Rename the file."
+                f"{path}: a suite cannot have this name: {path.stem} is the name of a table or "
+                f"plot of a suite {other}. Rename the file."
             )
     changes = (re.sub(r"[^\w=.-]+", "_", change.rpartition(".")[2]) for change in overrides)
     return "-".join([path.stem, *changes])[:80]
 
 
-def find(name: str, folder: Path) -> Path:
-    """Find a YAML file given as a path or by its name in a folder."""
+def suite_path(name: str, folder: Path) -> Path:
+    """Return the path of a YAML file that is given as a path, or by its name in a folder."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         return Path(name)
     return folder / f"{name}.yaml"

@@ -1,5 +1,5 @@
-"""Training: a learner, the loop over a cohort of learners, optimizer, CUDA graphs, probes.
+"""Training: learners, the loop that trains a cohort of them, optimizer, CUDA graphs and probes.
 
-May import every room above it in `tests/whole/test_rooms.py`, but knows no job and no suite.
-Read `learner.py` first, then `cohort.py`.
+Imports the rooms before it in `tests/whole/test_rooms.py`, and no jobs or suites. Read `learner.py`
+first, then `cohort.py`.
 """

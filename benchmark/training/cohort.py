@@ -1,9 +1,9 @@
-"""Learners, and the loop that trains a cohort of them on one stream with one teacher pass.
+"""The loop that trains a cohort: several learners on one stream, with one teacher pass per batch.
 
-The law of the cohort: a student's numbers do not depend on its company. Alone, in a cohort of six
-or resumed after a kill, on a CPU it ends with the same bits, because the batch is a function of
-(seed, epoch, index), a learner is built under its own seed, nothing in a step draws from a global
-generator and nothing writes into what learners share.
+A student's results do not depend on the other learners of its cohort. Whether it is trained alone,
+in a cohort of six or resumed after a kill, it ends with the same bits on a CPU. There are four
+reasons: a batch is a function of (seed, epoch, index), a learner is built from its own seed, no
+step draws from a global random generator, and no learner writes into tensors that others read.
 """
 
 from __future__ import annotations
@@ -17,48 +17,49 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.stream import Batches, Tests
-from benchmark.evaluation.accuracy import read
-from benchmark.processes.distributed import PartedError
+from benchmark.data.stream import TestBatches, TrainBatches
+from benchmark.evaluation.accuracy import to_lists
+from benchmark.processes.distributed import LostProcessError
 from benchmark.training.learner import Learner
 from benchmark.training.meters import Clock, Spans
 from methods.interface import Features
-from methods.registry.check import blame
+from methods.registry.check import describe_error
 
 
-class Cast(NamedTuple):
-    """All that a cohort is made of."""
+class Cohort(NamedTuple):
+    """Learners that are trained together, with their shared data and teacher."""
 
     learners: list[Learner]
-    stream: Batches
-    test: Tests
+    stream: TrainBatches
+    test: TestBatches
     teacher: nn.Module | None = None
 
 
-Loop = Callable[["Sequence[Learner]", nn.Module | None, Batches, int], Spans | None]
-"""Trains learners for an epoch, whose number is the last argument.
+EpochLoop = Callable[["Sequence[Learner]", nn.Module | None, TrainBatches, int], Spans | None]
+"""Trains learners for one epoch, whose number is the last argument.
 
-It returns what each learner's steps took, by name, and the ``TEACHER``'s passes; None where nobody
-can tell, as within a CUDA graph.
+It returns the times of each learner's steps, by the learner's name, and those of the teacher's
+passes, by ``TEACHER``. It returns None if they cannot be measured, as within a CUDA graph.
 """
 TEACHER = "the teacher"
-CLOCKED = "seconds", "step_seconds", "teacher_seconds", "joules"
-"""What of a history's rows two equal runs have each of its own."""
+TIMING_FIELDS = "seconds", "step_seconds", "teacher_seconds", "joules"
+"""Fields of a history row that differ between two equal runs."""
 
 
-def train(
+def train_learners(
     learners: Sequence[Learner],
     teacher: nn.Module | None,
-    stream: Batches,
-    test: Tests,
+    stream: TrainBatches,
+    test: TestBatches,
     after_epoch: Callable[[Learner], None],
-    loop: Loop | None = None,
+    loop: EpochLoop | None = None,
     meter: Callable[[], float] | None = None,
 ) -> None:
-    """Train every learner to its end or its failure. Those behind catch up first.
+    """Train every learner to its last epoch or its failure. Learners that are behind catch up first.
 
-    ``after_epoch`` is called for each learner that has finished an epoch or failed in it; ``loop``
-    trains an epoch, ``train_epoch`` where none is given; ``meter`` tells the joules drawn so far.
+    ``after_epoch`` is called for each learner that has finished an epoch or failed in it. ``loop``
+    trains an epoch (default: ``train_epoch``). ``meter`` returns the joules that the device has
+    drawn so far.
     """
     while active := [learner for learner in learners if learner.active]:
         epoch = min(learner.epoch for learner in active)
@@ -66,59 +67,59 @@ def train(
         taught = [learner for learner in turn if learner.phase.reads_teacher]
         started, drawn = time.perf_counter(), meter and meter()
         spans = (loop or train_epoch)(turn, teacher, stream, epoch)
-        found: dict[Learner, Tensor] = {}
+        unread_sums: dict[Learner, Tensor] = {}
         for learner in turn:
             if learner.failure is None:
-                with isolated(learner):
-                    found[learner] = learner.measure(test)
-        for learner, sums in zip(found, read([*found.values()]), strict=True):
-            with isolated(learner):
+                with failing_alone(learner):
+                    unread_sums[learner] = learner.measure(test)
+        for learner, sums in zip(unread_sums, to_lists([*unread_sums.values()]), strict=True):
+            with failing_alone(learner):
                 learner.end_epoch(sums, stream.count, len(test.labels))
         share = (time.perf_counter() - started) / len(turn)
         joules = None if meter is None or drawn is None else (meter() - drawn) / len(turn)
-        # Of the device's work: a loaded machine does not stretch what steps take on a CPU.
+        # Work time, not wall time: a loaded CPU does not lengthen it.
         means = {name: float(work) for name, (work, _) in spans.read().items()} if spans else {}
         for learner in turn:
             if learner.failure is None:
                 pair = means.get(learner.name), means.get(TEACHER) if learner in taught else None
-                learner.history[-1] |= zip(CLOCKED, (share, *pair, joules), strict=True)
+                learner.history[-1] |= zip(TIMING_FIELDS, (share, *pair, joules), strict=True)
             after_epoch(learner)
 
 
 def train_epoch(
-    turn: Sequence[Learner], teacher: nn.Module | None, stream: Batches, epoch: int
+    turn: Sequence[Learner], teacher: nn.Module | None, stream: TrainBatches, epoch: int
 ) -> Spans:
-    """One epoch: each batch passes through the teacher once, then through every learner."""
+    """Train one epoch. Each batch passes through the teacher once, then through every learner."""
     spans = Spans(Clock(stream.device))
     for learner in turn:
         learner.begin_epoch(stream.steps, stream.device)
     for i, (images, labels, indices) in enumerate(stream.epoch(epoch)):
         alive = [learner for learner in turn if learner.failure is None]
         with spans.of(TEACHER):
-            shown = shown_to(alive, teacher, images)
+            features = teacher_features(alive, teacher, images)
         for learner in alive:
-            with isolated(learner), spans.of(learner.name):
-                learner.step(images, shown, labels, indices, i)
+            with failing_alone(learner), spans.of(learner.name):
+                learner.step(images, features, labels, indices, i)
     return spans
 
 
-def shown_to(
+def teacher_features(
     learners: Sequence[Learner], teacher: nn.Module | None, images: Tensor
 ) -> Features | None:
-    """Pass a batch through the teacher, if one of the learners reads it now."""
+    """Return the teacher's features of a batch; None if no learner's phase reads them."""
     if teacher is None or not any(learner.phase.reads_teacher for learner in learners):
         return None
     with torch.no_grad():
-        shown: Features = teacher(images)
-    return shown
+        features: Features = teacher(images)
+    return features
 
 
 @contextmanager
-def isolated(learner: Learner) -> Iterator[None]:
-    """Make what goes wrong inside this learner's failure and no one else's."""
+def failing_alone(learner: Learner) -> Iterator[None]:
+    """Turn an exception into the failure of this learner, so that its cohort goes on."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, PartedError):
-        raise  # nobody's fault alone: who put the cohort together can make it smaller
+    except (torch.OutOfMemoryError, MemoryError, LostProcessError):
+        raise  # not this learner's fault alone: the job can make the cohort smaller
     except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
-        learner.fail("error", blame(error, type(learner.method)), traceback.format_exc())
+        learner.fail("error", describe_error(error, type(learner.method)), traceback.format_exc())

@@ -17,28 +17,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.stream import Batches, Stream, sent
-from benchmark.training.cohort import Loop, isolated, shown_to
+from benchmark.data.stream import Stream, TrainBatches, copy_to_device
+from benchmark.training.cohort import EpochLoop, failing_alone, teacher_features
 from benchmark.training.learner import Learner
 from methods.interface import Features
-from methods.registry.check import blame
+from methods.registry.check import describe_error
 
-WARM_UP = 3
+WARM_UP_STEPS = 3
 """Steps of a batch size before it is captured: momentum, workspaces and kernels are there then."""
-SWITCH = "KD_GRAPHS"
+GRAPHS_VARIABLE = "KD_GRAPHS"
 """The environment variable that turns graphs off, by 0."""
 
 
-def loop_for(stream: Batches, say: Callable[[str], None]) -> Loop | None:
+def make_graph_loop(stream: TrainBatches, say: Callable[[str], None]) -> EpochLoop | None:
     """Return what trains an epoch on a stream by graphs; None where they cannot be had."""
-    if stream.device.type != "cuda" or os.environ.get(SWITCH) == "0":
+    if stream.device.type != "cuda" or os.environ.get(GRAPHS_VARIABLE) == "0":
         return None
     if not (isinstance(stream, Stream) and stream.resident):
         return None
-    return Graphed(stream, Capture(stream.device), say)
+    return GraphedLoop(stream, CudaGraphRecorder(stream.device), say)
 
 
-class Recorder(Protocol):
+class GraphRecorder(Protocol):
     """How a device repeats what it has done."""
 
     def running(self) -> AbstractContextManager[None]:
@@ -60,22 +60,22 @@ class Recorder(Protocol):
         """Hear that nothing recorded so far will be done again."""
 
 
-class Graphed:
+class GraphedLoop:
     """A ``Loop`` whose steps ask nothing of the host; it belongs to one stream."""
 
     def __init__(
         self,
         stream: Stream,
-        recorder: Recorder,
+        recorder: GraphRecorder,
         say: Callable[[str], None],
-        warm_up: int = WARM_UP,
+        warm_up: int = WARM_UP_STEPS,
     ) -> None:
         self.stream, self.recorder, self.say, self.warm_up = stream, recorder, say, warm_up
         self.counter = torch.zeros(1, dtype=torch.int64, device=stream.device)
         self.places = torch.arange(stream.batch_size, device=stream.device)
         self.table = self.table_of(0)
         self.teacher: nn.Module | None = None
-        self.desks: list[Desk] = []
+        self.desks: list[StaticBuffers] = []
         self.forget()
 
     def forget(self) -> None:
@@ -87,10 +87,12 @@ class Graphed:
 
     def table_of(self, epoch: int) -> Tensor:
         """Return (columns, samples) on the device."""
-        return sent(torch.from_numpy(np.stack(self.stream.table(epoch))), self.stream.device)
+        return copy_to_device(
+            torch.from_numpy(np.stack(self.stream.table(epoch))), self.stream.device
+        )
 
     def __call__(
-        self, turn: Sequence[Learner], teacher: nn.Module | None, stream: Batches, epoch: int
+        self, turn: Sequence[Learner], teacher: nn.Module | None, stream: TrainBatches, epoch: int
     ) -> None:
         """Train for an epoch."""
         assert stream is self.stream
@@ -111,7 +113,7 @@ class Graphed:
                 desk.clear()
             return
         self.forget()
-        self.teacher, self.desks = teacher, [Desk(learner) for learner in turn]
+        self.teacher, self.desks = teacher, [StaticBuffers(learner) for learner in turn]
 
     def step(self, size: int) -> None:
         """Train on the next batch."""
@@ -126,17 +128,17 @@ class Graphed:
         """Train on it as it is; look at the last such step, whether replays would do the same."""
         self.done[size] += 1
         watched = self.alive if self.done[size] == self.warm_up and not self.refused else []
-        before = [(learner, standing(learner)) for learner in watched]
-        self.program(size, isolated)
+        before = [(learner, python_state(learner)) for learner in watched]
+        self.program(size, failing_alone)
         for learner, was in before:
-            if learner.failure is None and (changed := differing(was, standing(learner))):
+            if learner.failure is None and (changed := changed_names(was, python_state(learner))):
                 self.refuse(f"a step of {learner.name} changes {changed} in Python")
 
     def capture(self, size: int) -> None:
         """Train on it, and keep how."""
 
         def program() -> None:
-            self.program(size, named)
+            self.program(size, blaming)
 
         try:
             self.launches[size] = self.recorder.record(program)
@@ -168,7 +170,7 @@ class Graphed:
         self.recorder.fork()
         for number, learner in enumerate(turn):
             if learner.phase.reads_teacher and shown is None:
-                shown = shown_to(turn, self.teacher, images)
+                shown = teacher_features(turn, self.teacher, images)
                 self.recorder.fork()
             with self.recorder.branch(number), guard(learner):
                 learner.step(images, shown, labels, indices, self.counter)
@@ -177,7 +179,7 @@ class Graphed:
         self.counter.add_(1)
 
 
-class Desk:
+class StaticBuffers:
     """What a learner finds in the same place in every epoch, for replays read and write there."""
 
     def __init__(self, learner: Learner) -> None:
@@ -200,17 +202,19 @@ class Desk:
 
 
 @contextmanager
-def named(learner: Learner) -> Iterator[None]:
+def blaming(learner: Learner) -> Iterator[None]:
     """Say whose step it was that cannot be captured."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:
-        raise RuntimeError(f"{learner.name}: {blame(error, type(learner.method))}") from error
+        raise RuntimeError(
+            f"{learner.name}: {describe_error(error, type(learner.method))}"
+        ) from error
 
 
-def standing(learner: Learner) -> dict[str, Any]:
+def python_state(learner: Learner) -> dict[str, Any]:
     """What a learner's modules hold beside the values of tensors: where these lie, and the rest."""
     return {
         f"{type(part).__name__}.{place}.{name}".replace("..", "."): seen
@@ -218,11 +222,11 @@ def standing(learner: Learner) -> dict[str, Any]:
         for place, module in part.named_modules()
         for holder in (vars(module), module._parameters, module._buffers)
         for name, value in holder.items()
-        if (seen := told(value)) is not None
+        if (seen := comparable(value)) is not None
     }
 
 
-def told(value: object) -> object:
+def comparable(value: object) -> object:
     """Return what of a value a step may change without a graph's knowing."""
     if isinstance(value, Tensor):
         return value.data_ptr()
@@ -231,7 +235,7 @@ def told(value: object) -> object:
     return len(value) if isinstance(value, Sized) else None
 
 
-def differing(before: dict[str, Any], after: dict[str, Any]) -> str:
+def changed_names(before: dict[str, Any], after: dict[str, Any]) -> str:
     """Name what is not as it was."""
     both = before.keys() | after.keys()
     return ", ".join(sorted(name for name in both if before.get(name) != after.get(name)))
@@ -240,7 +244,7 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- on a GPU
 
 
-class Capture:
+class CudaGraphRecorder:
     """Repeats a program by a CUDA graph; graphs of the same learners share a pool of memory.
 
     That is sound because they never run at the same time, and because nothing that one leaves in

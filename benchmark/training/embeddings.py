@@ -1,4 +1,4 @@
-"""Linear classifiers on embeddings that are computed once: the probe protocol `strict`."""
+"""The probe protocol `strict`: linear classifiers on embeddings that are computed once."""
 
 from __future__ import annotations
 
@@ -15,121 +15,123 @@ from benchmark import models
 from benchmark.config import seeds
 from benchmark.config.runs import ProbeRun
 from benchmark.data import Source
-from benchmark.data.draws import draw
-from benchmark.data.held_out import parted
+from benchmark.data.draws import random_words
+from benchmark.data.held_out import held_out_indices
 from benchmark.data.source import Data
 from benchmark.data.stream import TestImages
-from benchmark.models import unchanged
-from benchmark.processes.distributed import ALONE, Ranks
-from benchmark.training.build import TEST_BATCH, decoded_by, place
-from benchmark.training.cohort import Cast
+from benchmark.models import check_unchanged
+from benchmark.processes.distributed import SINGLE_PROCESS, Ranks
+from benchmark.training.build import TEST_BATCH, to_device, with_decoder
+from benchmark.training.cohort import Cohort
 from benchmark.training.learner import Learner
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
 
 WEIGHT_DECAYS = (0.0, 1e-6, 1e-5, 1e-4, 1e-3)
 HELD_OUT = 0.1
-"""Share of the train images on which `strict` chooses among them."""
+"""Fraction of the train images that are held out to choose the weight decay."""
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """A stream of embeddings in place of images, in an order that follows from (seed, epoch)."""
+class EmbeddingStream:
+    """A stream of embeddings in place of images. Its order is a function of (seed, epoch)."""
 
     values: Tensor
-    """(N, D)."""
+    """Shape (N, D)."""
     labels: Tensor
     seed: int
     batch_size: int
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device of the embeddings."""
         return self.values.device
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of embeddings."""
         return len(self.labels)
 
     @property
     def steps(self) -> int:
-        """Batches an epoch; the last one may be short and is kept."""
+        """Batches per epoch, including a shorter last one."""
         return -(-self.count // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Yield (embeddings, labels, indices) for every batch of an epoch (from 0)."""
-        order = np.argsort(draw(self.seed, epoch, "order", self.count), kind="stable")
+        """Yield (embeddings, labels, indices) for every batch of an epoch, counted from 0."""
+        order = np.argsort(random_words(self.seed, epoch, "order", self.count), kind="stable")
         for indices in torch.split(torch.from_numpy(order).to(self.device), self.batch_size):
             yield self.values[indices], self.labels[indices], indices
 
-    def batches(self, ranks: Ranks = ALONE) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (embeddings, labels) in their own order."""
-        assert ranks is ALONE  # a probe is one process's work
+    def batches(self, ranks: Ranks = SINGLE_PROCESS) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (embeddings, labels) in the order of the data set."""
+        assert ranks is SINGLE_PROCESS  # probes train in one process
         pairs = (torch.split(tensor, TEST_BATCH) for tensor in (self.values, self.labels))
         yield from zip(*pairs, strict=True)
 
 
-def embedded(
+def build_embedding_cohort(
     run: ProbeRun,
     backbone: nn.Module,
     source: Source,
     data: Data,
     device: torch.device,
-) -> Cast:
-    """Compute all embeddings, and make a learner that reads them."""
+) -> Cohort:
+    """Compute all embeddings; return a cohort of one learner that trains on them."""
     seed, batch_size = seeds.derive("stream", run.seed), run.recipe.batch_size
-    parts = (part.first(run.dataset.limit) for part in decoded_by(data, run.dataset.decoder))
+    parts = (part.first(run.dataset.limit) for part in with_decoder(data, run.dataset.decoder))
     images = [TestImages(part, source, device, TEST_BATCH, run.dataset.size) for part in parts]
     before = models.fingerprint(backbone)
-    train, test = (embeddings(backbone, part) for part in images)
-    unchanged(backbone, before)
+    train, test = (compute_embeddings(backbone, part) for part in images)
+    check_unchanged(backbone, before)
     std, mean = torch.std_mean(train, dim=0)
-    # Of unit variance, and of about unit length whatever the width: one learning rate fits all.
+    # Each input then has the same variance, and the vector a length of about one for every width,
+    # so one learning rate fits all networks.
     scale = (std * train.shape[1] ** 0.5).clamp(min=1e-12)
-    known, asked = (
-        Embeddings((values - mean) / scale, part.labels, seed, batch_size)
+    train_stream, test_stream = (
+        EmbeddingStream((values - mean) / scale, part.labels, seed, batch_size)
         for values, part in ((train, images[0]), (test, images[1]))
     )
-    method = Linear(known, source.classes)
-    place(method, device)
-    return Cast([Learner(run.id, Shown(), method, run.recipe)], known, asked)
+    method = LinearProbe(train_stream, source.classes)
+    to_device(method, device)
+    learner = Learner(run.id, Identity(), method, run.recipe)
+    return Cohort([learner], train_stream, test_stream)
 
 
 @torch.no_grad()
-def embeddings(backbone: nn.Module, images: TestImages) -> Tensor:
-    """Return (N, D), the embeddings of unaugmented images."""
+def compute_embeddings(backbone: nn.Module, images: TestImages) -> Tensor:
+    """Return the embeddings of unaugmented images, shape (N, D)."""
     return torch.cat([backbone(batch).embedding for batch, _ in images.batches()])
 
 
-class Shown(nn.Module):
-    """Stands where a student stands: what it is given is the embedding already."""
+class Identity(nn.Module):
+    """The student of a probe whose input is already the embedding."""
 
     def forward(self, values: Tensor) -> Features:
-        """Pass (B, D) on."""
+        """Return the input (B, D) as embedding and logits."""
         return Features(values, (), (), values, values)
 
 
-class Linear(Method):
-    """Linear classifiers on (B, D): one for each weight decay, then one with the best of them.
+class LinearProbe(Method):
+    """Linear classifiers on embeddings (B, D), whose weight decay is chosen on held-out images.
 
-    All start from zero. The first phase trains a candidate for every weight decay, on all but a
-    tenth of the train part; the second trains one anew on all of it, with the weight decay whose
-    candidate classifies that tenth best (of equal ones, the smallest).
+    All start from zero. The first phase trains one candidate for each weight decay on the train
+    part without a held-out tenth. The second phase trains a new classifier on the whole train part
+    with the weight decay of the best candidate on that tenth; of equally good ones, the smallest.
     """
 
-    def __init__(self, known: Embeddings, classes: int) -> None:
-        width = known.values.shape[1]
+    def __init__(self, stream: EmbeddingStream, classes: int) -> None:
+        width = stream.values.shape[1]
         nothing = Shapes((0, 0, 0), (), width, classes)
         super().__init__(None, nothing, nothing)
-        count = max(classes, round(HELD_OUT * known.count))
-        _, held_out = parted(known.labels.cpu().numpy(), count, classes)
-        self.known, self.held_out = known, torch.from_numpy(held_out).to(known.device)
-        trains = torch.ones(known.count)
+        count = max(classes, round(HELD_OUT * stream.count))
+        _, held_out = held_out_indices(stream.labels.cpu().numpy(), count, classes)
+        self.stream, self.held_out = stream, torch.from_numpy(held_out).to(stream.device)
+        trains = torch.ones(stream.count)
         trains[torch.from_numpy(held_out)] = 0
         self.register_buffer("trains", trains, persistent=False)
         self.register_buffer("decays", torch.tensor(WEIGHT_DECAYS), persistent=False)
         self.register_buffer("choice", torch.tensor(-1))
-        # A bias is a weight of an input that is always one.
+        # The last weight of each class is the bias.
         self.candidates = nn.Parameter(torch.zeros(len(WEIGHT_DECAYS), classes, width + 1))
         self.final = nn.Parameter(torch.zeros(classes, width + 1))
 
@@ -138,7 +140,7 @@ class Linear(Method):
     choice: Tensor
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """Two, each as long as the recipe says."""
+        """Return two phases, each with as many epochs as the recipe."""
         return [
             Phase("select", budget.epochs, self._select, reads_teacher=False),
             Phase("fit", budget.epochs, self._fit, reads_teacher=False),
@@ -164,22 +166,22 @@ class Linear(Method):
 
     def _best(self) -> int:
         scores: list[float] = self.scores().tolist()
-        return scores.index(max(scores))  # of equal ones the first, which argmax does not promise
+        return scores.index(max(scores))  # the first of equal ones; argmax does not guarantee it
 
     @torch.no_grad()
     def scores(self) -> Tensor:
-        """Return each candidate's accuracy on the held-out images, percent."""
-        values, labels = self.known.values[self.held_out], self.known.labels[self.held_out]
+        """Return each candidate's accuracy on the held-out images, in percent."""
+        values, labels = self.stream.values[self.held_out], self.stream.labels[self.held_out]
         right = affine(values, self.candidates).argmax(dim=2) == labels
         return 100 * right.double().mean(dim=1)
 
     def deployed(self, student: nn.Module) -> nn.Module:
-        """Return the final classifier, or until it is trained the best candidate."""
+        """Return the final classifier; in the first phase, the best candidate."""
         chosen = self.final if self.choice >= 0 else self.candidates[self._best()]
-        return Classifier(chosen)
+        return LinearClassifier(chosen)
 
     def summary(self) -> dict[str, Any]:
-        """Say what was chosen, by what."""
+        """Return the chosen weight decay and the accuracies that decided."""
         return {
             "weight_decay": WEIGHT_DECAYS[int(self.choice)],
             "candidates": list(WEIGHT_DECAYS),
@@ -188,18 +190,18 @@ class Linear(Method):
         }
 
 
-class Classifier(nn.Module):
-    """What `strict` measures and saves."""
+class LinearClassifier(nn.Module):
+    """The linear classifier that a strict probe evaluates and saves."""
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
         self.weights = nn.Parameter(weights.detach().clone())
 
     def forward(self, values: Tensor) -> Features:
-        """Classify (B, D)."""
+        """Return embeddings (B, D) with their logits (B, C)."""
         return Features(values, (), (), values, affine(values, self.weights[None])[0])
 
 
 def affine(values: Tensor, weights: Tensor) -> Tensor:
-    """(B, D) by (K, C, D + 1), the last of which is the bias, to (K, B, C)."""
+    """Apply K linear classifiers (K, C, D + 1) with bias last to (B, D). Returns (K, B, C)."""
     return values @ weights[..., :-1].mT + weights[..., -1][:, None]

@@ -1,4 +1,4 @@
-"""A learner: one student in training, with its method, optimizer and epoch."""
+"""A learner: a student in training with its method, optimizer and number of finished epochs."""
 
 from __future__ import annotations
 
@@ -10,29 +10,34 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.config.recipe import Recipe
-from benchmark.data.stream import Tests, sent
-from benchmark.evaluation.accuracy import measured, scores_of
-from benchmark.processes.distributed import ALONE
+from benchmark.data.stream import TestBatches, copy_to_device
+from benchmark.evaluation.accuracy import mean_scores, score_sums
+from benchmark.processes.distributed import SINGLE_PROCESS
+from benchmark.store.record import FailureKind
 from benchmark.training.optimizer import SGD, learning_rate
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase
-from methods.registry.check import BadMethod, blame, loss_faults, phase_faults, place
+from methods.registry.check import (
+    BadMethod,
+    describe_error,
+    find_loss_faults,
+    find_phase_faults,
+    source_line,
+)
 
-FailureKind = Literal["non-finite", "error"]
 
-
-class Failure(NamedTuple):
+class LearnerFailure(NamedTuple):
     """Why a learner stopped."""
 
     kind: FailureKind
     message: str
     traceback: str | None
     epoch: int
-    """In which epoch, from 1."""
+    """The epoch of the failure, counted from 1."""
     phase: str
 
 
-class NotRun:
-    """Stands for a network's features in a phase that says it does not read them."""
+class UnreadFeatures:
+    """Replaces a network's features in a phase that declares not to read them."""
 
     def __init__(self, phase: Phase, who: Literal["student", "teacher"]) -> None:
         self._phase, self._who = phase.name, who
@@ -45,29 +50,29 @@ class NotRun:
 
 
 class Learner:
-    """A run in motion: student, method, optimizer, and how many epochs it has behind it."""
+    """The state of a run in training: student, method, optimizer and number of finished epochs."""
 
     def __init__(self, name: str, student: nn.Module, method: Method, recipe: Recipe) -> None:
         self.name, self.student, self.method, self.recipe = name, student, method, recipe
-        self.phases = laid_out(method, Budget(recipe.epochs, recipe.init_epochs))
+        self.phases = checked_phases(method, Budget(recipe.epochs, recipe.init_epochs))
         self.epochs = sum(phase.epochs for phase in self.phases)
-        self.epoch = 0  # finished ones, through all phases
+        self.epoch = 0  # finished epochs of all phases
         self.history: list[dict[str, Any]] = []
-        self.failure: Failure | None = None
-        self.abandoned = False  # set from outside: somebody else goes on with this run
+        self.failure: LearnerFailure | None = None
+        self.abandoned = False  # set by the job: another process has taken over this run
         self.optimizer: SGD | None = None
         self.rate = recipe.lr
         self.sums: dict[str, Tensor] = {}
-        self.ranks = ALONE
+        self.ranks = SINGLE_PROCESS
 
     @property
     def active(self) -> bool:
-        """Whether there is training left to do."""
+        """Whether there are epochs left to train."""
         return self.failure is None and not self.abandoned and self.epoch < self.epochs
 
     @property
     def phase(self) -> Phase:
-        """The phase that the next epoch belongs to (after the last epoch: the last phase)."""
+        """The phase of the next epoch; after the last epoch, the last phase."""
         return self._phase_and_start()[0]
 
     def _phase_and_start(self) -> tuple[Phase, int]:
@@ -79,17 +84,17 @@ class Learner:
         return self.phases[-1], start - self.phases[-1].epochs
 
     def begin_epoch(self, steps: int, device: torch.device) -> None:
-        """Set the learning rate; at a phase's first epoch, start with a fresh optimizer."""
+        """Set the learning rate. A phase's first epoch starts with a new optimizer."""
         phase, start = self._phase_and_start()
         if self.optimizer is None or self.epoch == start:
             self.optimizer = self._fresh_optimizer()
         self.rate = learning_rate(self.recipe, phase, self.epoch - start)
         self.optimizer.set_rate(self.rate, device)
-        # float64 on the host, so that the shares are the same on every device.
-        shares = (
+        # float64 on the host, so that the progress is the same on every device.
+        progress = (
             self.epoch - start + torch.arange(steps, dtype=torch.float64) / steps
         ) / phase.epochs
-        self.progress = sent(shares.float(), device)
+        self.progress = copy_to_device(progress.float(), device)
         self.sums = {}
         self.student.train()
         self.method.train()
@@ -107,24 +112,26 @@ class Learner:
         indices: Tensor,
         i: int | Tensor,
     ) -> None:
-        """Train on the epoch's batch number ``i``; where only the device knows it, (1,) int64."""
+        """Train on batch ``i`` of the epoch. In a CUDA graph, ``i`` is a (1,) int64 tensor."""
         assert self.optimizer is not None
         self.optimizer.forget_gradients()
         phase = self.phase
         trained = self._parameters() if phase.trains else []
         try:
-            seen: Any = self.student(images) if phase.reads_student else NotRun(phase, "student")
-            shown: Any = teacher if phase.reads_teacher else NotRun(phase, "teacher")
-            # As an index, a tensor would be read by the host.
+            student: Any = (
+                self.student(images) if phase.reads_student else UnreadFeatures(phase, "student")
+            )
+            teacher_seen: Any = teacher if phase.reads_teacher else UnreadFeatures(phase, "teacher")
+            # Indexing with a tensor would make the host wait for the device.
             now = self.progress[i] if isinstance(i, int) else self.progress.index_select(0, i)[0]
-            losses = phase.loss(seen, shown, Batch(labels, indices, now))
-            total = total_of(losses, phase)
+            losses = phase.loss(student, teacher_seen, Batch(labels, indices, now))
+            total = sum_losses(losses, phase)
             if phase.trains:
                 torch.autograd.backward(total)
         except Exception as error:
-            self.ranks.average(trained, labels, blame(error, type(self.method)))
+            self.ranks.average_gradients(trained, labels, describe_error(error, type(self.method)))
             raise
-        self.ranks.average(trained, labels, None)
+        self.ranks.average_gradients(trained, labels, None)
         if phase.trains:
             self.optimizer.step()
         self._add(losses, len(labels))
@@ -135,32 +142,39 @@ class Learner:
     def _add(self, losses: Losses, count: int) -> None:
         for name, value in losses.items():
             weighted = value.detach().double() * count
-            # In place, for a captured step knows places and no names.
+            # In place, since a CUDA graph adds to the same memory in every replay.
             if name in self.sums:
                 self.sums[name].add_(weighted)
             else:
                 self.sums[name] = weighted
 
-    def measure(self, test: Tests) -> Tensor:
-        """Evaluate; return the epoch's sums, those of the losses and three of scores, unread."""
-        losses = self.ranks.add(torch.stack(list(self.sums.values())))
-        self.ranks.align(self.student, self.method)
-        return torch.cat([losses, measured(self.method.deployed(self.student), test, self.ranks)])
+    def measure(self, test: TestBatches) -> Tensor:
+        """Evaluate. Returns the sums of the losses and three of the scores, still on the device."""
+        losses = self.ranks.sum(torch.stack(list(self.sums.values())))
+        self.ranks.broadcast_buffers(self.student, self.method)
+        return torch.cat([losses, score_sums(self.method.deployed(self.student), test, self.ranks)])
 
     def end_epoch(self, sums: list[float], images_seen: int, tested: int) -> None:
-        """Write the history, or fail where something is not finite."""
+        """Append a row to the history, or fail if a loss or the test loss is not finite.
+
+        ``sums`` are those that ``measure`` returned, ``images_seen`` the train images of the epoch
+        and ``tested`` the test images.
+        """
         phase = self.phase
         *losses, _, _, _ = sums
         means = {name: value / images_seen for name, value in zip(self.sums, losses, strict=True)}
-        # One bad term spoils the weights and with them all other terms: name what is spoilt.
-        spoilt = [f"'{name}' ({mean})" for name, mean in means.items() if not math.isfinite(mean)]
-        if spoilt:
-            terms = f"loss term{'s' if len(spoilt) > 1 else ''} {', '.join(spoilt)}"
+        # One bad term makes the weights and then the other terms non-finite, so name all of them.
+        bad_terms = [
+            f"'{name}' ({mean})" for name, mean in means.items() if not math.isfinite(mean)
+        ]
+        if bad_terms:
+            terms = f"loss term{'s' if len(bad_terms) > 1 else ''} {', '.join(bad_terms)}"
             self.fail(
-                "non-finite", f"{terms} of phase '{phase.name}' not finite ({place(phase.loss)})"
+                "non-finite",
+                f"{terms} of phase '{phase.name}' not finite ({source_line(phase.loss)})",
             )
             return
-        scores = scores_of(sums[-3:], tested)
+        scores = mean_scores(sums[-3:], tested)
         if not math.isfinite(scores.test_loss):
             self.fail(
                 "non-finite", f"the test loss became {scores.test_loss} in phase '{phase.name}'"
@@ -171,11 +185,11 @@ class Learner:
         self.history.append({**row, **scores._asdict()})
 
     def fail(self, kind: FailureKind, message: str, trace: str | None = None) -> None:
-        """Stop this learner; its cohort goes on."""
-        self.failure = Failure(kind, message, trace, self.epoch + 1, self.phase.name)
+        """Stop this learner; the other learners of its cohort go on."""
+        self.failure = LearnerFailure(kind, message, trace, self.epoch + 1, self.phase.name)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on: plain data and tensors."""
+        """Return all that the rest of the training depends on, as plain data and tensors."""
         return {
             "epoch": self.epoch,
             "history": self.history,
@@ -186,7 +200,7 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what ``state`` returned, bit for bit."""
+        """Restore what ``state`` returned. Training then continues bit for bit."""
         self.epoch, self.history = state["epoch"], state["history"]
         self.student.load_state_dict(state["student"])
         self.method.load_state_dict(state["method"])
@@ -196,16 +210,16 @@ class Learner:
             self.rate = state["optimizer"]["param_groups"][0]["lr"]
 
 
-def laid_out(method: Method, budget: Budget) -> Sequence[Phase]:
-    """Return a method's phases. Raises ``BadMethod`` where they cannot be trained."""
+def checked_phases(method: Method, budget: Budget) -> Sequence[Phase]:
+    """Return a method's phases. Raises ``BadMethod`` if they cannot be trained."""
     phases = method.phases(budget)
-    if wrong := phase_faults(method, phases):
+    if wrong := find_phase_faults(method, phases):
         raise BadMethod(wrong)
     return phases
 
 
-def total_of(losses: Losses, phase: Phase) -> Tensor:
-    """Sum a phase's losses. Raises ``BadMethod`` where they are not what can be minimised."""
-    if wrong := loss_faults(phase, losses):
+def sum_losses(losses: Losses, phase: Phase) -> Tensor:
+    """Return the sum of a phase's losses. Raises ``BadMethod`` if it cannot be minimised."""
+    if wrong := find_loss_faults(phase, losses):
         raise BadMethod(wrong)
     return torch.stack(list(losses.values())).sum()

@@ -1,4 +1,4 @@
-"""What passes between two moments on a device: by the clock of its work, and by the wall's."""
+"""Measure time on a device, the energy of a GPU and the memory of a process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 
 Times = npt.NDArray[np.float64]
-"""(2,) seconds: of work, then by the wall."""
+"""Shape (2,), seconds: work time, then wall time."""
 
 
-class Moment(NamedTuple):
-    """A point in time; on a GPU it is one in the queue of its work."""
+class Timestamp(NamedTuple):
+    """A point in time; on a GPU, an event in the stream of kernels."""
 
     work: float
     wall: float
@@ -29,24 +29,25 @@ class Moment(NamedTuple):
 
 
 class Clock:
-    """On a CPU the process's own time, which a loaded machine does not stretch, and the wall's.
+    """Measures work time and wall time.
 
-    On a GPU both are the time between events in the stream: nobody has to wait for them.
+    On a CPU, work time is the CPU time of this process, which a loaded machine does not lengthen.
+    On a GPU both are the time between events in its stream, so the host need not wait for it.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.on_gpu = device.type == "cuda"
 
-    def now(self) -> Moment:
-        """Mark this moment."""
+    def now(self) -> Timestamp:
+        """Return a timestamp; on a GPU, one that follows the kernels launched so far."""
         if not self.on_gpu:
-            return Moment(time.process_time(), time.perf_counter())
+            return Timestamp(time.process_time(), time.perf_counter())
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
-        return Moment(0, 0, event)
+        return Timestamp(0, 0, event)
 
-    def between(self, start: Moment, end: Moment) -> Times:
-        """Return what lies between two moments."""
+    def between(self, start: Timestamp, end: Timestamp) -> Times:
+        """Return the time between two timestamps."""
         if start.event is None or end.event is None:
             return np.array([end.work - start.work, end.wall - start.wall])
         end.event.synchronize()
@@ -55,32 +56,32 @@ class Clock:
 
 
 class Spans:
-    """Stretches of time by name, as a loop goes through them."""
+    """Measures named spans of time, each as often as it occurs."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.found: list[tuple[str, Moment, Moment]] = []
+        self.spans: list[tuple[str, Timestamp, Timestamp]] = []
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Time what happens within."""
+        """Measure the time of a `with` block under a name."""
         start = self.clock.now()
         yield
-        self.found.append((name, start, self.clock.now()))
+        self.spans.append((name, start, self.clock.now()))
 
     def read(self) -> dict[str, Times]:
-        """Return each name's mean, and forget all."""
+        """Return the mean time of each name, and delete all measurements."""
         by_name: dict[str, list[Times]] = defaultdict(list)
-        for name, start, end in self.found:
+        for name, start, end in self.spans:
             by_name[name].append(self.clock.between(start, end))
-        self.found = []
-        return {name: np.mean(spans, axis=0) for name, spans in by_name.items()}
+        self.spans = []
+        return {name: np.mean(times, axis=0) for name, times in by_name.items()}
 
 
-def energy_meter(uuid: str) -> Callable[[], float] | None:
-    """Return what tells the joules that an NVIDIA GPU has drawn so far, whoever used it.
+def gpu_energy_meter(uuid: str) -> Callable[[], float] | None:
+    """Return a function that returns the joules an NVIDIA GPU has drawn so far, for all users.
 
-    None where nvidia-ml-py, its library or the GPU's counter is not there.
+    None if nvidia-ml-py, NVML or the GPU's energy counter is not available.
     """
     try:
         import pynvml
@@ -96,8 +97,8 @@ def energy_meter(uuid: str) -> Callable[[], float] | None:
 
 
 def peak_memory_mb() -> float:
-    """Return the most memory, in MiB, that this process has had resident so far."""
-    # First choice, for getrusage counts what the parent held when it started this process.
+    """Return the peak resident memory of this process, in MiB."""
+    # Preferred, since getrusage includes the memory of the parent when it started this process.
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

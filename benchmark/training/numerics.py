@@ -1,7 +1,7 @@
-"""The numerics profiles: what decides a run's bits besides its configuration and the code.
+"""The numerics profiles, which affect a run's bits besides its configuration and the code.
 
-`strict` is the reference. `fast` gives bits up for time, where the accuracies should not move. Both
-have convolutions in channels_last and no `torch.compile`; where they differ is said here.
+`strict` is the reference. `fast` trades bitwise reproducibility for speed; accuracies should stay
+the same. Both use channels_last and no `torch.compile`.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ import torch
 from benchmark.config.recipe import Numerics
 
 
-class Profile(NamedTuple):
-    """What a profile means."""
+class NumericsProfile(NamedTuple):
+    """The settings of a profile."""
 
     threads: int
-    """Of a process on a CPU. One in both: jobs fill the cores, each a process with one thread."""
+    """Threads of a process on a CPU. Both profiles use one, since jobs fill the cores."""
     deterministic: bool
-    """Deterministic kernels alone, and memory that is not yet written is filled."""
+    """Whether to use only deterministic kernels."""
     tf32: bool
-    """Convolutions in TF32 on a GPU. Matrix products never: losses compare samples by them."""
+    """Whether convolutions use TF32 on a GPU. Matrix products never do: losses use them."""
     autotuned: bool
-    """cuDNN takes the kernels that are fastest just then: a run that is resumed may get others."""
+    """Whether cuDNN measures which kernels are fastest. A resumed run may then get other kernels."""
     folded: bool
-    """The frozen teacher's batch norms are folded into its convolutions."""
+    """Whether the frozen teacher's batch norms are folded into its convolutions."""
     narrow: torch.dtype | None
-    """What networks compute in on a CUDA GPU, by autocast; losses and connectors are in float32.
+    """The autocast type of networks on a CUDA GPU; losses and connectors use float32.
 
-    Never on a CPU, where bfloat16 without AMX or AVX-512 was 34 times slower.
+    It is not used on a CPU: without AMX or AVX-512, bfloat16 was 34 times slower there.
     """
 
 
-PROFILES: MappingProxyType[Numerics, Profile] = MappingProxyType(
+PROFILES: MappingProxyType[Numerics, NumericsProfile] = MappingProxyType(
     {
-        "strict": Profile(
+        "strict": NumericsProfile(
             threads=1,
             deterministic=True,
             tf32=False,
@@ -45,7 +45,7 @@ PROFILES: MappingProxyType[Numerics, Profile] = MappingProxyType(
             folded=False,
             narrow=None,
         ),
-        "fast": Profile(
+        "fast": NumericsProfile(
             threads=1,
             deterministic=False,
             tf32=True,
@@ -57,22 +57,22 @@ PROFILES: MappingProxyType[Numerics, Profile] = MappingProxyType(
 )
 
 
-def adopt(numerics: Numerics) -> None:
-    """Compute by a profile from now on, whatever this process has computed by before."""
+def apply_profile(numerics: Numerics) -> None:
+    """Apply a profile to this process. It replaces a profile that was applied before."""
     profile = PROFILES[numerics]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(profile.threads)
-    # `torch.use_deterministic_algorithms(..., warn_only=True)`, which also loads torch's compiler.
+    # `torch.use_deterministic_algorithms(..., warn_only=True)` would also load torch's compiler.
     torch.set_deterministic_debug_mode("warn" if profile.deterministic else "default")
-    # Nothing here reads what it has not written; to fill it costs some percent of a step.
+    # Nothing here reads uninitialised memory, and filling it costs some percent of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = profile.autotuned
     torch.backends.cudnn.allow_tf32 = profile.tf32
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def precision(numerics: Numerics, device: torch.device) -> torch.dtype | None:
-    """Return what networks compute in on a device under autocast; None: in float32, without."""
+def autocast_dtype(numerics: Numerics, device: torch.device) -> torch.dtype | None:
+    """Return the autocast type of networks on a device; None: float32 without autocast."""
     if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
         return None
     return PROFILES[numerics].narrow

@@ -1,4 +1,4 @@
-"""The optimizer of a phase and the learning rate of an epoch."""
+"""SGD, and the learning rate of an epoch."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from methods.interface import Phase
 
 
 class SGD:
-    """What ``torch.optim.SGD(fused=True)`` does, to the bit, by the same function of torch.
+    """Equals ``torch.optim.SGD(fused=True)`` bit for bit and calls the same function of torch.
 
-    The class would load torch's compiler, which takes every job two seconds. And here a parameter
-    whose first gradient comes late has a first step of its own; there that is an error.
+    There are two reasons not to use torch's class. It loads torch's compiler, which costs every job
+    two seconds. And it raises an error for parameters whose first gradient comes at a later step.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], recipe: Recipe) -> None:
         self.parameters, self.recipe = [*parameters], recipe
         self.rate: float | Tensor = recipe.lr
         self.momenta: dict[int, Tensor] = {}
-        """By a parameter's place, once it has had a gradient."""
+        """By the index of the parameter, which is absent before its first gradient."""
 
     def set_rate(self, rate: float, device: torch.device) -> None:
-        """Set the learning rate: a tensor on the device, where a captured step finds the next too.
+        """Set the learning rate.
 
-        It gives the bits that a float gives on a CPU; CUDA's kernel takes a float at more digits.
+        It is a tensor on the device, so that a captured CUDA graph reads later rates from the same
+        memory. On a CPU the results equal those of a float; CUDA's kernel uses more digits of one.
         """
         if isinstance(self.rate, Tensor):
             self.rate.fill_(rate)
@@ -36,22 +37,23 @@ class SGD:
             self.rate = torch.full((), rate, device=device)
 
     def forget_gradients(self) -> None:
-        """To None, not to zero: what a loss does not reach must not move, not even by decay."""
+        """Set gradients to None, not to zero: a parameter that no loss reaches must not decay."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move what has a gradient, and pass over what has none, with weight decay too."""
-        reached = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
-        for places in (
-            [i for i in reached if i in self.momenta],
-            [i for i in reached if i not in self.momenta],
+        """Update the parameters that have a gradient; the others do not even decay."""
+        indices = [i for i, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        # torch expects all momenta to be None, or none of them.
+        for group in (
+            [i for i in indices if i in self.momenta],
+            [i for i in indices if i not in self.momenta],
         ):
-            momenta = [self.momenta.get(i) for i in places]
+            momenta = [self.momenta.get(i) for i in group]
             sgd.sgd(
-                [self.parameters[i] for i in places],
-                [grad for i in places if (grad := self.parameters[i].grad) is not None],
+                [self.parameters[i] for i in group],
+                [grad for i in group if (grad := self.parameters[i].grad) is not None],
                 momenta,
                 fused=True,
                 weight_decay=self.recipe.weight_decay,
@@ -61,15 +63,15 @@ class SGD:
                 nesterov=self.recipe.nesterov,
                 maximize=False,
             )
-            made = zip(places, momenta, strict=True)
-            self.momenta |= {i: momentum for i, momentum in made if momentum is not None}
+            pairs = zip(group, momenta, strict=True)
+            self.momenta |= {i: momentum for i, momentum in pairs if momentum is not None}
 
     def state(self) -> dict[int, dict[str, Tensor]]:
-        """Return what the next steps depend on, beside parameters and learning rate, as torch."""
+        """Return the momenta, in the format of torch's ``state_dict()["state"]``."""
         return {i: {"momentum_buffer": momentum} for i, momentum in self.momenta.items()}
 
     def load_state(self, state: dict[int, dict[str, Tensor]]) -> None:
-        """Go on from what ``state`` returned, on these parameters' device."""
+        """Restore what ``state`` returned, on the device of the parameters."""
         self.momenta = {
             i: one["momentum_buffer"].to(self.parameters[i].device, copy=True)
             for i, one in state.items()
@@ -77,10 +79,10 @@ class SGD:
 
 
 def learning_rate(recipe: Recipe, phase: Phase, epoch: int) -> float:
-    """Return the learning rate of a phase's ``epoch`` (from 0).
+    """Return the learning rate of a phase's ``epoch``, which counts from 0.
 
-    The drops are shares of the phase, so that a shorter run keeps the schedule's form: 0.625 of 240
-    epochs is a drop after epoch 150.
+    The drops are fractions of the phase, so that a shorter run keeps the shape of the schedule: for
+    240 epochs, 0.625 is a drop after epoch 150.
     """
     if phase.lr == "constant":
         return recipe.lr

@@ -1,8 +1,8 @@
-"""Probes in motion: linear classifiers on the frozen embeddings of trained networks.
+"""Train probes: linear classifiers on the frozen embeddings of trained networks.
 
-A probe is a learner like any other, so it is trained, checkpointed and resumed by the same loop.
-Under `hsakd` its network is the frozen one with a new classifier on top, and sees augmented images;
-under `strict` it sees embeddings that were computed once.
+A probe is an ordinary learner, so the same loop trains, checkpoints and resumes it. Under `hsakd`
+its student is the frozen network with a new classifier, and its input is augmented images. Under
+`strict` its input is embeddings that are computed once (``embeddings.py``).
 """
 
 from __future__ import annotations
@@ -18,40 +18,46 @@ from torch import Tensor, nn
 import methods
 from benchmark import models
 from benchmark.config import seeds
-from benchmark.config.protocols import PROTOCOLS
+from benchmark.config.protocols import PROBE_PROTOCOLS
 from benchmark.config.runs import ProbeRun
-from benchmark.data import Source, find
-from benchmark.models import unchanged
+from benchmark.data import Source, find_data_set
+from benchmark.models import check_unchanged
 from benchmark.store.folder import Store
-from benchmark.training.build import deployed, place, streams
-from benchmark.training.cohort import Cast
-from benchmark.training.embeddings import Linear, embedded
+from benchmark.training.build import build_streams, load_deployed, to_device
+from benchmark.training.cohort import Cohort
+from benchmark.training.embeddings import LinearProbe, build_embedding_cohort
 from benchmark.training.learner import Learner
 from methods.interface import Features, Shapes
 
 
-def cast_of(runs: Sequence[ProbeRun], store: Store, root: Path, device: torch.device) -> Cast:
-    """Build a cohort of probes."""
+def build_probe_cohort(
+    runs: Sequence[ProbeRun], store: Store, root: Path, device: torch.device
+) -> Cohort:
+    """Build a cohort of probes of finished runs. All must have the same ``cohort_key``."""
     first = runs[0]
     backbones = [
-        deployed(run.backbone, store, find(run.trained_on, root), device, run.numerics)
+        load_deployed(
+            run.backbone, store, find_data_set(run.trained_on, root), device, run.numerics
+        )
         for run in runs
     ]
-    source = normed(first, find(first.dataset.name, root), find(first.trained_on, root))
+    source = with_protocol_norms(
+        first, find_data_set(first.dataset.name, root), find_data_set(first.trained_on, root)
+    )
     data = source.load(root)
     if first.protocol == "strict":
-        [run], [network] = runs, backbones  # each has embeddings of its own
-        return embedded(run, network, source, data, device)
+        [run], [network] = runs, backbones  # ``cohort_key`` allows one network only
+        return build_embedding_cohort(run, network, source, data, device)
     learners = [
-        onlooker(run, network, source.classes, device)
+        build_probe(run, network, source.classes, device)
         for run, network in zip(runs, backbones, strict=True)
     ]
-    return Cast(learners, *streams(first, source, data, device))
+    return Cohort(learners, *build_streams(first, source, data, device))
 
 
-def normed(run: ProbeRun, source: Source, trained_on: Source) -> Source:
-    """Return the data set with the normalisation that the protocol prescribes."""
-    norms = PROTOCOLS[run.protocol].norms
+def with_protocol_norms(run: ProbeRun, source: Source, trained_on: Source) -> Source:
+    """Return the probe's data set with the normalisation that its protocol prescribes."""
+    norms = PROBE_PROTOCOLS[run.protocol].norms
     if norms is None:
         mean, std = trained_on.mean, trained_on.std
     else:
@@ -59,11 +65,14 @@ def normed(run: ProbeRun, source: Source, trained_on: Source) -> Source:
     return replace(source, mean=mean, std=std)
 
 
-def summary(learner: Learner) -> dict[str, Any]:
-    """Return what a probe's record says of it beyond its scores."""
-    if isinstance(learner.method, Linear):
+def probe_summary(learner: Learner) -> dict[str, Any]:
+    """Return what a probe's record contains besides its scores.
+
+    Raises RuntimeError if the probed network has changed during training.
+    """
+    if isinstance(learner.method, LinearProbe):
         return learner.method.summary()
-    assert isinstance(learner.student, Onlooker)
+    assert isinstance(learner.student, ProbedNetwork)
     learner.student.check()
     return {}
 
@@ -71,8 +80,8 @@ def summary(learner: Learner) -> dict[str, Any]:
 # ---------------------------------------------------------------- hsakd: augmented images
 
 
-class Onlooker(nn.Module):
-    """A frozen network under a new classifier; its batch norms rest whatever the mode."""
+class ProbedNetwork(nn.Module):
+    """A frozen network with a new classifier. Its batch norms always stay in eval mode."""
 
     def __init__(self, backbone: nn.Module, width: int, classes: int) -> None:
         super().__init__()
@@ -80,36 +89,36 @@ class Onlooker(nn.Module):
         self.before = models.fingerprint(backbone)
 
     def check(self) -> None:
-        """See that no weight and no buffer below the classifier has changed by a bit."""
-        unchanged(self.backbone, self.before)
+        """Check that the weights and buffers below the classifier are unchanged."""
+        check_unchanged(self.backbone, self.before)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of the classifier; the network below stays as it is."""
+        """Set the mode of the classifier; the network below stays in eval mode."""
         super().train(mode)
         self.backbone.eval()
         return self
 
     def forward(self, images: Tensor) -> Features:
-        """Classify the embedding of (B, 3, H, W)."""
+        """Return the features of images (B, 3, H, W), with the new classifier's logits."""
         with torch.no_grad():
             features: Features = self.backbone(images)
         return features._replace(logits=self.head(features.embedding))
 
 
-def onlooker(run: ProbeRun, backbone: nn.Module, classes: int, device: torch.device) -> Learner:
-    """Make a learner of which only the classifier learns."""
-    width = width_of(backbone, run, device)
+def build_probe(run: ProbeRun, backbone: nn.Module, classes: int, device: torch.device) -> Learner:
+    """Return a learner that trains only a new classifier on a frozen network."""
+    width = embedding_width(backbone, run, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("probe", run.student, run.seed))
-        student = Onlooker(backbone, width, classes)
-    place(student, device)
+        student = ProbedNetwork(backbone, width, classes)
+    to_device(student, device)
     scratch = methods.get("scratch")
     nothing = Shapes((0, 0, 0), (), width, classes)
     return Learner(run.id, student, scratch(scratch.Config(), nothing, nothing), run.recipe)
 
 
-def width_of(backbone: nn.Module, run: ProbeRun, device: torch.device) -> int:
-    """Find how many numbers the embedding has."""
+def embedding_width(backbone: nn.Module, run: ProbeRun, device: torch.device) -> int:
+    """Return the size of a network's embedding."""
     assert run.dataset.size is not None
     blank = torch.zeros(1, 3, run.dataset.size, run.dataset.size, device=device)
     with torch.no_grad():

@@ -1,7 +1,8 @@
-"""Which methods there are: those of this package, of installed packages, and of files by path.
+"""The registry: methods of this package, of installed packages, and of files added by path.
 
-A *specification* is what a suite may write: `kd`, `ab@crd` (a method with a preset's values in
-place of its defaults), `at+kd` (a composition, see ``methods/registry/composition.py``).
+A suite selects a method by a *specification*: `kd`, `ab@crd` (with a preset's values instead of
+the defaults), or `at+kd` (a composition, see ``methods/registry/composition.py``). Imports torch
+and ``methods`` only. ``check.py`` validates what is registered.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from types import ModuleType
 from typing import Any
 
 from methods.interface import Method
-from methods.registry.check import BadMethod, breakage, faults, place
+from methods.registry.check import BadMethod, describe_import_error, find_faults, source_line
 from methods.registry.composition import compose
 
 ENTRY_POINTS = "kd_suite.methods"
 NO_METHOD = {"interface"}
-"""Modules of `methods` that hold no method; packages never do."""
+"""Modules of `methods` without a method. Packages such as `blocks` are skipped anyway."""
 
 _added: dict[str, type[Method]] = {}
 
 
 class UnknownMethod(ValueError):  # noqa: N818
-    """No method (or preset) of that ``name``; ``options`` are those there are."""
+    """There is no method (or preset) ``name``; ``options`` lists those that exist."""
 
     def __init__(self, name: str, options: Iterable[str], what: str = "method") -> None:
         self.name, self.options, self.what = name, sorted(options), what
@@ -39,15 +40,15 @@ class UnknownMethod(ValueError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Spec:
-    """A method and the values that it starts from."""
+    """A parsed specification: the method's class and its parameters before a suite's changes."""
 
     text: str
-    """As it was written."""
+    """The specification as written."""
     name: str
-    """Of equal specifications the same: `kd@crd` is `kd`, whose defaults its values are."""
+    """Equal for equal parameters: `kd@crd` has the name `kd`, because their values are equal."""
     kind: type[Method]
     defaults: dict[str, Any]
-    """Plain data; where ``kind.Config`` has fields beyond these, a suite must give them."""
+    """Plain data. A suite must set any field of ``kind.Config`` that is not in here."""
 
 
 def names() -> list[str]:
@@ -61,7 +62,10 @@ def get(name: str) -> type[Method]:
 
 
 def parse(text: str) -> Spec:
-    """Read a specification. Raises ``UnknownMethod``, or ValueError for what cannot be composed."""
+    """Parse a specification.
+
+    Raises ``UnknownMethod``, and ValueError for methods that cannot be composed.
+    """
     parts = [_parse_one(part.strip()) for part in text.split("+")]
     if len(parts) == 1:
         return parts[0]
@@ -76,14 +80,14 @@ def _parse_one(text: str) -> Spec:
         kind = _registry()[name]
     except KeyError:
         raise UnknownMethod(name, _registry()) from None
-    usual = asdict(kind.Config())
+    defaults = asdict(kind.Config())
     if not at:
-        return Spec(text, name, kind, usual)
+        return Spec(text, name, kind, defaults)
     if preset not in kind.presets:
         options = [f"{name}@{other}" for other in kind.presets] or [name]
         raise UnknownMethod(text, options, f"preset of {name}")
     values = asdict(kind.presets[preset])
-    return Spec(text, name if values == usual else text, kind, values)
+    return Spec(text, name if values == defaults else text, kind, values)
 
 
 # ---------------------------------------------------------------- where methods come from
@@ -96,66 +100,68 @@ def add_file(path: Path) -> list[str]:
     if spec is None or spec.loader is None or not path.is_file():
         raise BadMethod([f"{path}: no such Python file"])
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look for the types of their fields
+    sys.modules[name] = module  # dataclasses resolve the types of their fields there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise BadMethod([breakage(error, path)]) from error
-    found = _checked(module)
-    if not found:
+        raise BadMethod([describe_import_error(error, path)]) from error
+    methods = _methods_of(module)
+    if not methods:
         raise BadMethod([f"{path}: defines no subclass of methods.interface.Method"])
-    # A file that is given a second time replaces what it had registered.
+    # A file that is added again replaces the methods that it had registered.
     others = {k: m for k, m in _registry().items() if m.__module__ != name}
-    _refuse_clashes(found, others)
-    _added.update({method.name: method for method in found})
+    _check_names_are_free(methods, others)
+    _added.update({method.name: method for method in methods})
     _registry.cache_clear()
-    return [method.name for method in found]
+    return [method.name for method in methods]
 
 
 @cache
 def _registry() -> dict[str, type[Method]]:
-    """Every method by name: a file of this package that defines one is all it takes to add it."""
-    registry = {method.name: method for method in _built_in()}
-    for method in [*_installed(), *_added.values()]:
-        _refuse_clashes([method], registry)
+    """Return every method by name."""
+    registry = {method.name: method for method in _built_in_methods()}
+    for method in [*_entry_point_methods(), *_added.values()]:
+        _check_names_are_free([method], registry)
         registry[method.name] = method
     return registry
 
 
-def _built_in() -> Iterator[type[Method]]:
+def _built_in_methods() -> Iterator[type[Method]]:
     for info in pkgutil.iter_modules(sys.modules["methods"].__path__):
         if info.ispkg or info.name in NO_METHOD:
             continue
         module = importlib.import_module(f"methods.{info.name}")
-        found = _checked(module)
-        if found and [method.name for method in found] != [info.name]:
-            is_there = ", ".join(f"{m.__name__} (name = {m.name!r})" for m in found)
+        defined = _methods_of(module)
+        if defined and [method.name for method in defined] != [info.name]:
+            listing = ", ".join(f"{m.__name__} (name = {m.name!r})" for m in defined)
             raise BadMethod(
                 [f"{module.__file__} must define one Method, with name = {info.name!r}; "
-                 f"it defines {is_there}"]
+                 f"it defines {listing}"]
             )  # fmt: skip
-        yield from found
+        yield from defined
 
 
-def _installed() -> Iterator[type[Method]]:
-    """Methods of other packages: an entry point names a module, or one class of it."""
+def _entry_point_methods() -> Iterator[type[Method]]:
+    """Yield the methods of installed packages. An entry point names a module or a class."""
     for entry in metadata.entry_points(group=ENTRY_POINTS):
         try:
             loaded = entry.load()
         except Exception as error:
             raise BadMethod([f"entry point {entry.name} = {entry.value}: {error}"]) from error
         if isinstance(loaded, ModuleType):
-            yield from _checked(loaded)
+            yield from _methods_of(loaded)
         elif isinstance(loaded, type) and issubclass(loaded, Method):
-            if wrong := faults(loaded):
+            if wrong := find_faults(loaded):
                 raise BadMethod(wrong)
             yield loaded
         else:
-            raise BadMethod([f"entry point {entry.name} = {entry.value}: no module and no Method"])
+            raise BadMethod(
+                [f"entry point {entry.name} = {entry.value}: neither a module nor a Method"]
+            )
 
 
-def _checked(module: ModuleType) -> list[type[Method]]:
-    """Return the methods that a module defines. Raises ``BadMethod`` with all that is wrong."""
+def _methods_of(module: ModuleType) -> list[type[Method]]:
+    """Return the methods that a module defines. Raises ``BadMethod`` with all of their faults."""
     own = [
         value
         for value in vars(module).values()
@@ -163,17 +169,19 @@ def _checked(module: ModuleType) -> list[type[Method]]:
         and issubclass(value, Method)
         and value.__module__ == module.__name__
     ]
-    if wrong := [fault for method in own for fault in faults(method)]:
+    if wrong := [fault for method in own for fault in find_faults(method)]:
         raise BadMethod(wrong)
     return own
 
 
-def _refuse_clashes(found: Iterable[type[Method]], registry: dict[str, type[Method]]) -> None:
+def _check_names_are_free(
+    methods: Iterable[type[Method]], registry: dict[str, type[Method]]
+) -> None:
     taken = dict(registry)
-    for method in found:
+    for method in methods:
         other = taken.setdefault(method.name, method)
         if other is not method:
             raise BadMethod(
-                [f"{place(method)}: {method.__name__} is named '{method.name}', and so is "
-                 f"{other.__name__} in {place(other)}. Choose another name."]
+                [f"{source_line(method)}: {method.__name__} is named '{method.name}', and so is "
+                 f"{other.__name__} in {source_line(other)}. Choose another name."]
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What can be wrong with a method, said to its author: with file and line."""
+"""Checks of a method's class, phases and losses. Messages name file and line for its author."""
 
 from __future__ import annotations
 
@@ -15,53 +15,77 @@ from torch import Tensor
 from methods.interface import Method, Paper, Phase
 
 RESERVED = {"method", "teacher", "weights"}
-"""What a suite says beside a method's parameters."""
+"""Keys of a suite's row beside a method's parameters: no parameter may have these names."""
 
 
 class BadMethod(ValueError):  # noqa: N818
-    """A method that cannot be used: its author's mistakes, each with file and line."""
+    """A method that cannot be used. ``mistakes`` are messages, each with file and line."""
 
     def __init__(self, mistakes: Iterable[str]) -> None:
         self.mistakes = list(mistakes)
         super().__init__("\n".join(self.mistakes))
 
     def __reduce__(self) -> tuple[type[BadMethod], tuple[list[str]]]:
-        return BadMethod, (self.mistakes,)  # from process to process
+        return BadMethod, (self.mistakes,)  # pickling would else pass the joined text
 
 
-def place(what: Any) -> str:  # noqa: ANN401
-    """Where a class or function stands: ``file:line``."""
-    what = inspect.unwrap(getattr(what, "__func__", getattr(what, "func", what)))
+# ---------------------------------------------------------------- where an error is
+
+
+def source_line(definition: Any) -> str:  # noqa: ANN401
+    """Return ``file:line`` of a class or function; its qualified name if it has no source file."""
+    inner = getattr(definition, "__func__", getattr(definition, "func", definition))
+    definition = inspect.unwrap(inner)
     try:
-        _, line = inspect.getsourcelines(what)
-        return f"{inspect.getsourcefile(what)}:{line}"
-    except (OSError, TypeError):  # made in an interactive session, or not of Python
-        return f"{getattr(what, '__module__', '?')}.{getattr(what, '__qualname__', what)}"
+        _, line = inspect.getsourcelines(definition)
+        return f"{inspect.getsourcefile(definition)}:{line}"
+    except (OSError, TypeError):  # defined in an interactive session, or not in Python
+        module = getattr(definition, "__module__", "?")
+        return f"{module}.{getattr(definition, '__qualname__', definition)}"
 
 
-def breakage(error: BaseException, file: Path) -> str:
-    """Say what went wrong in an author's file and in which of its lines."""
-    said = f"{type(error).__name__}: {error}"
+def describe_import_error(error: BaseException, file: Path) -> str:
+    """Return ``file:line: type: message`` of an error that importing a method's file raised."""
+    message = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: SyntaxError: {error.msg}"
-    inside = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
-    return f"{file}:{inside[-1].lineno}: {said}" if inside else f"{file}: {said}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == file]
+    return f"{file}:{frames[-1].lineno}: {message}" if frames else f"{file}: {message}"
 
 
-def faults(method: type[Method]) -> list[str]:
-    """Find what a class lacks to be a method; nothing is built or run."""
-    return [f"{place(method)}: {method.__name__}: {fault}" for fault in _faults(method)]
+def describe_error(error: BaseException, method: type[Method]) -> str:
+    """Return type and message of an error, with the last line of the method's file it came through.
+
+    A ``BadMethod`` has its lines in its message already.
+    """
+    if isinstance(error, BadMethod):
+        return str(error)
+    message = f"{type(error).__name__}: {error}"
+    try:
+        file = inspect.getfile(method)
+    except (OSError, TypeError):
+        return message
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+    return f"{message} ({file}:{lines[-1]})" if lines else message
 
 
-def _faults(method: type[Method]) -> Iterator[str]:
+# ---------------------------------------------------------------- the class
+
+
+def find_faults(method: type[Method]) -> list[str]:
+    """Return what is missing or wrong in a method's class, without building it."""
+    return [f"{source_line(method)}: {method.__name__}: {fault}" for fault in _class_faults(method)]
+
+
+def _class_faults(method: type[Method]) -> Iterator[str]:
     name = getattr(method, "name", None)
     if name is None:
-        yield "`name` is missing: what a suite calls it, as in name = 'kd'"
+        yield "`name` is missing: a suite uses it, as in name = 'kd'"
     elif not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         yield f"`name` must be lower-case letters, digits and underscores, not {name!r}"
     version = getattr(method, "version", None)
     if type(version) is not int:
-        yield f"`version` must be a whole number, to be raised when numbers change, not {version!r}"
+        yield f"`version` must be a whole number (raise it when numbers change), not {version!r}"
     paper = getattr(method, "paper", "missing")
     if not (paper is None or isinstance(paper, Paper)):
         yield f"`paper` must be a Paper(authors, title, venue, year) or None, not {paper!r}"
@@ -77,76 +101,66 @@ def _config_faults(method: type[Method]) -> Iterator[str]:
         and is_dataclass(config)
         and getattr(config, "__dataclass_params__").frozen  # noqa: B009
     ):
-        yield "`Config` must be a frozen dataclass, empty where there is nothing to choose"
+        yield "`Config` must be a frozen dataclass; without parameters, an empty one"
         return
     for field in fields(config):
         if field.name in RESERVED:
-            yield f"Config.{field.name}: a suite has its own use for that word"
+            yield f"Config.{field.name}: the name is reserved for a key of the suite; rename it"
         if field.default is MISSING and field.default_factory is MISSING:
-            yield f"Config.{field.name} has no default: it would be the paper's value"
+            yield f"Config.{field.name} has no default: give it the paper's value"
     for preset, values in method.presets.items():
         if not isinstance(values, config):
             yield f"presets[{preset!r}] must be a Config, not {values!r}"
 
 
-def phase_faults(method: Method, phases: object) -> list[str]:
-    """Find what is wrong with what ``phases`` returned."""
-    found = list(_phase_faults(phases))
-    where = f"{place(type(method).phases)}: {type(method).__name__}.phases" if found else ""
-    return [f"{where} {fault}" for fault in found]
+# ---------------------------------------------------------------- phases and losses
+
+
+def find_phase_faults(method: Method, phases: object) -> list[str]:
+    """Return what is wrong with the value that ``method.phases`` returned."""
+    faults = list(_phase_faults(phases))
+    where = f"{source_line(type(method).phases)}: {type(method).__name__}.phases" if faults else ""
+    return [f"{where} {fault}" for fault in faults]
 
 
 def _phase_faults(phases: object) -> Iterator[str]:
     if not isinstance(phases, list | tuple) or not phases:
-        yield f"must return at least one Phase in a list, not {shown(phases)}"
+        yield f"must return at least one Phase in a list, not {abbreviate(phases)}"
         return
     if wrong := [phase for phase in phases if not isinstance(phase, Phase)]:
-        yield f"must return Phases, not {shown(wrong[0])}"
+        yield f"must return Phases, not {abbreviate(wrong[0])}"
         return
     names = [phase.name for phase in phases]
     yield from (f"has several phases named '{n}'" for n in sorted(set(names)) if names.count(n) > 1)
     for phase in phases:
         if type(phase.epochs) is not int or phase.epochs < 1:
             yield (
-                f"gives phase '{phase.name}' {shown(phase.epochs)} epochs; take them from "
+                f"gives phase '{phase.name}' {abbreviate(phase.epochs)} epochs; take them from "
                 "budget.epochs or budget.split(share)"
             )
 
 
-def loss_faults(phase: Phase, losses: object) -> list[str]:
-    """Find what is wrong with what a phase's loss returned, its values apart."""
-    found = list(_loss_faults(phase, losses))
-    where = f"{place(phase.loss)}: the loss of phase '{phase.name}'" if found else ""
-    return [f"{where} {fault}" for fault in found]
+def find_loss_faults(phase: Phase, losses: object) -> list[str]:
+    """Return what is wrong with the type, shape or gradient of a loss; values are not checked."""
+    faults = list(_loss_faults(phase, losses))
+    where = f"{source_line(phase.loss)}: the loss of phase '{phase.name}'" if faults else ""
+    return [f"{where} {fault}" for fault in faults]
 
 
 def _loss_faults(phase: Phase, losses: object) -> Iterator[str]:
     if not isinstance(losses, dict) or not losses:
-        yield f"must return named scalars, as in {{'kd': tensor}}, not {shown(losses)}"
+        yield f"must return named scalars, as in {{'kd': tensor}}, not {abbreviate(losses)}"
         return
     for name, value in losses.items():
         if not isinstance(value, Tensor) or value.shape != ():
-            yield f"must return tensors without dimensions; '{name}' is {shown(value)}"
+            yield f"must return tensors without dimensions; '{name}' is {abbreviate(value)}"
             return
     if phase.trains and not any(value.requires_grad for value in losses.values()):
         yield "reaches no parameter: was everything detached?"
 
 
-def blame(error: BaseException, method: type[Method]) -> str:
-    """Say what an error was and, if it passed through the method's file, in which line."""
-    if isinstance(error, BadMethod):
-        return str(error)
-    said = f"{type(error).__name__}: {error}"
-    try:
-        file = inspect.getfile(method)
-    except (OSError, TypeError):
-        return said
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return f"{said} ({file}:{lines[-1]})" if lines else said
-
-
-def shown(value: object) -> str:
-    """Describe a value in a few words."""
+def abbreviate(value: object) -> str:
+    """Return a tensor's shape, or a value's repr cut to 60 characters."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     text = repr(value)

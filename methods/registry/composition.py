@@ -1,7 +1,7 @@
-"""Several methods at once, by name: `at+kd`.
+"""Compositions: several methods trained together, such as `at+kd`.
 
-Papers that add KD to a feature method and papers that do not differ by points of accuracy, so a
-composition is written where every reader sees it, and what each part counts is said, not assumed.
+Adding KD to a feature method changes accuracy by whole points, and papers differ in whether they
+do. So a composition is part of the row's name, and its weights have no defaults.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ VERSION = 1
 
 
 class Composition(Method):
-    """The parts' weighted losses, and the cross-entropy with the labels, counted once.
+    """The sum of the parts' losses, with the cross-entropy ``ce`` counted once.
 
-    A part's own weights and parameters hold; ``weights`` multiplies all of its terms but ``ce``.
-    The parts' last phases run as one. Phases that lead up to it may come from one part, or from
-    several where they agree.
+    Each part keeps its own parameters; ``weights`` multiplies all of its terms but ``ce``. The last
+    phases of all parts become one phase. Earlier phases may come from one part, or from several
+    parts whose earlier phases have equal lengths and learning rates.
     """
 
     paper = None
@@ -36,7 +36,7 @@ class Composition(Method):
 
     @classmethod
     def mismatch(cls, config: Any, student: Shapes, teacher: Shapes) -> str | None:  # noqa: ANN401
-        """The first reason of any part."""
+        """Return the reason of the first part that does not apply, with the part's name."""
         for part in cls.parts:
             if reason := part.mismatch(getattr(config, part.name), student, teacher):
                 return f"{part.name}: {reason}"
@@ -44,20 +44,20 @@ class Composition(Method):
 
     @classmethod
     def build(cls, config: Any, student: Shapes, teacher: Shapes, given: Given) -> Self:  # noqa: ANN401
-        """Build every part with what it asks for."""
-        made = cls(config, student, teacher)
-        made.built = nn.ModuleDict(
+        """Build every part, each with its fields of ``given``."""
+        composition = cls(config, student, teacher)
+        composition.built = nn.ModuleDict(
             {
                 part.name: part.build(getattr(config, part.name), student, teacher, given)
                 for part in cls.parts
             }
         )
-        return made
+        return composition
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
-        """Lay the parts' phases beside each other, the last ones together.
+        """Merge the parts' phases: their last phases, and their earlier ones if several have any.
 
-        Raises ValueError where several parts have phases before their last that do not agree.
+        Raises ValueError if the earlier phases of several parts differ in length or learning rate.
         """
         plans: dict[str, Sequence[Phase]] = {
             name: part.phases(budget)
@@ -66,29 +66,31 @@ class Composition(Method):
         }
         earlier = {name: plan[:-1] for name, plan in plans.items() if len(plan) > 1}
         if earlier:
-            self._agree(earlier)
+            self._require_equal(earlier)
         before = [
-            self._together(dict(zip(earlier, phases, strict=True)))
+            self._merge(dict(zip(earlier, phases, strict=True)))
             for phases in zip_longest(*earlier.values())
         ]
-        last = self._together({name: plan[-1] for name, plan in plans.items()}, task=True)
-        # A part that spends epochs on initialising has fewer left: all parts go by it.
-        left = min(plan[-1].epochs for plan in plans.values())
-        return [*before, replace(last, epochs=left, trains=True)]
+        last = self._merge({name: plan[-1] for name, plan in plans.items()}, task=True)
+        # A part with earlier phases has fewer epochs left for its last one; they limit all parts.
+        epochs = min(plan[-1].epochs for plan in plans.values())
+        return [*before, replace(last, epochs=epochs, trains=True)]
 
-    def _agree(self, earlier: dict[str, Sequence[Phase]]) -> None:
-        """Raise ValueError unless all parts initialise over the same phases."""
+    def _require_equal(self, earlier: dict[str, Sequence[Phase]]) -> None:
+        """Raise ValueError unless all parts have earlier phases of equal length and rate."""
         shapes = {
             name: [(phase.epochs, phase.lr) for phase in plan] for name, plan in earlier.items()
         }
         first, *others = shapes
         for other in others:
             if shapes[other] != shapes[first]:
-                said = "; ".join(f"{name} has {_told(earlier[name])}" for name in (first, other))
-                raise ValueError(f"{self.name}: the parts' phases do not agree: {said}")
+                plans = "; ".join(
+                    f"{name} has {_describe_phases(earlier[name])}" for name in (first, other)
+                )
+                raise ValueError(f"{self.name}: the parts' phases do not agree: {plans}")
 
-    def _together(self, phases: dict[str, Phase], task: bool = False) -> Phase:
-        """Make one phase of several parts' that run at the same time."""
+    def _merge(self, phases: dict[str, Phase], task: bool = False) -> Phase:
+        """Return one phase with the losses of all; with ``task``, it has a ``ce`` of its own."""
 
         def loss(student: Features, teacher: Features, batch: Batch) -> Losses:
             losses: Losses = {}
@@ -115,17 +117,17 @@ class Composition(Method):
 
 @lru_cache(maxsize=256)
 def compose(name: str, parts: tuple[type[Method], ...]) -> type[Composition]:
-    """Make the class of a composition. Raises ValueError for parts that cannot be composed."""
+    """Return the class of a composition. Raises ValueError for parts that cannot be composed."""
     names = [part.name for part in parts]
     for part in parts:
         if not part.needs_teacher:
-            raise ValueError(f"{name}: {part.name} reads no teacher, so there is nothing to add")
+            raise ValueError(f"{name}: {part.name} reads no teacher, so it cannot be composed")
         if part.deployed is not Method.deployed:
             raise ValueError(
-                f"{name}: what {part.name} deploys is more than the student: it stands alone"
+                f"{name}: {part.name} deploys more than the student, so it cannot be composed"
             )
         if names.count(part.name) > 1:
-            raise ValueError(f"{name}: {part.name} is in it twice")
+            raise ValueError(f"{name}: {part.name} occurs twice")
     return type(
         "Composition",
         (Composition,),
@@ -134,31 +136,31 @@ def compose(name: str, parts: tuple[type[Method], ...]) -> type[Composition]:
             "name": name,
             "version": (VERSION, *(part.version for part in parts)),
             "parts": parts,
-            "Config": _config(parts),
+            "Config": _config_class(parts),
         },
     )
 
 
-def _config(parts: Sequence[type[Method]]) -> type[Any]:
-    """A field for every part's own Config, and the weights, which have no default."""
+def _config_class(parts: Sequence[type[Method]]) -> type[Any]:
+    """Return a dataclass with every part's Config, and the weights, which have no default."""
     weights = make_dataclass(
         "Weights",
         [("ce", float), *((part.name, float) for part in parts)],
         frozen=True,
-        namespace={"__post_init__": _weights_are_sensible},
+        namespace={"__post_init__": _check_weights},
     )
     own = [(part.name, part.Config) for part in parts]
     return make_dataclass("Config", [("weights", weights), *own], frozen=True)
 
 
-def _weights_are_sensible(weights: Any) -> None:  # noqa: ANN401
+def _check_weights(weights: Any) -> None:  # noqa: ANN401
     for field in fields(weights):
         value = getattr(weights, field.name)
         if not (isfinite(value) and (value > 0 or (field.name == "ce" and value == 0))):
             raise ValueError(f"the weight of {field.name} must be positive, not {value}")
 
 
-def _told(plan: Sequence[Phase]) -> str:
+def _describe_phases(plan: Sequence[Phase]) -> str:
     return " and ".join(
         f"'{phase.name}' of {phase.epochs} epochs at a {phase.lr} rate" for phase in plan
     )

@@ -1,4 +1,4 @@
-"""The verb `data`: what there is, where it is looked for, and getting it."""
+"""The verb `data`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.cli.data import administer
+from benchmark.cli.data import run_action
 from benchmark.config.errors import UserError
 from benchmark.data import SOURCES
 from benchmark.data.sets import tinyimagenet
@@ -20,9 +20,9 @@ from tests.data.tiny_imagenet import COUNTS, folder, root
 __all__ = ["root"]  # a fixture
 
 
-def told(action: str, names: list[str], where: Path) -> str:
+def output_of(action: str, names: list[str], where: Path) -> str:
     console = Console(width=200, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
-    administer(action, names, where, console)
+    run_action(action, names, where, console)
     return console.export_text()
 
 
@@ -31,8 +31,8 @@ def row(text: str, name: str) -> str:
     return line
 
 
-def test_status_has_a_line_for_every_data_set_and_touches_nothing(tmp_path):
-    text = told("status", [], tmp_path)
+def test_status_has_a_row_for_every_data_set_and_writes_nothing(tmp_path):
+    text = output_of("status", [], tmp_path)
     assert all(row(text, name) for name in SOURCES)
     assert "ready" in row(text, "digits")
     assert "missing" in row(text, "stl10")
@@ -40,47 +40,51 @@ def test_status_has_a_line_for_every_data_set_and_touches_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_status_says_where_it_looks_and_why(tmp_path, monkeypatch):
+def test_status_names_the_data_folder_and_why(tmp_path, monkeypatch):
     monkeypatch.delenv("KD_DATA", raising=False)
-    assert f"looking in {tmp_path}, by --data-root" in told("status", ["digits"], tmp_path)
-    assert "the default; --data-root" in told("status", ["digits"], ROOT / "data")
+    assert f"data folder: {tmp_path} (from --data-root)" in output_of(
+        "status", ["digits"], tmp_path
+    )
+    assert "the default; change it with --data-root" in output_of(
+        "status", ["digits"], ROOT / "data"
+    )
     monkeypatch.setenv("KD_DATA", str(tmp_path))
-    assert f"looking in {tmp_path}, by $KD_DATA" in told("status", ["digits"], tmp_path)
+    assert f"data folder: {tmp_path} (from $KD_DATA)" in output_of("status", ["digits"], tmp_path)
 
 
-def test_status_tells_files_that_are_there_from_files_that_are_prepared(root):
-    assert "to prepare" in row(told("status", [], root), "tinyimagenet")
+def test_status_distinguishes_original_and_prepared_files(root):
+    assert "to prepare" in row(output_of("status", [], root), "tinyimagenet")
     tinyimagenet.load(root, COUNTS)
-    assert ".prepared/tinyimagenet-1" in row(told("status", [], root), "tinyimagenet")
+    assert ".prepared/tinyimagenet-1" in row(output_of("status", [], root), "tinyimagenet")
 
 
-def test_prepare_says_what_it_has_checked(tmp_path):
-    text = told("prepare", ["digits"], tmp_path)
+def test_prepare_reports_what_it_has_checked(tmp_path):
+    text = output_of("prepare", ["digits"], tmp_path)
     assert "digits: ready and checked: 599 train and 1,198 test images of 16 px in 10" in text
 
 
-def test_what_is_wrong_with_one_set_does_not_keep_the_next_from_being_prepared(root):
+def test_a_problem_with_one_set_does_not_stop_the_next(root):
     (folder(root) / "val" / "val_annotations.txt").unlink()
     with pytest.raises(UserError, match=r"(?s)tinyimagenet: .*cannot be used.*val: neither"):
-        told("prepare", ["tinyimagenet", "digits"], root)
+        output_of("prepare", ["tinyimagenet", "digits"], root)
 
 
-def test_prepare_looks_at_what_was_prepared_before(root):
+def test_prepare_verifies_files_that_were_prepared_before(root):
     tinyimagenet.load(root, COUNTS)
     path = tinyimagenet.prepared(root).folder / "train.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     with pytest.raises(UserError, match=r"tinyimagenet: .* is damaged: train\.npy's sha256"):
-        told("prepare", ["tinyimagenet"], root)
+        output_of("prepare", ["tinyimagenet"], root)
 
 
-def test_names_are_checked_and_prepare_wants_some(tmp_path):
+def test_names_are_checked_and_prepare_needs_some(tmp_path):
     with pytest.raises(UserError, match="Did you mean 'cifar100'"):
-        told("status", ["cifar-100"], tmp_path)
-    with pytest.raises(UserError, match="say which, of cifar10, "):
-        told("prepare", [], tmp_path)
+        output_of("status", ["cifar-100"], tmp_path)
+    with pytest.raises(UserError, match="name at least one data set: cifar10, "):
+        output_of("prepare", [], tmp_path)
 
 
-def test_the_command_is_data_and_its_help_needs_no_torch(tmp_path):
+def test_status_and_help_work_without_torch(tmp_path):
     words = ["data", "status", "digits", "--data-root", str(tmp_path)]
     ran = subprocess.run(
         [sys.executable, str(ROOT / "run_all.py"), *words], capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""The list of methods, as it is printed."""
+"""The output of `methods`."""
 
 import io
 import re
@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import methods
-from benchmark.cli.methods import show
+from benchmark.cli.methods import print_methods
 from benchmark.config.errors import UserError
 from tests.cli.command import command, suite
 from tests.methods.plugin import METHOD, clean
@@ -21,7 +21,7 @@ def printed(
     *names: str, pair: str | None = None, dataset: str = "cifar100", plugins: tuple[Path, ...] = ()
 ) -> str:
     out = io.StringIO()
-    show(names, pair, dataset, Path(), plugins, Console(file=out, width=200))
+    print_methods(names, pair, dataset, Path(), plugins, Console(file=out, width=200))
     return out.getvalue()
 
 
@@ -35,7 +35,7 @@ def test_every_method_is_listed_with_its_paper_and_its_presets():
         assert all(f"@{preset}" in text for preset in kind.presets)
 
 
-def test_a_card_says_phases_what_they_read_parameters_and_what_a_preset_changes():
+def test_a_card_has_phases_what_they_read_parameters_and_what_a_preset_changes():
     lines = [line.strip() for line in printed("fsp").splitlines()]
     assert lines[0].startswith("fsp")
     init, task = "init: 30 epochs, reads the teacher's stem and stages", "task: 240 epochs"
@@ -45,8 +45,8 @@ def test_a_card_says_phases_what_they_read_parameters_and_what_a_preset_changes(
     assert any(line.startswith('@crd        weight: 1, pooling: "avg"') for line in lines)
 
 
-def test_a_phase_in_which_the_student_rests_says_so():
-    assert "the student rests" in printed("ft")
+def test_a_phase_that_does_not_train_the_student_says_so():
+    assert "the student is not trained" in printed("ft")
 
 
 def test_a_preset_and_a_composition_are_cards_too():
@@ -64,7 +64,7 @@ def test_for_a_pair_each_method_applies_or_says_why_not():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"pair": "resnet32x4"}, "expected TEACHER:STUDENT"),
         ({"pair": "resnet32x5:resnet8"}, "'resnet32x5': no such network. Did you mean"),
@@ -74,23 +74,23 @@ def test_for_a_pair_each_method_applies_or_says_why_not():
         ),
     ],
 )
-def test_what_is_not_there_is_told(wrong: dict[str, str], said: str):
-    with pytest.raises(UserError, match=re.escape(said)):
+def test_unknown_names_are_reported(wrong: dict[str, str], message: str):
+    with pytest.raises(UserError, match=re.escape(message)):
         printed("kd", **wrong)  # type: ignore[arg-type]
 
 
-def test_an_unknown_method_is_told_with_a_suggestion():
+def test_an_unknown_method_is_reported_with_a_suggestion():
     with pytest.raises(UserError, match=r"fitnet: no such method. Did you mean 'fitnets'"):
         printed("fitnet")
 
 
-def test_a_file_of_ones_own_is_listed(tmp_path: Path, clean: None):
+def test_a_plugin_file_is_listed(tmp_path: Path, clean: None):
     path = tmp_path / "mine.py"
     path.write_text(METHOD.format(name="mine"))
     assert re.search(r"^mine ", printed(plugins=(path,)), re.MULTILINE)
 
 
-def test_a_mistake_in_ones_own_file_is_one_message_with_its_line(tmp_path: Path):
+def test_a_mistake_in_a_plugin_file_is_one_message_with_its_line(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(METHOD.format(name="kd"))
     for words in (["methods"], command(tmp_path, "plan", str(suite(tmp_path)))[2:]):

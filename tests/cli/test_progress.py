@@ -1,4 +1,4 @@
-"""What a person sees while a grid runs says where every run stands."""
+"""The progress display shows the status of every run."""
 
 import io
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.cli.progress import Watch, clock
-from benchmark.store.claim import claim
+from benchmark.cli.progress import ProgressDisplay, format_duration
+from benchmark.store.claim import claim_run
 from benchmark.store.folder import Store
 from tests.config.example_runs import TEACHER, by_id, student
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Store:
         store.run(run.id).write_config(run.as_json())
     for run_id, top1 in ((TEACHER.id, 99.0), (KD0, 97.5)):
         store.run(run_id).write_record({"schema": 1, "result": {"top1": top1}})
-    held = claim(store.run(KD1).path)
+    held = claim_run(store.run(KD1).path)
     assert held is not None
     held.beat({"epoch": 120, "epochs": 240, "phase": "distill", "top1": 50.0})
     store.run(AT0).write_failure("error", "it broke")
@@ -50,11 +50,11 @@ def store(tmp_path: Path) -> Store:
 STATUSES = dict(zip(RUNS, ("done", "done", "running", "failed", "ready"), strict=True))
 
 
-def shown(store: Store, terminal: bool, width: int = 100, seeds: int = 2) -> str:
+def printed(store: Store, terminal: bool, width: int = 100, seeds: int = 2) -> str:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
-    watch = Watch(manifest(seeds), list(RUNS), store, console)
-    watch.print(STATUSES)  # type: ignore[arg-type]
+    display = ProgressDisplay(manifest(seeds), list(RUNS), store, console)
+    display.print(STATUSES)  # type: ignore[arg-type]
     return file.getvalue()
 
 
@@ -63,26 +63,26 @@ def row(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│┃").split("│")]
 
 
-def test_a_cell_says_result_progress_failure_or_wait(store):
-    text = shown(store, terminal=True)
+def test_a_cell_shows_result_progress_or_status(store):
+    text = printed(store, terminal=True)
     assert row(text, "teacher")[1] == "99.00"
     assert row(text, "kd")[1:] == ["97.50", "120/240 distill"]
-    assert row(text, "at")[1:] == ["failed", "waiting"]
+    assert row(text, "at")[1:] == ["failed", "ready"]
     assert row(text, "fsp")[1:] == ["–", "–"]
     assert "2 done, 1 failed, 1 ready, 1 running" in text
 
 
-def test_many_columns_are_summed_up_over_seeds(store):
-    assert row(shown(store, terminal=True, seeds=7), "kd")[1] == "1/2 50%"
-    assert row(shown(store, terminal=True, seeds=7), "at")[1] == "0/2 1 failed"
+def test_with_many_columns_a_cell_has_all_seeds(store):
+    assert row(printed(store, terminal=True, seeds=7), "kd")[1] == "1/2 50%"
+    assert row(printed(store, terminal=True, seeds=7), "at")[1] == "0/2 1 failed"
 
 
-def test_a_log_gets_plain_lines_for_what_has_ended_and_no_more(store):
+def test_a_log_gets_a_plain_line_for_each_run_that_has_ended(store):
     file = io.StringIO()
-    watch = Watch(manifest(), list(RUNS), store, Console(file=file, width=40))
-    watch.show(STATUSES | {KD0: "running"})  # type: ignore[arg-type]
-    watch.show(STATUSES)  # type: ignore[arg-type]
-    watch.show(STATUSES)  # type: ignore[arg-type]
+    display = ProgressDisplay(manifest(), list(RUNS), store, Console(file=file, width=40))
+    display.update(STATUSES | {KD0: "running"})  # type: ignore[arg-type]
+    display.update(STATUSES)  # type: ignore[arg-type]
+    display.update(STATUSES)  # type: ignore[arg-type]
     lines = file.getvalue().splitlines()
     assert len(lines) == 2
     assert lines[0].split("  ")[1].startswith("1/5 runs done, 2 running, 1 failed, 0:00 elapsed")
@@ -90,5 +90,10 @@ def test_a_log_gets_plain_lines_for_what_has_ended_and_no_more(store):
     assert "\x1b" not in file.getvalue()
 
 
-def test_durations_are_read_like_a_clock():
-    assert [clock(s) for s in (0, 65, 3599.6, 7205)] == ["0:00", "1:05", "1:00:00", "2:00:05"]
+def test_durations_are_minutes_and_seconds_or_hours_too():
+    assert [format_duration(s) for s in (0, 65, 3599.6, 7205)] == [
+        "0:00",
+        "1:05",
+        "1:00:00",
+        "2:00:05",
+    ]

@@ -1,6 +1,6 @@
 """Runs that many tests use: a teacher, its students, a probe. Nothing trains them."""
 
-from benchmark.config.protocols import PROTOCOLS
+from benchmark.config.protocols import PROBE_PROTOCOLS
 from benchmark.config.recipe import DatasetConfig, MethodConfig, Recipe
 from benchmark.config.runs import ProbeRun, TrainRun
 
@@ -13,7 +13,7 @@ TEACHER = TrainRun(
 KD = MethodConfig(name="kd", version=1, config={"alpha": 0.9, "temperature": 4.0})
 RUN = TrainRun(dataset=DATA, student="resnet8", method=KD, teacher=TEACHER, recipe=RECIPE, seed=1)
 PROBE = ProbeRun(
-    dataset=DATA, protocol="hsakd", backbone=RUN, recipe=PROTOCOLS["hsakd"].recipe, seed=0
+    dataset=DATA, protocol="hsakd", backbone=RUN, recipe=PROBE_PROTOCOLS["hsakd"].recipe, seed=0
 )
 
 

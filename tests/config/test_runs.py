@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.config.runs import Imported, TrainRun
+from benchmark.config.runs import ImportedTeacher, TrainRun
 from tests.config.example_runs import DATA, KD, RUN, TEACHER
 
 
@@ -83,7 +83,7 @@ def test_a_run_survives_its_own_config_file():
 
 def test_what_an_id_is_made_of_is_what_the_runs_config_says():
     held = DATA.model_copy(update={"validation": 100})
-    imported = Imported(dataset="digits", student="resnet20", weights="0" * 64)
+    imported = ImportedTeacher(dataset="digits", student="resnet20", weights="0" * 64)
     for run in (
         RUN,
         TEACHER,

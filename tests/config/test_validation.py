@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, model_validator
 
-from benchmark.config.document import Document, load
+from benchmark.config.document import Document, load_document
 from benchmark.config.errors import Problem, UserError, suggest
-from benchmark.config.validation import Strict, canonical, check, digest
+from benchmark.config.validation import StrictModel, canonical_json, short_digest, validate
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Softening:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
 
 
-class Pixels(Strict):
+class Pixels(StrictModel):
     name: str
     limit: Annotated[int, Field(gt=0)] | None = None
 
 
-class Recipe(Strict):
+class Recipe(StrictModel):
     epochs: Annotated[int, Field(gt=0)]
     lr: Annotated[float, Field(gt=0)] = 0.05
     nesterov: bool = False
@@ -45,7 +45,7 @@ class Recipe(Strict):
         return self
 
 
-class Suite(Strict):
+class Suite(StrictModel):
     title: str
     dataset: str | Pixels
     methods: dict[str, Softening]
@@ -56,7 +56,7 @@ class Suite(Strict):
 def read(folder: Path, text: str) -> Document:
     path = folder / "suite.yaml"
     path.write_text(text)
-    return load(path)
+    return load_document(path)
 
 
 def complaint(folder: Path, text: str) -> str:
@@ -122,7 +122,7 @@ def test_an_anchor_can_be_used_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "line 5, column 3: the key 'c' is here a second"),
+        ("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "line 5, column 3: the key 'c' is repeated"),
         ("a: [1, 2\nb: 3\n", "line 2, column 2: "),
         ("a: 1\n\tb: 2\n", "line 2, column 1: "),
         ("", "is empty"),
@@ -130,9 +130,9 @@ def test_an_anchor_can_be_used_again(tmp_path: Path) -> None:
         ("a: 1\n---\nb: 2\n", "line 2, column 1: "),
         ("a: !!python/object:os.system {}\n", "line 1, column 4: the tag"),
         ("a: !!int x\n", "line 1, column 4: cannot be read as int: x"),
-        ("a: 1\n? [b]\n: 2\n", "line 2, column 3: a key must be a word"),
+        ("a: 1\n? [b]\n: 2\n", "line 2, column 3: a key must be text"),
         ("a: 1\nb: \x07\n", "line 2: a character"),
-        ("a: &x [*x]\n", "nested too deeply, or within itself"),
+        ("a: &x [*x]\n", "nested too deeply, or contains itself"),
         ("[" * 2000, "nested too deeply"),
         ("a: 1\nb: *nowhere\n", "line 2, column 4: "),
         (f"a: {'9' * 5000}\n", "line 1, column 4: cannot be read as int: 999"),
@@ -148,14 +148,14 @@ def test_a_malformed_file_is_refused_with_its_place(tmp_path: Path, text: str, s
 def test_a_file_that_is_no_text_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "suite.yaml").write_bytes(b"a: 1\nb: \xff\xfe\n")
     with pytest.raises(UserError, match=r"suite\.yaml: line 2: is not UTF-8 text"):
-        load(tmp_path / "suite.yaml")
+        load_document(tmp_path / "suite.yaml")
 
 
 def test_a_missing_file_is_answered_with_the_nearest_name(tmp_path: Path) -> None:
     for name in ("cifar100.yaml", "quickstart.yaml", "notes.txt"):
         (tmp_path / name).touch()
     with pytest.raises(UserError) as caught:
-        load(tmp_path / "cifar10.yaml")
+        load_document(tmp_path / "cifar10.yaml")
     assert str(caught.value) == (
         f"{tmp_path}/cifar10.yaml: no such file. Did you mean 'cifar100.yaml'? "
         "There are: cifar100.yaml, quickstart.yaml"
@@ -164,7 +164,7 @@ def test_a_missing_file_is_answered_with_the_nearest_name(tmp_path: Path) -> Non
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder"):
-        load(tmp_path)
+        load_document(tmp_path)
 
 
 # ---------------------------------------------------------------- all errors at once
@@ -190,7 +190,7 @@ recipe:
 
 def test_all_faults_of_a_file_are_listed_at_once_by_line(tmp_path: Path) -> None:
     document = read(tmp_path, SIX_FAULTS)
-    value, problems = check(Suite, document.data)
+    value, problems = validate(Suite, document.data)
     assert value is None
     with pytest.raises(UserError) as caught:
         document.fail(reversed(problems))
@@ -210,7 +210,7 @@ def test_all_faults_of_a_file_are_listed_at_once_by_line(tmp_path: Path) -> None
 
 def test_a_missing_field_is_cited_at_the_line_of_what_should_hold_it(tmp_path: Path) -> None:
     document = read(tmp_path, "title: t\ndataset: digits\nmethods: {}\nrecipe:\n  lr: 1\n")
-    problems = check(Suite, document.data)[1]
+    problems = validate(Suite, document.data)[1]
     assert problems == [Problem(("recipe", "epochs"), "missing")]
     with pytest.raises(UserError, match=r"1 problem\n  line 4  recipe\.epochs   missing$"):
         document.fail(problems)
@@ -218,7 +218,7 @@ def test_a_missing_field_is_cited_at_the_line_of_what_should_hold_it(tmp_path: P
 
 @pytest.mark.parametrize("data", [[], "word", None, 3])
 def test_a_file_that_is_no_mapping_is_one_problem(tmp_path: Path, data: Any) -> None:
-    problems = check(Suite, data)[1]
+    problems = validate(Suite, data)[1]
     assert [problem.where for problem in problems] == [()]
     with pytest.raises(UserError, match=r"\(whole file\)   expected a mapping, got "):
         Document(tmp_path, data, {(): 1}).fail(problems)
@@ -243,44 +243,42 @@ def test_a_file_that_is_no_mapping_is_one_problem(tmp_path: Path, data: Any) -> 
     ],
 )
 def test_nothing_is_converted_silently(data: Any, where: Any, message: str) -> None:
-    assert check(Softening, data) == (None, [Problem(where, message)])
+    assert validate(Softening, data) == (None, [Problem(where, message)])
 
 
 def test_a_whole_number_is_a_number_and_a_list_a_tuple() -> None:
-    value, problems = check(Softening, {"temperature": 4, "layers": [3]})
+    value, problems = validate(Softening, {"temperature": 4, "layers": [3]})
     assert (value, problems) == (Softening(4.0, layers=(3,)), [])
     assert value is not None
     assert type(value.temperature) is float  # 4 and 4.0 must be one run
 
 
 def test_all_faults_of_a_dataclass_come_at_once() -> None:
-    problems = check(Softening, {"alpa": 1, "alpha": "x", "weight": "y"}, at=("methods", 2))[1]
+    problems = validate(Softening, {"alpa": 1, "alpha": "x", "weight": "y"}, at=("methods", 2))[1]
     assert sorted(problem.where[2] for problem in problems) == ["alpa", "alpha", "weight"]
     assert all(problem.where[:2] == ("methods", 2) for problem in problems)
 
 
 def test_a_check_leaves_a_methods_own_dataclass_as_it_was() -> None:
-    check(Softening, {"alpha": 1})
+    validate(Softening, {"alpha": 1})
     assert not [name for name in vars(Softening) if "pydantic" in name]
 
 
 def test_a_models_validator_is_a_problem_like_others() -> None:
-    problems = check(Recipe, {"epochs": 1, "drops": [0.5, 0.25]}, at=("recipe",))[1]
+    problems = validate(Recipe, {"epochs": 1, "drops": [0.5, 0.25]}, at=("recipe",))[1]
     assert problems == [Problem(("recipe",), "drops must be in increasing order")]
 
 
 def test_of_a_union_only_the_likely_branch_is_spoken_of() -> None:
     def about(dataset: Any) -> list[Problem]:
         data = {"title": "", "methods": {}, "recipe": {"epochs": 1}, "dataset": dataset}
-        return sorted(check(Suite, data)[1])  # pydantic releases differ in the order
+        return sorted(validate(Suite, data)[1])  # pydantic releases differ in the order
 
     assert about({"nme": "digits"}) == [
         Problem(("dataset", "name"), "missing"),
         Problem(("dataset", "nme"), "no such field. Did you mean 'name'? Fields: limit, name"),
     ]
-    assert about(3) == [
-        Problem(("dataset",), "expected a word, got 3; or expected a mapping, got 3")
-    ]
+    assert about(3) == [Problem(("dataset",), "expected text, got 3; or expected a mapping, got 3")]
 
 
 # ---------------------------------------------------------------- overrides
@@ -320,13 +318,13 @@ def test_a_fault_of_an_override_cites_it(tmp_path: Path) -> None:
         ["recipe.epochs=two", "dataset.limt=1", "title=3", "recipe={epochs: 1, lr: -1}"]
     )
     with pytest.raises(UserError) as caught:
-        document.fail(check(Suite, document.data)[1] + [Problem(("dataset", "name"), "bad")])
+        document.fail(validate(Suite, document.data)[1] + [Problem(("dataset", "name"), "bad")])
     assert str(caught.value).splitlines()[1:] == [
         "  line 2              dataset.name   bad",
         "  --set dataset.limt  dataset.limt   no such field. Did you mean 'limit'? "
         "Fields: limit, name",
         "  --set recipe        recipe.lr      must be greater than 0, got -1",
-        "  --set title         title          expected a word, got 3",
+        "  --set title         title          expected text, got 3",
     ]
 
 
@@ -353,21 +351,23 @@ def test_an_override_that_makes_no_sense_is_refused(tmp_path: Path, assignment: 
 
 
 def test_the_canonical_form_is_one_text_a_value() -> None:
-    assert canonical({"b": [1, 1.0, (True,)], "a": "é"}) == r'{"a":"\u00e9","b":[1,1.0,[true]]}'
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
-    assert len({digest(value) for value in (1, 1.0, "1", True, [1])}) == 5
+    assert (
+        canonical_json({"b": [1, 1.0, (True,)], "a": "é"}) == r'{"a":"\u00e9","b":[1,1.0,[true]]}'
+    )
+    assert short_digest({"a": 1, "b": 2}) == short_digest({"b": 2, "a": 1})
+    assert len({short_digest(value) for value in (1, 1.0, "1", True, [1])}) == 5
 
 
 def test_a_digest_never_changes() -> None:
     assert (
-        digest({"lr": 0.05, "epochs": 240}) == "a9276f591c"
+        short_digest({"lr": 0.05, "epochs": 240}) == "a9276f591c"
     )  # printf '{"epochs":240,"lr":0.05}' | sha256sum
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_has_no_canonical_form(value: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        canonical({"lr": value})
+        canonical_json({"lr": value})
 
 
 def test_a_suggestion_names_the_nearest_and_all() -> None:

@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from benchmark.data.sets import imagenet as imagenet_reader
-from benchmark.data.sets import tinyimagenet as tinyimagenet_reader
+from benchmark.data.sets.imagenet_layout import ExpectedCounts
 
 Patch = pytest.MonkeyPatch
 Labels = Mapping[str, Sequence[int]]
@@ -23,7 +22,7 @@ Labels = Mapping[str, Sequence[int]]
 
 WNIDS = ["n01440764", "n02119789", "n03995372", "n15075141"]
 TRAIN = [3, 4, 3, 5]
-IMAGENET = imagenet_reader.Counts(classes=4, train=15, least=3, most=5, test=2)
+IMAGENET = ExpectedCounts(classes=4, train_total=15, train_min=3, train_max=5, test=2)
 
 
 def md5(path: Path) -> str:
@@ -69,13 +68,13 @@ def stl10(root: Path, patch: Patch, train: int, test: int) -> None:
         patch.setattr(datasets.STL10, f"{part}_list", listed + unread)
 
 
-def tinyimagenet(root: Path, counts: tinyimagenet_reader.Counts) -> None:
+def tinyimagenet(root: Path, counts: ExpectedCounts) -> None:
     """TinyImageNet's folders; one train image is grey, and the last class is validated first."""
     folder = root / "tiny-imagenet-200"
     wnids = [f"n{i + 1:02d}" for i in range(counts.classes)]
     for i, wnid in enumerate(wnids):
-        for k in range(counts.train):
-            mode = "L" if (i, k) == (1, counts.train // 2) else "RGB"
+        for k in range(counts.train_min):
+            mode = "L" if (i, k) == (1, counts.train_min // 2) else "RGB"
             path = folder / "train" / wnid / "images" / f"{wnid}_{k}.JPEG"
             picture(path, 10 * i + k, mode=mode)
         (folder / "train" / wnid / f"{wnid}_boxes.txt").write_text("0\t0\t0\t63\t63\n")

@@ -18,16 +18,18 @@ from PIL import Image
 
 from benchmark.config.errors import UserError
 from benchmark.data.files import prepared
-from benchmark.data.files.class_folders import Member, deal
-from benchmark.data.files.decode import Shard, decoder, in_parallel
+from benchmark.data.files.class_folders import ImageFile, interleave_classes
+from benchmark.data.files.decode import DecodeTask, decode_in_parallel, decoder_version
 from benchmark.data.files.prepared import Prepared
 from benchmark.data.sets import imagefolder, tinyimagenet
 from benchmark.data.source import Images, Split
 from tests.data.official_layouts import picture
-from tests.data.tiny_imagenet import COUNTS, folder
+from tests.data.tiny_imagenet import COUNTS, folder, root
 from tests.training.learners import in_memory
 
-Shards = Iterator[tuple[Shard, list[str]]]
+__all__ = ["root"]  # a fixture
+
+Shards = Iterator[tuple[DecodeTask, list[str]]]
 IDS = ["n01", "n02", "n03"]
 load = partial(tinyimagenet.load, counts=COUNTS)
 
@@ -91,9 +93,9 @@ def test_all_that_is_wrong_is_named_in_one_message_before_anything_is_trained(ro
         "train/n99: is no class of wnids.txt",
         "val/images/val_0.JPEG: is missing, val_annotations.txt lists it",
         "val/images/val_9.JPEG: has no annotation",
-        "train, n99: 1 images, 4 expected",
-        "val, n03: 1 images, 2 expected",
-        "val, n99: 0 images, 2 expected",
+        "train/n99: 1 images, 4 expected",
+        "val/n03: 1 images, 2 expected",
+        "val/n99: 0 images, 2 expected",
         "train/n02/images/n02_1.JPEG: cannot be decoded (image file is truncated",
         "train/n02/images/n02_3.JPEG: is no image that can be read",
         "train/n03/images/n03_0.JPEG: cannot be decoded (it is 64x48, not 64x64)",
@@ -163,12 +165,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many shards were decoded, each time that anything was; shards are of five images."""
     counts: list[int] = []
 
-    def counting(shards: Sequence[Shard]) -> Shards:
+    def counting(shards: Sequence[DecodeTask]) -> Shards:
         counts.append(len(shards))
-        return in_parallel(shards)
+        return decode_in_parallel(shards)
 
-    monkeypatch.setattr(prepared, "SHARD", 5)
-    monkeypatch.setattr(prepared, "in_parallel", counting)
+    monkeypatch.setattr(prepared, "IMAGES_PER_DECODE_TASK", 5)
+    monkeypatch.setattr(prepared, "decode_in_parallel", counting)
     return counts
 
 
@@ -182,21 +184,21 @@ def test_what_is_prepared_is_opened_without_the_images(root, asked):
 def test_processes_decode_what_one_would(root, asked, monkeypatch):
     many = load(root)  # five shards: real processes
     shutil.rmtree(root / ".prepared")
-    monkeypatch.setattr(prepared, "SHARD", 1000)
+    monkeypatch.setattr(prepared, "IMAGES_PER_DECODE_TASK", 1000)
     assert same(many, load(root))
     assert asked == [5, 2]
 
 
 def test_an_interrupted_preparation_goes_on_from_finished_shards(root, asked, monkeypatch):
-    def interrupted(shards: Sequence[Shard]) -> Shards:
-        yield from in_parallel(shards[:2])
+    def interrupted(shards: Sequence[DecodeTask]) -> Shards:
+        yield from decode_in_parallel(shards[:2])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepared, "in_parallel", interrupted)
+        patch.setattr(prepared, "decode_in_parallel", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load(root)
-    assert not tinyimagenet.prepared(root).done()
+    assert not tinyimagenet.prepared(root).exists()
     split = load(root)
     assert asked == [3]
     assert torch.equal(split.train.pixels[0], shown(folder(root) / "train/n01/images/n01_0.JPEG"))
@@ -236,12 +238,12 @@ def test_a_preparation_that_was_killed_leaves_nothing_in_the_way(root):
 
 def test_of_two_preparations_at_once_the_second_waits_and_finds_it_done(root, asked, capfd):
     place = tinyimagenet.prepared(root)
-    with prepared.alone(place.folder):
+    with prepared.exclusive_access(place.folder):
         second = threading.Thread(target=load, args=(root,))
         second.start()
         time.sleep(0.3)
         assert not asked
-        prepared.prepare(place, tinyimagenet.find(root, COUNTS))
+        prepared.decode_data_set(place, tinyimagenet.list_images(root, COUNTS))
     second.join(10)
     assert asked == [5]
     assert f"process {os.getpid()}, prepares" in capfd.readouterr().out
@@ -258,7 +260,7 @@ def test_the_manifest_says_what_was_prepared_from_what_by_what(root):
     manifest = json.loads(tinyimagenet.prepared(root).manifest.read_bytes())
     assert manifest["images"] == {"train": 12, "test": 6}
     assert manifest["classes"] == IDS
-    assert manifest["decoder"] == decoder()
+    assert manifest["decoder"] == decoder_version()
     assert manifest["source"]["folder"] == str(folder(root))
     assert len(manifest["source"]["listing"]) == 64
     assert len(manifest["sha256"]) == 4
@@ -296,7 +298,7 @@ def test_prepared_files_that_were_damaged_are_named_with_the_remedy(
 def test_pixels_unlike_the_known_copys_are_remarked_upon_not_refused(root, capfd):
     load(root)
     tinyimagenet.verify(root)
-    assert "are not, to the last bit, those that we know" in capfd.readouterr().out
+    assert "differ from the reference copy" in capfd.readouterr().out
 
 
 # ---------------------------------------------------------------- anybody's folder
@@ -314,7 +316,7 @@ def birds(tmp_path: Path) -> Path:
 
 
 def test_any_folder_is_read_scaled_to_the_size_asked_for(birds):
-    source = imagefolder.source(birds, "birds", 24)
+    source = imagefolder.imagefolder_source(birds, "birds", 24)
     train, test = in_memory(source.load(birds))
     assert (source.classes, source.size, source.padding) == (2, 24, 3)
     assert train.labels.tolist() == [0, 1, 0, 1, 0, 1, 1]
@@ -330,24 +332,26 @@ def test_of_an_image_the_centre_is_kept_undistorted(tmp_path):
         path = tmp_path / "set" / part / "one" / "x.png"
         path.parent.mkdir(parents=True)
         Image.fromarray(stripes).save(path)
-    pixels = in_memory(imagefolder.source(tmp_path, "set", 10).load(tmp_path)).train.pixels
+    pixels = in_memory(
+        imagefolder.imagefolder_source(tmp_path, "set", 10).load(tmp_path)
+    ).train.pixels
     assert pixels.min() > 150  # of neighbours, no more than what blurs in
 
 
 def test_other_images_make_another_version_and_are_prepared_anew(birds):
-    before = imagefolder.source(birds, "birds", 16)
+    before = imagefolder.imagefolder_source(birds, "birds", 16)
     before.load(birds)
     picture(birds / "birds/train/auk/new.png", 7)
-    after = imagefolder.source(birds, "birds", 16)
+    after = imagefolder.imagefolder_source(birds, "birds", 16)
     assert before.version != after.version
-    assert imagefolder.source(birds, "birds", 17).version != after.version
+    assert imagefolder.imagefolder_source(birds, "birds", 17).version != after.version
     assert len(after.load(birds).train.labels) == 8
 
 
 def test_the_test_folder_is_the_test_part_where_there_is_val_too(birds):
     shutil.copytree(birds / "birds/val", birds / "birds/test")
     picture(birds / "birds/test/auk/more.png", 9)
-    assert len(imagefolder.source(birds, "birds", 16).load(birds).test.labels) == 4
+    assert len(imagefolder.imagefolder_source(birds, "birds", 16).load(birds).test.labels) == 4
 
 
 def test_what_is_wrong_with_a_folder_is_named(birds):
@@ -355,7 +359,7 @@ def test_what_is_wrong_with_a_folder_is_named(birds):
     picture(birds / "birds/val/emu/0.png", 0)
     (birds / "birds/train/owl/0.jpg").write_text("?")
     with pytest.raises(UserError) as told:
-        imagefolder.source(birds, "birds", 16).load(birds)
+        imagefolder.imagefolder_source(birds, "birds", 16).load(birds)
     assert str(told.value).splitlines()[1:] == [
         "  val/auk: holds no images",
         "  val/emu: is no class of train",
@@ -363,21 +367,23 @@ def test_what_is_wrong_with_a_folder_is_named(birds):
     ]
     shutil.rmtree(birds / "birds/train")
     with pytest.raises(UserError, match="train: is missing or holds no class folders"):
-        imagefolder.source(birds, "birds", 16).load(birds)
+        imagefolder.imagefolder_source(birds, "birds", 16).load(birds)
     with pytest.raises(UserError, match="no folder of images at"):
-        imagefolder.source(birds, "fish", 16)
+        imagefolder.imagefolder_source(birds, "fish", 16)
 
 
 def test_a_source_says_whether_it_is_prepared(birds):
-    source = imagefolder.source(birds, "birds", 16)
-    assert source.look(birds).todo == "to be decoded once"
+    source = imagefolder.imagefolder_source(birds, "birds", 16)
+    assert source.presence(birds).todo == "to be decoded once"
     source.load(birds)
-    assert source.look(birds).todo == ""
+    assert source.presence(birds).todo == ""
 
 
 def test_dealing_takes_the_first_of_every_class_then_the_second():
-    a, b = ([Member(f"{name}{k}", 1, i) for k in range(n)] for i, (name, n) in enumerate(CLASSES))
-    assert [member.file for member in deal([a, b])] == ["a0", "b0", "b1", "b2"]
+    a, b = (
+        [ImageFile(f"{name}{k}", 1, i) for k in range(n)] for i, (name, n) in enumerate(CLASSES)
+    )
+    assert [member.file for member in interleave_classes([a, b])] == ["a0", "b0", "b1", "b2"]
 
 
 CLASSES = (("a", 1), ("b", 3))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import functional as transforms
 
 from benchmark.config.recipe import DatasetConfig
-from benchmark.data.crops import RATIO, SCALE, Resized, boxes, padded_by
+from benchmark.data.crops import AREA_RANGE, ASPECT_RANGE, ResizedCrops, draw_boxes, pad_images
 from benchmark.data.sets.stl10 import STL10
 from benchmark.data.source import Images
 from benchmark.data.stream import Stream, TestImages
@@ -44,7 +44,7 @@ def sizes(count: int, height: int, width: int) -> tuple[npt.NDArray[np.int64], .
 
 def test_a_resized_crop_is_pillows_to_the_bit():
     pixels = noise(60, 48)
-    crops = Resized(pixels, 20)
+    crops = ResizedCrops(pixels, 20)
     order, columns = np.arange(60), crops.draw(seed=1, epoch=0)
     shown = torch.cat(list(crops.batches(order, columns, None, [16, 16, 16, 12])))
     for image, made, top, left, height, width in zip(pixels, shown, *columns, strict=True):
@@ -54,7 +54,7 @@ def test_a_resized_crop_is_pillows_to_the_bit():
 
 def test_a_resized_crop_is_enlarged_where_it_is_small():
     pixels = noise(40, 12)
-    crops = Resized(pixels, 32)
+    crops = ResizedCrops(pixels, 32)
     columns = crops.draw(seed=2, epoch=0)
     [shown] = crops.batches(np.arange(40), columns, None, [40])
     for image, made, top, left, height, width in zip(pixels, shown, *columns, strict=True):
@@ -63,25 +63,28 @@ def test_a_resized_crop_is_enlarged_where_it_is_small():
 
 
 def test_boxes_lie_inside_and_have_the_areas_and_shapes_that_were_asked_for():
-    top, left, height, width = boxes(3, 0, *sizes(20_000, 375, 500))
+    top, left, height, width = draw_boxes(3, 0, *sizes(20_000, 375, 500))
     assert (top >= 0).all()
     assert (left >= 0).all()
     assert (top + height <= 375).all()
     assert (left + width <= 500).all()
     share, ratio = height * width / (375 * 500), width / height
-    assert share.min() > SCALE[0] - 0.01
+    assert share.min() > AREA_RANGE[0] - 0.01
     assert share.max() > 0.95
-    assert ratio.min() > RATIO[0] - 0.02
-    assert ratio.max() < RATIO[1] + 0.02
+    assert ratio.min() > ASPECT_RANGE[0] - 0.02
+    assert ratio.max() < ASPECT_RANGE[1] + 0.02
 
 
 def test_boxes_are_spread_as_torchvisions_are():
-    made = boxes(5, 1, *sizes(4000, 375, 500))
+    made = draw_boxes(5, 1, *sizes(4000, 375, 500))
     torch.manual_seed(0)
     from torchvision.transforms import RandomResizedCrop
 
     blank = torch.zeros(3, 375, 500)
-    theirs = [RandomResizedCrop.get_params(blank, list(SCALE), list(RATIO)) for _ in range(4000)]
+    theirs = [
+        RandomResizedCrop.get_params(blank, list(AREA_RANGE), list(ASPECT_RANGE))
+        for _ in range(4000)
+    ]
     for ours, other in zip(made, np.array(theirs).T, strict=True):
         quantiles = [np.quantile(column, [0.1, 0.3, 0.5, 0.7, 0.9]) for column in (ours, other)]
         assert np.abs(quantiles[0] - quantiles[1]).max() < 14  # about 3 deviations of 4,000 draws
@@ -89,23 +92,23 @@ def test_boxes_are_spread_as_torchvisions_are():
 
 def test_of_an_image_that_no_box_fits_the_centre_is_taken():
     # 1 by 300: every ratio from 3/4 on is too tall for it.
-    top, left, height, width = boxes(0, 0, *sizes(5, 1, 300))
+    top, left, height, width = draw_boxes(0, 0, *sizes(5, 1, 300))
     assert set(zip(top, left, height, width, strict=True)) == {(0, 149, 1, 1)}
 
 
 def test_boxes_follow_from_seed_epoch_and_index():
-    first = np.stack(boxes(1, 1, *sizes(50, 96, 96)))
-    assert np.array_equal(first, np.stack(boxes(1, 1, *sizes(50, 96, 96))))
+    first = np.stack(draw_boxes(1, 1, *sizes(50, 96, 96)))
+    assert np.array_equal(first, np.stack(draw_boxes(1, 1, *sizes(50, 96, 96))))
     # More images do not change those that were there.
-    assert np.array_equal(first, np.stack(boxes(1, 1, *sizes(80, 96, 96)))[:, :50])
-    for other in (boxes(2, 1, *sizes(50, 96, 96)), boxes(1, 2, *sizes(50, 96, 96))):
+    assert np.array_equal(first, np.stack(draw_boxes(1, 1, *sizes(80, 96, 96)))[:, :50])
+    for other in (draw_boxes(2, 1, *sizes(50, 96, 96)), draw_boxes(1, 2, *sizes(50, 96, 96))):
         assert (first != np.stack(other)).mean() > 0.8
 
 
 @pytest.mark.parametrize(("fill", "mode"), [("zeros", "constant"), ("reflect", "reflect")])
 def test_padding_is_torchvisions(fill, mode):
     pixels = noise(3, 9)
-    made = padded_by(pixels, 4, fill)
+    made = pad_images(pixels, 4, fill)
     for image, padded in zip(pixels, made, strict=True):
         assert torch.equal(padded, tensor(transforms.pad(picture(image), [4], padding_mode=mode)))
 
@@ -119,7 +122,7 @@ def test_a_stream_shows_what_its_configuration_says():
     batches = list(stream.epoch(0))
     assert [len(labels) for _, labels, _ in batches] == [4, 4, 2]
     order, *columns, _ = stream.table(0)
-    [expected] = Resized(images.pixels, 32).batches(order, columns, None, [10])
+    [expected] = ResizedCrops(images.pixels, 32).batches(order, columns, None, [10])
     assert torch.equal(torch.cat([x for x, _, _ in batches]), stream.normalise(expected))
     assert torch.equal(torch.cat([labels for _, labels, _ in batches]), torch.from_numpy(order))
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmark.config.errors import UserError
-from benchmark.data.held_out import held_out as part_of
-from benchmark.data.held_out import shares
+from benchmark.data.held_out import proportional_counts
+from benchmark.data.held_out import split_held_out as part_of
 from benchmark.data.source import Images
 
 
@@ -53,9 +53,9 @@ def test_exactly_as_many_are_held_out_as_were_asked_for():
 
 
 def test_shares_go_by_largest_remainders_the_first_class_first():
-    assert shares(np.array([10, 10, 10]), 4).tolist() == [2, 1, 1]
-    assert shares(np.array([5, 4, 1]), 3).tolist() == [2, 1, 0]
-    assert shares(np.array([3, 0, 3]), 2).tolist() == [1, 0, 1]
+    assert proportional_counts(np.array([10, 10, 10]), 4).tolist() == [2, 1, 1]
+    assert proportional_counts(np.array([5, 4, 1]), 3).tolist() == [2, 1, 0]
+    assert proportional_counts(np.array([3, 0, 3]), 2).tolist() == [1, 0, 1]
 
 
 def test_what_is_held_out_never_changes():

@@ -13,9 +13,9 @@ from torchvision.datasets import ImageFolder
 from benchmark.config.errors import UserError
 from benchmark.data.files import packing
 from benchmark.data.files.packed import Packed
-from benchmark.data.held_out import held_out
+from benchmark.data.held_out import split_held_out
 from benchmark.data.sets import imagenet
-from benchmark.data.sets.imagenet import IMAGENET, read_list
+from benchmark.data.sets.imagenet import IMAGENET, read_class_list
 from tests.data import official_layouts as layouts
 from tests.data.official_layouts import IMAGENET as COUNTS
 from tests.data.official_layouts import WNIDS, photo
@@ -23,7 +23,7 @@ from tests.data.official_layouts import WNIDS, photo
 PACKED = Path(".prepared") / "imagenet-1"
 
 
-def load(root: Path, chosen: imagenet.Chosen | None = None) -> list[Packed]:
+def load(root: Path, chosen: imagenet.ClassList | None = None) -> list[Packed]:
     split = imagenet.load(root, chosen, COUNTS)
     return [images for images in split if isinstance(images, Packed)]
 
@@ -64,9 +64,9 @@ def refused(root: Path) -> list[str]:
     return [line.strip() for line in str(told.value).splitlines()[1:]]
 
 
-def chosen(root: Path, *wnids: str, name: str = "some") -> imagenet.Chosen:
+def chosen(root: Path, *wnids: str, name: str = "some") -> imagenet.ClassList:
     (root / f"{name}.txt").write_text("\n".join(wnids))
-    return read_list(root, name)
+    return read_class_list(root, name)
 
 
 # ---------------------------------------------------------------- the whole
@@ -101,13 +101,13 @@ def test_a_linked_folder_is_as_good(root):
 
 
 def test_what_is_packed_needs_no_images_and_has_checksums(root):
-    source = imagenet.source(root, counts=COUNTS)
-    assert source.look(root) == ("imagenet", (), "to be packed once, about 150 GB")
+    source = imagenet.imagenet_source(root, counts=COUNTS)
+    assert source.presence(root) == ("imagenet", (), "to be packed once, about 150 GB")
     source.load(root)
     shutil.rmtree(copy(root))
     train, test = source.load(root)
     assert (len(train.labels), len(test.labels)) == (15, 8)
-    assert source.look(root) == (str(PACKED), (), "")
+    assert source.presence(root) == (str(PACKED), (), "")
     source.verify(root)
     [path] = (root / PACKED).glob("train-*.bin")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -116,7 +116,7 @@ def test_what_is_packed_needs_no_images_and_has_checksums(root):
 
 
 def test_all_that_is_wrong_is_named_before_anything_is_decoded(root, monkeypatch):
-    monkeypatch.setattr(packing, "examine", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(packing, "check_image", lambda *_: pytest.fail("decoded"))
     shutil.rmtree(copy(root) / "train" / WNIDS[1])
     (copy(root) / "train/extra").mkdir()
     (copy(root) / "train" / WNIDS[2] / f"{WNIDS[2]}_0.JPEG").unlink()
@@ -151,7 +151,7 @@ def test_a_class_too_few_and_images_too_few_in_all_are_named(root):
 def test_a_split_that_is_missing_is_named(root, gone, said):
     shutil.rmtree(copy(root) / gone)
     assert refused(root) == [said]
-    assert imagenet.look(root).missing == (gone,)
+    assert imagenet.presence(root).missing == (gone,)
 
 
 def test_of_kaggles_archive_too_what_is_wrong_is_named(root):
@@ -180,11 +180,11 @@ def test_without_a_copy_it_is_said_where_to_get_one_and_nothing_is_left_behind(t
     with pytest.raises(UserError, match=r"not at .*imagenet: unpack https://.*--data-root"):
         imagenet.load(tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert imagenet.look(tmp_path).missing == ("train", "val")
+    assert imagenet.presence(tmp_path).missing == ("train", "val")
 
 
 def test_a_part_of_train_is_held_out_as_of_any_other_set(root):
-    rest, validation = held_out(imagenet.load(root, counts=COUNTS).train, 4, 4)
+    rest, validation = split_held_out(imagenet.load(root, counts=COUNTS).train, 4, 4)
     assert sorted(validation.labels.tolist()) == [0, 1, 2, 3]
     assert len(rest.labels) == 11
 
@@ -208,7 +208,7 @@ def test_where_the_whole_is_packed_a_list_takes_its_images_from_there(root):
     shutil.rmtree(copy(root))
     assert [contents(images) for images in load(root, some)] == apart
     assert [path.name for path in (root / ".prepared").iterdir()] == ["imagenet-1"]
-    assert imagenet.look(root, some).place == str(PACKED)
+    assert imagenet.presence(root, some).location == str(PACKED)
 
 
 @pytest.mark.parametrize("kaggle", [False, True])
@@ -221,7 +221,7 @@ def test_where_only_the_classes_of_a_list_are_there_they_are_packed(root, kaggle
     train, test = load(root, some)
     assert (len(train.labels), len(test.labels)) == (7, 4)
     [folder] = (root / ".prepared").iterdir()
-    assert folder.name == f"imagenet-some-{imagenet.version(some)}"
+    assert folder.name == f"imagenet-some-{imagenet.source_version(some)}"
 
 
 def test_a_class_of_a_list_that_is_not_there_is_named(root):
@@ -234,35 +234,37 @@ def test_a_class_of_a_list_that_is_not_there_is_named(root):
 
 
 def test_a_lists_version_follows_from_its_classes_alone(root):
-    one = imagenet.version(chosen(root, *WNIDS[:2]))
+    one = imagenet.source_version(chosen(root, *WNIDS[:2]))
     text = f"# two of them\n\n{WNIDS[1]} kit fox\n{WNIDS[0]}\n"
     (root / "other").write_text(text)
-    assert imagenet.version(read_list(root, "other")) == one
-    assert imagenet.version(chosen(root, *WNIDS[1:3])) != one
+    assert imagenet.source_version(read_class_list(root, "other")) == one
+    assert imagenet.source_version(chosen(root, *WNIDS[1:3])) != one
 
 
 def test_imagenet100_comes_along_and_a_file_of_that_name_goes_before_it(tmp_path):
-    source = imagenet.source(tmp_path, "imagenet100")
+    source = imagenet.imagenet_source(tmp_path, "imagenet100")
     assert (source.name, source.classes) == ("imagenet@imagenet100", 100)
-    assert "n02869837" in read_list(tmp_path, "imagenet100").wnids
+    assert "n02869837" in read_class_list(tmp_path, "imagenet100").wnids
     own = chosen(tmp_path, *WNIDS, name="imagenet100")
     assert own.wnids == tuple(WNIDS)
-    assert imagenet.source(tmp_path, "imagenet100").version != source.version
+    assert imagenet.imagenet_source(tmp_path, "imagenet100").version != source.version
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "there are 0"),
-        ("n01440764\n", "there are 1"),
-        ("n01440764\nn01440764\nn02119789", "there are 3, 2 different ones"),
-        ("n01440764\ntench\n", "'tench' is none"),
+        ("", "found 0"),
+        ("n01440764\n", "found 1"),
+        ("n01440764\nn01440764\nn02119789", "found 3, of which 2 are different"),
+        ("n01440764\ntench\n", "'tench' is not a wnid"),
     ],
 )
 def test_a_list_that_cannot_be_used_is_refused(tmp_path, text, said):
     (tmp_path / "mine.txt").write_text(text)
-    with pytest.raises(UserError, match=rf"mine\.txt: expected two or more wnids.*{said}"):
-        imagenet.source(tmp_path, "mine")
+    with pytest.raises(
+        UserError, match=rf"mine\.txt: expected two or more different wnids.*{said}"
+    ):
+        imagenet.imagenet_source(tmp_path, "mine")
 
 
 @pytest.mark.parametrize("name", ["imagenet1000", "../mine", ""])
@@ -270,7 +272,7 @@ def test_a_list_that_is_not_there_is_named(tmp_path, name):
     (tmp_path / "mine.txt").write_text("\n".join(WNIDS))
     (tmp_path / "below").mkdir()
     with pytest.raises(UserError, match="there is no list of classes"):
-        imagenet.source(tmp_path / "below", name)
+        imagenet.imagenet_source(tmp_path / "below", name)
 
 
 # ---------------------------------------------------------------- the source

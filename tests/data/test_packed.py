@@ -27,9 +27,9 @@ from torchvision.transforms import functional as transforms
 
 from benchmark.config.errors import UserError
 from benchmark.data.files import packing, pillow
-from benchmark.data.files.class_folders import Listing, Member
-from benchmark.data.files.packed import Packed, open_packed, verify
-from benchmark.data.files.prepared import alone
+from benchmark.data.files.class_folders import ImageFile, Listing
+from benchmark.data.files.packed import Packed, open_packed, verify_packed
+from benchmark.data.files.prepared import exclusive_access
 
 # pytest sets aside the filter of pillow.py, as it does everybody's.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
@@ -98,7 +98,7 @@ def source(tmp_path: Path) -> Path:
 def listing(source: Path) -> Listing:
     """Train: all but the last three, in the order of no folder; test: those."""
     names = sorted(path.name for path in source.iterdir())
-    members = [Member(n, (source / n).stat().st_size, i % 3) for i, n in enumerate(names)]
+    members = [ImageFile(n, (source / n).stat().st_size, i % 3) for i, n in enumerate(names)]
     train = tuple(members[i] for i in (3, 1, 4, 0, 5, 9, 2, 6, 8, 7))
     return Listing(source, ("a", "b", "c"), train, tuple(members[-3:]))
 
@@ -118,14 +118,14 @@ def train(source: Path) -> Packed:
 def shards_of_three(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The shards that were written, in order."""
     written: list[str] = []
-    real = packing.fill
+    real = packing.write_shard
 
-    def noting(folder: Path, source: Path, shard: packing.Shard, advance: object) -> list[str]:
+    def noting(folder: Path, source: Path, shard: packing.ShardPlan, advance: object) -> list[str]:
         written.append(shard.name[:10])
         return real(folder, source, shard, lambda _: None)
 
-    monkeypatch.setattr(packing, "SHARD", 3)
-    monkeypatch.setattr(packing, "fill", noting)
+    monkeypatch.setattr(packing, "IMAGES_PER_PACKED_SHARD", 3)
+    monkeypatch.setattr(packing, "write_shard", noting)
     return written
 
 
@@ -191,7 +191,7 @@ def test_centres_are_torchvisions_to_the_last_bit(train, size):
 def test_the_view_of_any_image_is_rounded_as_torchvision_does(height, width, size):
     image = Image.fromarray(np.arange(height * width, dtype=np.int32).reshape(height, width) % 251)
     small = transforms.resize(image, size * 256 // 224)
-    seen = pillow.view(height, width, size)
+    seen = pillow.centre_crop(height, width, size)
     assert (seen.width, seen.height) == small.size
     corner = (seen.left, seen.top, seen.left + size, seen.top + size)
     assert small.crop(corner) == transforms.center_crop(small, [size, size])
@@ -200,7 +200,7 @@ def test_the_view_of_any_image_is_rounded_as_torchvision_does(height, width, siz
 @pytest.mark.parametrize("kind", ODD)
 def test_whatever_a_file_holds_it_is_read_as_torchvision_reads_it(kind, tmp_path):
     (tmp_path / "one.JPEG").write_bytes(ODD[kind])
-    image = pillow.rgb(ODD[kind])
+    image = pillow.decode_rgb(ODD[kind])
     assert image.mode == "RGB"
     assert torch.equal(tensor(image), tensor(pil_loader(str(tmp_path / "one.JPEG"))))
 
@@ -230,9 +230,9 @@ def test_of_what_is_to_come_three_batches_are_begun_and_no_more(train):
 
     with closing(train.centres(batches(), 32)) as stream:
         next(stream)
-        assert asked == 1 + pillow.AHEAD
+        assert asked == 1 + pillow.PREFETCH
         next(stream)
-        assert asked == 2 + pillow.AHEAD
+        assert asked == 2 + pillow.PREFETCH
 
 
 def test_an_epoch_that_is_broken_off_leaves_no_thread(train):
@@ -298,14 +298,14 @@ def test_what_is_packed_is_opened_without_the_images(source):
 
 
 def test_an_interrupted_packing_goes_on_from_finished_shards(source, shards_of_three, monkeypatch):
-    def interrupted(source: Path, member: Member) -> object:
+    def interrupted(source: Path, member: ImageFile) -> object:
         if len(shards_of_three) == 3:
             raise KeyboardInterrupt
         return real(source, member)
 
-    real = packing.examine
+    real = packing.check_image
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "examine", interrupted)
+        patch.setattr(packing, "check_image", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pack(source)
     assert working() == []
@@ -313,7 +313,7 @@ def test_an_interrupted_packing_goes_on_from_finished_shards(source, shards_of_t
     folder = pack(source)
     assert shards_of_three == ["train-0002", "train-0003", "test-0000-"]
     assert open_packed(folder, "train").read(3) == (source / "00.JPEG").read_bytes()
-    verify(folder)
+    verify_packed(folder)
 
 
 def test_all_broken_files_are_named_and_mending_them_costs_their_shards(source, shards_of_three):
@@ -341,7 +341,7 @@ def test_all_broken_files_are_named_and_mending_them_costs_their_shards(source, 
 
 
 def test_what_is_wrong_with_a_listing_is_said_before_anything_is_decoded(source, monkeypatch):
-    monkeypatch.setattr(packing, "examine", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(packing, "check_image", lambda *_: pytest.fail("decoded"))
     wrong = listing(source)._replace(problems=("val: is missing",))
     with pytest.raises(UserError, match="1 problem\n  val: is missing"):
         packing.pack(source.parent / "packed", lambda: wrong)
@@ -349,7 +349,7 @@ def test_what_is_wrong_with_a_listing_is_said_before_anything_is_decoded(source,
 
 
 def test_a_disk_that_is_too_small_is_named_before_anything_is_decoded(source, monkeypatch):
-    monkeypatch.setattr(packing, "examine", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(packing, "check_image", lambda *_: pytest.fail("decoded"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 100))
     with pytest.raises(UserError, match=r"has 0\.0 GB left, 0\.0 GB are needed"):
         pack(source)
@@ -370,12 +370,12 @@ def test_shards_of_other_images_are_neither_gone_on_from_nor_kept(source, shards
 
 def test_of_two_packings_at_once_the_second_waits_and_finds_it_done(source, shards_of_three, capfd):
     folder = source.parent / "packed"
-    with alone(folder):
+    with exclusive_access(folder):
         second = threading.Thread(target=pack, args=(source,))
         second.start()
         time.sleep(0.3)
         assert not shards_of_three
-        packing.write(folder, listing(source))
+        packing.write_packed_set(folder, listing(source))
     second.join(10)
     assert len(shards_of_three) == 5
     assert "waiting: " in capfd.readouterr().out
@@ -405,7 +405,7 @@ def cut(path: Path) -> None:
 def check(folder: Path) -> None:
     for part in ("train", "test"):
         open_packed(folder, part)
-    verify(folder)
+    verify_packed(folder)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ def test_checksums_find_a_file_that_is_gone(source):
     folder = pack(source)
     (folder / "test.npy").unlink()
     with pytest.raises(UserError, match=r"test\.npy is missing"):
-        verify(folder)
+        verify_packed(folder)
 
 
 def test_views_keep_what_was_asked_for_in_that_order(train):

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as transforms
 
-from benchmark.data.draws import below, draw
+from benchmark.data.draws import below, random_words
 from benchmark.data.sets.cifar import CIFAR100
 from benchmark.data.stream import Stream
 from tests.data.streams import images, stream
@@ -60,7 +60,7 @@ def test_without_padding_and_flip_an_image_is_only_normalised():
 
 
 def test_draws_are_even_and_independent_of_each_other():
-    draws = {p: draw(1, 2, p, 90_000) for p in ("order", "down", "right", "flip")}
+    draws = {p: random_words(1, 2, p, 90_000) for p in ("order", "down", "right", "flip")}
     counts = np.bincount(below(draws["down"], 9))
     assert len(counts) == 9
     assert abs(counts - 10_000).max() < 400  # four standard deviations
@@ -71,8 +71,8 @@ def test_draws_are_even_and_independent_of_each_other():
 
 def test_draws_never_change():
     # Every run's identity rests on these numbers: a change of them needs a new PROTOCOL.
-    assert draw(7, 3, "order", 3).tolist() == GOLDEN_ORDER
-    assert below(draw(7, 3, "down", 12), 9).tolist() == GOLDEN_DOWN
+    assert random_words(7, 3, "order", 3).tolist() == GOLDEN_ORDER
+    assert below(random_words(7, 3, "down", 12), 9).tolist() == GOLDEN_DOWN
 
 
 GOLDEN_ORDER = [10999940545209549075, 11211875717189573400, 2580621091307578397]

@@ -66,7 +66,7 @@ def test_stl10_is_what_torchvision_reads(stl, monkeypatch):
 
 def test_stl10_needs_no_unlabelled_images(stl):
     assert not (stl / "stl10_binary" / stl10.UNREAD).exists()
-    assert SOURCES["stl10"].look(stl).todo == ""
+    assert SOURCES["stl10"].presence(stl).todo == ""
     assert len(SOURCES["stl10"].load(stl).train.labels) == 3
 
 
@@ -102,7 +102,7 @@ def test_fashion_mnist_is_what_torchvision_reads_in_three_equal_channels(fashion
 
 
 def test_fashion_mnist_needs_no_rounding_up_its_stages_come_out_even():
-    shapes = models.shapes("resnet8", 10, 3, SOURCES["fashionmnist"].size)
+    shapes = models.feature_shapes("resnet8", 10, 3, SOURCES["fashionmnist"].size)
     assert [stage[-1] for stage in shapes.stages] == [28, 14, 7]
 
 
@@ -126,10 +126,10 @@ def test_without_files_and_network_it_is_said_which_files_go_where(name, tmp_pat
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
-    found = SOURCES[name].look(tmp_path)
+    found = SOURCES[name].presence(tmp_path)
     with pytest.raises(UserError, match=r"--data-root or the environment variable KD_DATA") as told:
         SOURCES[name].load(tmp_path)
-    assert str(tmp_path / found.place) in str(told.value)
+    assert str(tmp_path / found.location) in str(told.value)
     assert all(file in str(told.value) for file in found.missing)
     assert "to be downloaded" in found.todo
 
@@ -156,8 +156,9 @@ def packed(request: pytest.FixtureRequest, monkeypatch: Patch, site: Site) -> tu
 def test_of_a_tar_file_that_is_downloaded_only_what_is_read_is_unpacked(packed, site):
     name, root = packed
     SOURCES[name].load(root)
+    requests = len(site.requested)
     SOURCES[name].load(root)
-    assert site.asked == ["all"]
+    assert len(site.requested) == requests
     folder, kind = root / PACKED[name].base_folder, PACKED[name]
     read = [file for file, _ in (*kind.train_list, *kind.test_list) if file != stl10.UNREAD]
     read += ["batches.meta"] if name == "cifar10" else []
@@ -169,19 +170,20 @@ def test_of_a_tar_file_that_is_downloaded_only_what_is_read_is_unpacked(packed, 
 def test_a_tar_file_that_is_there_is_unpacked_again_where_files_are_not_whole(packed, site, harm):
     name, root = packed
     split = in_memory(SOURCES[name].load(root))
+    requests = len(site.requested)
     harm(root / PACKED[name].base_folder / PACKED[name].test_list[0][0])
     again = in_memory(SOURCES[name].load(root))
     assert torch.equal(again.test.pixels, split.test.pixels)
-    assert site.asked == ["all"]
+    assert len(site.requested) == requests
 
 
 def test_a_tar_file_that_is_not_whole_is_downloaded_again(packed, site):
     name, root = packed
     archive = root / PACKED[name].filename
     archive.write_bytes(site.files["/file"][:100])
-    assert SOURCES[name].look(root).todo == "to be unpacked"
+    assert SOURCES[name].presence(root).todo == "to be unpacked"
     SOURCES[name].load(root)
-    assert site.asked == ["all"]
+    assert site.requested
     assert archive.read_bytes() == site.files["/file"]
 
 
@@ -192,8 +194,9 @@ def test_who_comes_second_finds_it_unpacked(packed, site, capsys):
         thread.start()
     for thread in others:
         thread.join()
-    assert site.asked == ["all"]
-    assert capsys.readouterr().out.count("unpacking") == 1
+    out = capsys.readouterr().out
+    assert out.count("downloading") == 1
+    assert out.count("unpacking") == 1
 
 
 def test_a_file_that_is_unpacked_is_checked_too(packed, monkeypatch):
@@ -212,10 +215,9 @@ def test_files_that_come_one_by_one_come_from_the_first_mirror_that_has_them(
     for name in absent:
         site.files[f"/2/{name}"] = (here / name).read_bytes()
         (here / name).unlink()
-    top = site.url.removesuffix("file")
-    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [f"{top}1/", f"{top}2/"])
+    monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [f"{site.top}/1/", f"{site.top}/2/"])
     assert len(SOURCES["fashionmnist"].load(fashion).test.labels) == 2
-    assert len(site.asked) == 2 * len(absent)
+    assert {path.split("/")[-1] for path in site.requested} == set(absent)
 
 
 def test_a_split_is_of_tensors_that_a_stream_takes(stl):

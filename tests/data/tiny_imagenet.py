@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.data.sets.tinyimagenet import Counts
+from benchmark.data.sets.imagenet_layout import ExpectedCounts
 from tests.data import official_layouts as layouts
 
-COUNTS = Counts(classes=3, train=4, test=2)
+COUNTS = ExpectedCounts(classes=3, train_total=12, train_min=4, train_max=4, test=2)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is measured of finished networks is what its papers say, and changes nothing."""
+"""Measures of finished networks follow their papers, and measuring changes nothing."""
 
 from __future__ import annotations
 
@@ -23,21 +23,26 @@ from benchmark import models
 from benchmark.data.sets.digits import DIGITS
 from benchmark.data.stream import TestImages
 from benchmark.evaluation.accuracy import evaluate
-from benchmark.evaluation.calibration import HOTTEST, calibration, sharpness, temperature
-from benchmark.evaluation.measures import measures
-from benchmark.evaluation.predictions import Answers, answers
-from benchmark.evaluation.similarity import fidelity, linear_cka, similarities
+from benchmark.evaluation.calibration import (
+    MAX_TEMPERATURE,
+    fit_temperature,
+    measure_calibration,
+    score_calibration,
+)
+from benchmark.evaluation.measures import compute_measures
+from benchmark.evaluation.predictions import Predictions, predict
+from benchmark.evaluation.similarity import cka_by_layer, linear_cka, measure_fidelity
 from benchmark.job import final_evaluation
-from benchmark.job.claimed_run import Member, Place
-from benchmark.job.cost import cost_of
+from benchmark.job.claimed_run import ClaimedRun, JobContext
+from benchmark.job.cost import measure_cost
 from benchmark.job.file import Job
-from benchmark.job.final_evaluation import Exam
-from benchmark.job.recording import examined
+from benchmark.job.final_evaluation import FinalEvaluation, Operations
+from benchmark.job.recording import evaluate_finished
 from benchmark.models import flops
 from benchmark.store.folder import Store
-from benchmark.store.record import Record
+from benchmark.store.record import Fidelity, Measures, Record
 from benchmark.training import cohort, meters
-from benchmark.training.cohort import Cast
+from benchmark.training.cohort import Cohort
 from benchmark.training.learner import Learner
 from methods.interface import Batch, Features, Losses, Phase
 from tests.job import in_process
@@ -61,8 +66,8 @@ def guesses(count: int = 301, classes: int = 7, scale: float = 3.0) -> tuple[Ten
     return scale * logits, labels
 
 
-def said(logits: Tensor, labels: Tensor, **maps: Tensor) -> Answers:
-    return Answers(logits, labels, maps, torch.empty(0))
+def predicted(logits: Tensor, labels: Tensor, **maps: Tensor) -> Predictions:
+    return Predictions(logits, labels, maps, torch.empty(0))
 
 
 # ---------------------------------------------------------------- calibration
@@ -73,7 +78,7 @@ def test_the_calibration_error_is_that_of_torchmetrics(scale: float):
     logits, labels = guesses(scale=scale)
     theirs = MulticlassCalibrationError(num_classes=7, n_bins=15, norm="l1")
     expected = 100 * theirs(logits.double().softmax(1), labels).item()
-    assert sharpness(logits, labels).ece == pytest.approx(expected, rel=1e-5)
+    assert score_calibration(logits, labels).ece == pytest.approx(expected, rel=1e-5)
 
 
 def test_likelihood_and_brier_score_are_their_formulas():
@@ -81,7 +86,7 @@ def test_likelihood_and_brier_score_are_their_formulas():
     shares = np.exp(logits.double().numpy())
     shares /= shares.sum(axis=1, keepdims=True)
     truth = np.eye(7)[labels.numpy()]
-    found = sharpness(logits, labels)
+    found = score_calibration(logits, labels)
     assert found.nll == pytest.approx(-np.log((shares * truth).sum(axis=1)).mean())
     assert found.brier == pytest.approx(((shares - truth) ** 2).sum(axis=1).mean())
 
@@ -94,23 +99,23 @@ def test_the_temperature_is_where_the_likelihood_is_highest(scale: float):
         return F.cross_entropy(logits.double() / math.exp(log), labels).item()
 
     best = minimize_scalar(loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-9})
-    assert temperature(logits, labels) == pytest.approx(math.exp(best.x), rel=1e-5)
+    assert fit_temperature(logits, labels) == pytest.approx(math.exp(best.x), rel=1e-5)
 
 
 def test_without_a_best_temperature_it_is_a_bound():
     logits, labels = guesses(classes=3)
     never_wrong = 5 * F.one_hot(labels, 3).float()
-    assert temperature(never_wrong, labels) < 0.05
-    assert temperature(-never_wrong, labels) == pytest.approx(HOTTEST)
-    assert temperature(torch.zeros_like(logits), labels) <= HOTTEST
+    assert fit_temperature(never_wrong, labels) < 0.05
+    assert fit_temperature(-never_wrong, labels) == pytest.approx(MAX_TEMPERATURE)
+    assert fit_temperature(torch.zeros_like(logits), labels) <= MAX_TEMPERATURE
 
 
-def test_a_network_too_sure_of_itself_is_cooled_and_the_better_for_it():
-    sure = calibration(*guesses(scale=8.0))
+def test_an_overconfident_network_is_better_calibrated_after_scaling():
+    sure = measure_calibration(*guesses(scale=8.0))
     assert sure.temperature > 1
-    assert sure.scaled.nll < sure.plain.nll
-    assert sure.scaled.ece < sure.plain.ece
-    assert calibration(*guesses(scale=0.1)).temperature < 1
+    assert sure.scaled.nll < sure.nll
+    assert sure.scaled.ece < sure.ece
+    assert measure_calibration(*guesses(scale=0.1)).temperature < 1
 
 
 def test_no_image_is_scaled_by_a_temperature_that_has_seen_it():
@@ -118,12 +123,12 @@ def test_no_image_is_scaled_by_a_temperature_that_has_seen_it():
     logits[::2] *= 9  # the even ones need another temperature than the odd ones
     even, odd = ((logits[half::2], labels[half::2]) for half in (0, 1))
     parts = [
-        F.cross_entropy(part[0].double() / temperature(*other), part[1], reduction="sum")
+        F.cross_entropy(part[0].double() / fit_temperature(*other), part[1], reduction="sum")
         for part, other in ((even, odd), (odd, even))
     ]
-    found = calibration(logits, labels)
+    found = measure_calibration(logits, labels)
     assert found.scaled.nll == pytest.approx(torch.stack(parts).sum().item() / len(labels))
-    assert temperature(*even) > 2 * temperature(*odd)
+    assert fit_temperature(*even) > 2 * fit_temperature(*odd)
 
 
 # ---------------------------------------------------------------- fidelity and CKA
@@ -131,9 +136,9 @@ def test_no_image_is_scaled_by_a_temperature_that_has_seen_it():
 
 def test_a_student_that_is_its_teacher_is_as_like_it_as_can_be():
     _, test = training.streams()
-    itself = answers(training.teacher(), test)
-    assert fidelity(itself, itself) == (100.0, 0.0, 100.0)
-    alike = similarities(itself, itself)
+    itself = predict(training.teacher(), test)
+    assert measure_fidelity(itself, itself) == Fidelity(100.0, 0.0, 100.0)
+    alike = cka_by_layer(itself, itself)
     assert [*alike] == ["stem", "stage 1", "stage 2", "stage 3", "embedding"]
     assert [*alike.values()] == pytest.approx([1.0] * 5)
 
@@ -142,7 +147,7 @@ def test_fidelity_is_its_formula():
     labels = torch.tensor([0, 1, 2, 0])
     theirs = torch.tensor([[2.0, 0, 0], [0, 0, 3], [0, 4, 0], [1, 0, 0]])  # right, wrong, wrong
     ours = torch.tensor([[2.0, 1, 0], [0, 0, 1], [0, 0, 1], [1, 0, 0]])
-    found = fidelity(said(ours, labels), said(theirs, labels))
+    found = measure_fidelity(predicted(ours, labels), predicted(theirs, labels))
     p, q = theirs.double().softmax(1), ours.double().softmax(1)
     assert (found.agreement, found.error_agreement) == (75.0, 50.0)
     assert found.kl == pytest.approx((p * (p / q).log()).sum(dim=1).mean().item())
@@ -150,8 +155,8 @@ def test_fidelity_is_its_formula():
 
 def test_a_teacher_without_errors_has_none_to_agree_on():
     logits, _ = guesses()
-    right = said(logits, logits.argmax(dim=1))
-    assert fidelity(right, right).error_agreement is None
+    right = predicted(logits, logits.argmax(dim=1))
+    assert measure_fidelity(right, right).error_agreement is None
 
 
 def maps(width: int, seed: int) -> Tensor:
@@ -179,32 +184,37 @@ def test_what_has_no_cka_is_left_out():
     one, other = maps(4, 0), maps(5, 1)
     dead = torch.ones(60, 4)
     logits, labels = guesses(60)
-    student = said(logits, labels, stem=dead, **{"stage 1": one}, embedding=one)
-    teacher = said(logits, labels, stem=other, **{"stage 1": other}, embedding=other)
-    assert [*similarities(student, teacher)] == ["stage 1", "embedding"]
-    longer = said(logits, labels, **teacher.maps, **{"stage 2": other})
-    assert [*similarities(student, longer)] == ["embedding"]
+    student = predicted(logits, labels, stem=dead, **{"stage 1": one}, embedding=one)
+    teacher = predicted(logits, labels, stem=other, **{"stage 1": other}, embedding=other)
+    assert [*cka_by_layer(student, teacher)] == ["stage 1", "embedding"]
+    longer = predicted(logits, labels, **teacher.maps, **{"stage 2": other})
+    assert [*cka_by_layer(student, longer)] == ["embedding"]
 
 
-# ---------------------------------------------------------------- answers and operations
+# ---------------------------------------------------------------- predictions and operations
 
 
-def test_an_answer_depends_on_batches_by_rounding_alone():
+def test_predictions_depend_on_batches_by_rounding_alone():
     _, test = training.streams()
     whole = TestImages(training.digits().test.first(50), DIGITS, training.CPU, 50)
-    ours, theirs = (answers(training.teacher(), batches) for batches in (test, whole))
+    ours, theirs = (predict(training.teacher(), batches) for batches in (test, whole))
     assert torch.allclose(ours.logits, theirs.logits, atol=1e-5)
-    found, other = (flat(measures(each, ours)) for each in (ours, theirs))
+    found, other = (flat(compute_measures(each, ours)) for each in (ours, theirs))
     assert found == pytest.approx(other, rel=1e-4, abs=1e-6)
 
 
-def flat(found: dict[str, Any] | None) -> dict[str, float]:
-    return {place: value for place, value in training.flat(found).items() if value is not None}
+def flat(found: Measures | None) -> dict[str, float]:
+    assert found is not None
+    return {
+        place: value
+        for place, value in training.flat(dataclasses.asdict(found)).items()
+        if value is not None
+    }
 
 
 def test_predictions_are_kept_with_labels_and_have_the_evaluations_accuracy():
     _, test = training.streams()
-    file = answers(training.teacher(), test).as_npy()
+    file = predict(training.teacher(), test).as_npy()
     predicted, labels = np.load(io.BytesIO(file))
     assert predicted.dtype == np.uint16
     assert labels.tolist() == test.labels.tolist()
@@ -217,14 +227,16 @@ def test_operations_are_those_that_torch_counts(name: str):
     network, images = models.build(name, 10, 0).eval(), torch.rand(2, 3, 32, 32)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(images)
-    assert flops.of_pass(network, images) == counter.get_total_flops() // 2
+    assert flops.flops_per_image(network, images) == counter.get_total_flops() // 2
 
 
 def test_the_operations_of_a_loss_are_those_of_its_connectors():
     _, test = training.streams()
     images = next(test.batches())[0][:2]
     learner = training.build("fitnets", network="wrn_16_2")  # in its first phase, the hint's
-    counted = final_evaluation.of_loss(learner, training.teacher(), images, test.labels[:2])
+    counted = final_evaluation.count_loss_flops(
+        learner, training.teacher(), images, test.labels[:2]
+    )
     [regressor] = [m for m in learner.method.modules() if isinstance(m, nn.Conv2d)]
     height, width = training.teacher()(images).stages[1].shape[2:]
     assert counted == 2 * regressor.weight.numel() * height * width
@@ -234,40 +246,41 @@ def test_a_loss_that_cannot_be_counted_costs_nothing_but_its_number():
     def fussy(student: Features, teacher: Features, batch: Batch) -> Losses:
         raise ValueError("two images are no batch")
 
-    exam, learner = cohort_of(training.custom("fussy", [Phase("only", 2, fussy)]))
-    found = exam.of(learner, taught=True)
-    assert found.operations["connector_flops"] is None
-    assert found.operations["flops"]
+    final, learner = cohort_of(training.custom("fussy", [Phase("only", 2, fussy)]))
+    found = final.evaluate(learner, with_teacher=True)
+    assert found.operations.connector_flops is None
+    assert found.operations.flops
     assert found.measures
 
 
 # ---------------------------------------------------------------- in a cohort
 
 
-def cohort_of(*learners: Learner) -> tuple[Exam, Learner]:
+def cohort_of(*learners: Learner) -> tuple[FinalEvaluation, Learner]:
     stream, test = training.streams()
-    return Exam(Cast([*learners], stream, test, training.teacher())), learners[0]
+    return FinalEvaluation(Cohort([*learners], stream, test, training.teacher())), learners[0]
 
 
-def test_a_cohort_asks_its_teacher_once():
+def test_a_cohorts_teacher_predicts_once():
     calls: list[int] = []
-    exam, _ = cohort_of(training.build("kd"), training.build("at"))
+    final, _ = cohort_of(training.build("kd"), training.build("at"))
     hook = training.teacher().register_forward_hook(lambda *_: calls.append(1))
-    for learner in exam.cast.learners:
-        exam.of(learner, taught=True)
+    for learner in final.cast.learners:
+        final.evaluate(learner, with_teacher=True)
     hook.remove()
     assert len(calls) == 2 + 2  # batches of test images; two images for each loss
 
 
-def test_what_is_measured_of_a_run_does_not_depend_on_its_company():
+def test_the_measures_of_a_run_do_not_depend_on_its_cohort():
     alone, kd = cohort_of(training.build("kd"))
     training.run(kd)
     company, scratch = cohort_of(training.build("scratch"), kd)
-    company.of(scratch, taught=False)
-    assert company.of(kd, taught=True) == alone.of(kd, taught=True)
-    of_scratch = company.of(scratch, taught=False).measures
+    company.evaluate(scratch, with_teacher=False)
+    assert company.evaluate(kd, with_teacher=True) == alone.evaluate(kd, with_teacher=True)
+    of_scratch = company.evaluate(scratch, with_teacher=False).measures
     assert of_scratch is not None
-    assert of_scratch["fidelity"] is of_scratch["cka"] is None
+    assert of_scratch.fidelity is None
+    assert of_scratch.cka is None
 
 
 def test_measuring_changes_no_bit_of_what_is_trained_after_it():
@@ -275,14 +288,18 @@ def test_measuring_changes_no_bit_of_what_is_trained_after_it():
     ended: list[dict[str, Any]] = []
     for measured in (False, True):
         learners = [training.build("crd", recipe=short), training.build("kd")]
-        exam, first = cohort_of(*learners)
+        final, first = cohort_of(*learners)
 
-        def after(learner: Learner, exam: Exam = exam, skip: bool = not measured) -> None:
+        def after(
+            learner: Learner, final: FinalEvaluation = final, skip: bool = not measured
+        ) -> None:
             if learner.epoch == learner.epochs and not skip:
-                exam.of(learner, taught=True)
+                final.evaluate(learner, with_teacher=True)
 
         torch.manual_seed(3)
-        cohort.train(learners, exam.cast.teacher, exam.cast.stream, exam.cast.test, after)
+        cohort.train_learners(
+            learners, final.cast.teacher, final.cast.stream, final.cast.test, after
+        )
         ended.append(training.numbers(learners[1]) | {"draw": torch.rand(2)})
         ended[-1] |= training.flat(first.student.state_dict(), "first")
         ended[-1] |= training.flat(training.teacher().state_dict(), "teacher")
@@ -349,33 +366,34 @@ def test_a_network_that_cannot_be_measured_still_has_its_record(tmp_path: Path):
 
     made = in_process.grid(tmp_path, SUITE)
     [run] = (run for run in made.runs().values() if "-kd-" in run.id)
-    exam, learner = cohort_of(training.build("kd"))
+    final, learner = cohort_of(training.build("kd"))
     learner.student = Bare()
-    member = Member(run, Store(tmp_path).run(run.id), None)
-    member.learner = learner
-    assert examined(member, exam) is None
+    claimed = ClaimedRun(run, Store(tmp_path).run(run.id), None)
+    claimed.learner = learner
+    assert evaluate_finished(claimed, final) is None
 
 
 def test_a_logit_that_is_not_finite_leaves_nothing_to_measure():
     logits, labels = guesses()
-    good = said(logits, labels)
-    bad = said(logits.index_fill(0, torch.tensor(3), -math.inf), labels)
-    assert measures(bad, good) is None
-    beside = measures(good, bad)
+    good = predicted(logits, labels)
+    bad = predicted(logits.index_fill(0, torch.tensor(3), -math.inf), labels)
+    assert compute_measures(bad, good) is None
+    beside = compute_measures(good, bad)
     assert beside is not None
-    assert beside["fidelity"] is beside["cka"] is None
+    assert beside.fidelity is None
+    assert beside.cka is None
 
 
 # ---------------------------------------------------------------- time and energy
 
 
-def member_with(history: list[dict[str, Any]], tmp_path: Path) -> tuple[Member, Place]:
+def run_with(history: list[dict[str, Any]], tmp_path: Path) -> tuple[ClaimedRun, JobContext]:
     [run] = (run for run in in_process.grid(tmp_path, SUITE).runs().values() if "-kd-" in run.id)
     store = Store(tmp_path)
-    member = Member(run, store.run(run.id), None)
-    member.learner = training.build("kd")
-    member.learner.history = history
-    return member, Place(Job([run.id], "", "", "cpu"), store, training.CPU)
+    claimed = ClaimedRun(run, store.run(run.id), None)
+    claimed.learner = training.build("kd")
+    claimed.learner.history = history
+    return claimed, JobContext(Job([run.id], "", "", "cpu"), store, training.CPU)
 
 
 def test_times_are_means_of_the_epochs_that_were_clocked(tmp_path: Path):
@@ -383,13 +401,14 @@ def test_times_are_means_of_the_epochs_that_were_clocked(tmp_path: Path):
     rest = {"seconds": 2.0, "joules": 5.0}
     hint = {**rest, "step_seconds": 0.1, "teacher_seconds": None}
     distill = {**rest, "step_seconds": 0.3, "teacher_seconds": 0.05}
-    cost = cost_of(*member_with([old, hint, distill], tmp_path), images=40)
-    assert cost["seconds"] == 8.0
-    assert cost["step_seconds"] == pytest.approx(0.2)
-    assert cost["teacher_seconds"] == 0.05
-    assert cost["images_per_second"] == 3 * 40 / 8
-    assert cost["energy_joules"] is None
-    assert cost_of(*member_with([hint, distill], tmp_path), images=40)["energy_joules"] == 10.0
+    cost = measure_cost(*run_with([old, hint, distill], tmp_path), 40, Operations())
+    assert cost.seconds == 8.0
+    assert cost.step_seconds == pytest.approx(0.2)
+    assert cost.teacher_seconds == 0.05
+    assert cost.images_per_second == 3 * 40 / 8
+    assert cost.energy_joules is None
+    cost = measure_cost(*run_with([hint, distill], tmp_path), 40, Operations())
+    assert cost.energy_joules == 10.0
 
 
 def test_steps_and_the_teachers_passes_are_clocked_apart():
@@ -407,13 +426,13 @@ def test_what_a_meter_has_counted_is_shared_by_a_cohort():
     """The counter is handed in: no GPU has been asked here."""
     counts: Iterator[int] = iter(range(100, 1000, 7))
     learners = [training.build(name) for name in ("kd", "at")]
-    exam, _ = cohort_of(*learners)
-    cast = exam.cast
-    cohort.train(
+    final, _ = cohort_of(*learners)
+    cast = final.cast
+    cohort.train_learners(
         learners, cast.teacher, cast.stream, cast.test, lambda _: None, meter=lambda: next(counts)
     )
     assert [row["joules"] for row in learners[0].history] == [3.5, 3.5]
 
 
 def test_where_no_device_tells_there_is_no_meter():
-    assert meters.energy_meter("00000000-0000-0000-0000-000000000000") is None
+    assert meters.gpu_energy_meter("00000000-0000-0000-0000-000000000000") is None

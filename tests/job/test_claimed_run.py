@@ -1,9 +1,10 @@
-"""Which of a job's runs it takes, and what it does with too many of them."""
+"""Which runs a job claims, and what it does when they do not fit into memory."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import threading
 import time
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.config.runs import needs_of
+from benchmark.config.runs import needed_ids
 from benchmark.job import claimed_run
 from benchmark.job.file import Job
 from benchmark.store import claim as claims
-from benchmark.store.claim import claim, read_claim
+from benchmark.store.claim import Claim, claim_run, read_claim
 from benchmark.store.folder import Store
 from benchmark.training import cohort, learner
 from tests.job import in_process
@@ -37,7 +38,7 @@ recipe: {epochs: 2, batch_size: 16, lr: 0.05}
 
 def elsewhere(folder: Path, age: float) -> None:
     """Make a claim look like another machine's, with a heartbeat so many seconds old."""
-    mine = claim(folder)
+    mine = claim_run(folder)
     assert mine is not None
     path = folder / "claim.json"
     said = json.loads(path.read_text())
@@ -46,10 +47,10 @@ def elsewhere(folder: Path, age: float) -> None:
 
 
 def test_the_claim_of_a_dead_node_is_waited_for_and_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "STALE", 1.5)
+    monkeypatch.setattr(claims, "STALE_SECONDS", 1.5)
     elsewhere(tmp_path, age=0.5)
-    assert claim(tmp_path) is None
-    [mine] = claimed_run.claimed([tmp_path], pause=0.1)
+    assert claim_run(tmp_path) is None
+    [mine] = claimed_run.claim_folders([tmp_path], contextlib.ExitStack(), pause=0.1)
     assert mine is not None
 
 
@@ -63,7 +64,7 @@ def test_the_claim_of_a_living_node_is_left_alone_as_soon_as_its_heart_beats(tmp
 
     threading.Timer(0.3, beat).start()
     began = time.monotonic()
-    assert claimed_run.claimed([tmp_path], pause=0.05) == [None]
+    assert claimed_run.claim_folders([tmp_path], contextlib.ExitStack(), pause=0.05) == [None]
     assert time.monotonic() - began < 5
     there = read_claim(tmp_path)
     assert there is not None
@@ -73,15 +74,15 @@ def test_the_claim_of_a_living_node_is_left_alone_as_soon_as_its_heart_beats(tmp
 def test_a_claim_that_is_given_back_meanwhile_is_taken(tmp_path):
     elsewhere(tmp_path, age=0)
     threading.Timer(0.2, (tmp_path / "claim.json").unlink).start()
-    [mine] = claimed_run.claimed([tmp_path], pause=0.05)
+    [mine] = claimed_run.claim_folders([tmp_path], contextlib.ExitStack(), pause=0.05)
     assert mine is not None
 
 
 def test_nobody_waits_for_a_process_of_the_same_machine(tmp_path):
-    held = claim(tmp_path)
+    held = claim_run(tmp_path)
     assert held is not None
     began = time.monotonic()
-    assert claimed_run.claimed([tmp_path], pause=5) == [None]
+    assert claimed_run.claim_folders([tmp_path], contextlib.ExitStack(), pause=5) == [None]
     assert time.monotonic() - began < 1
 
 
@@ -93,7 +94,7 @@ def test_a_run_whose_teacher_is_not_done_is_left_for_later(tmp_path, capsys):
     ids = {cell.method: cell.run.id for cell in made.cells if cell.run}
     asked = Job([ids["scratch"], ids["kd"]], str(store.root), str(tmp_path), "cpu")
     with contextlib.ExitStack() as held:
-        taken = [part.run.id for part in claimed_run.take(asked, store, held)]
+        taken = [part.run.id for part in claimed_run.claim_runs(asked, store, held)]
         assert store.run(ids["kd"]).state() == "waiting"
     assert taken == [ids["scratch"]]
     assert f"{ids['kd']} waits" in capsys.readouterr().out
@@ -110,7 +111,7 @@ def numbers(store: Store, run_id: str) -> tuple[Any, ...]:
 def test_a_baseline_and_distillers_end_with_the_bits_of_each_alone(tmp_path):
     made = in_process.grid(tmp_path, SUITE.replace("at:\n  sp:", "fitnets:"))
     runs = made.runs()
-    [teacher] = needs_of(runs.values())
+    [teacher] = needed_ids(runs.values())
     students = [run_id for run_id in runs if run_id != teacher]
     apart, together = Store(tmp_path / "apart"), Store(tmp_path / "together")
     for store, cohorts in ((apart, [[one] for one in students]), (together, [students])):
@@ -162,3 +163,15 @@ def test_one_learner_that_does_not_fit_fails_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(learner.Learner, "step", step)
     with pytest.raises(torch.OutOfMemoryError):
         in_process.perform(made, tmp_path / "results")
+
+
+def test_a_claim_is_released_if_an_interrupt_comes_while_it_is_made(tmp_path, monkeypatch):
+    def interrupted(folder: Path) -> Claim | None:
+        claim = claim_run(folder)
+        signal.raise_signal(signal.SIGINT)
+        return claim
+
+    monkeypatch.setattr(claimed_run, "claim_run", interrupted)
+    with pytest.raises(KeyboardInterrupt), contextlib.ExitStack() as stack:
+        claimed_run.claim_folders([tmp_path], stack)
+    assert read_claim(tmp_path) is None

@@ -1,4 +1,4 @@
-"""Teachers from elsewhere: whatever they come in, the same network; never any code."""
+"""Imported teachers: the same network from every file format, and no code from a file is run."""
 
 import argparse
 import os
@@ -14,8 +14,8 @@ from benchmark import models
 from benchmark.config.errors import UserError
 from benchmark.evaluation.accuracy import evaluate
 from benchmark.job import import_teacher
-from benchmark.job.import_teacher import bring_in
-from benchmark.models.checkpoints import fitted, read, weights_of
+from benchmark.job.import_teacher import import_checkpoint
+from benchmark.models.checkpoints import find_weights, network_with_weights, read_checkpoint
 from benchmark.store.folder import RunFolder, Store
 from tests.cli.command import SUITE, call, records, suite
 from tests.training import learners
@@ -54,7 +54,7 @@ def test_a_checkpoint_is_the_same_network_whatever_it_comes_in(
 ):
     options = {"_use_new_zipfile_serialization": not old_format}
     file = save(tmp_path / "teacher.pth", wrapped(kind), **options)
-    network = fitted("resnet14", 10, weights_of(read(file), file), file)
+    network = network_with_weights("resnet14", 10, find_weights(read_checkpoint(file), file), file)
     assert models.fingerprint(network) == models.fingerprint(learners.teacher())
 
 
@@ -62,20 +62,20 @@ def test_safetensors_are_read_too(tmp_path: Path):
     safetensors = pytest.importorskip("safetensors.torch")
     file = tmp_path / "teacher.safetensors"
     safetensors.save_file({key: value.contiguous() for key, value in state().items()}, file)
-    network = fitted("resnet14", 10, weights_of(read(file), file), file)
+    network = network_with_weights("resnet14", 10, find_weights(read_checkpoint(file), file), file)
     assert models.fingerprint(network) == models.fingerprint(learners.teacher())
 
 
 def test_counters_that_old_files_lack_are_not_missed(tmp_path: Path):
     file = save(tmp_path / "teacher.pth", wrapped("without counters"))
-    network = fitted("resnet14", 10, weights_of(read(file), file), file)
+    network = network_with_weights("resnet14", 10, find_weights(read_checkpoint(file), file), file)
     assert torch.equal(network.state_dict()["conv1.weight"], state()["conv1.weight"])
 
 
 def imported(tmp_path: Path, published: float | None = None) -> RunFolder:
     file = save(tmp_path / "teacher.pth", wrapped("crd"))
     store = Store(tmp_path / "results")
-    return bring_in(file, "resnet14", "digits", published, store, tmp_path)
+    return import_checkpoint(file, "resnet14", "digits", published, store, tmp_path)
 
 
 def test_a_teacher_is_measured_on_arrival_and_kept_with_its_hash(tmp_path: Path):
@@ -127,20 +127,20 @@ def test_code_in_a_file_is_refused_and_not_run(
         if file.name == "b.pth":
             file.write_bytes(pickle.dumps(content["opt"]))
         with pytest.raises(UserError, match=r"refused: it holds more than weights") as caught:
-            read(file)
+            read_checkpoint(file)
         assert file.name == "b.pth" or "system" in str(caught.value)  # b.pth is no torch file
     assert not (tmp_path / "harm").exists()
 
 
-def test_what_is_no_checkpoint_is_told(tmp_path: Path):
+def test_a_file_that_is_no_checkpoint_is_refused_with_the_reason(tmp_path: Path):
     (tmp_path / "page.pth").write_text("<html>Not found</html>")
     with pytest.raises(UserError, match=r"page\.pth: (is no checkpoint|refused)"):
-        read(tmp_path / "page.pth")
+        read_checkpoint(tmp_path / "page.pth")
     with pytest.raises(UserError, match="no such file"):
-        read(tmp_path / "gone.pth")
+        read_checkpoint(tmp_path / "gone.pth")
     file = save(tmp_path / "a.pth", {"epoch": 3, "weights": "elsewhere"})
     with pytest.raises(UserError, match=r"no weights in it.*it holds: epoch, weights"):
-        weights_of(read(file), file)
+        find_weights(read_checkpoint(file), file)
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,17 @@ def test_what_is_no_checkpoint_is_told(tmp_path: Path):
         ("resnet14", 100, r"fc\.weight is \(10, 64\), resnet14 has \(100, 64\)"),
     ],
 )
-def test_weights_of_another_network_are_told_by_name(network: str, classes: int, said: str):
+def test_weights_of_another_network_are_refused_with_the_layer(
+    network: str, classes: int, said: str
+):
     with pytest.raises(UserError, match=said):
-        fitted(network, classes, state(), Path("teacher.pth"))
+        network_with_weights(network, classes, state(), Path("teacher.pth"))
 
 
 def test_weights_that_are_no_numbers_are_refused():
     spoilt = {**state(), "fc.bias": torch.full((10,), torch.nan)}
     with pytest.raises(UserError, match=r"not all of fc\.bias are finite"):
-        fitted("resnet14", 10, spoilt, Path("teacher.pth"))
+        network_with_weights("resnet14", 10, spoilt, Path("teacher.pth"))
 
 
 def test_the_crd_benchmarks_accuracies_are_known():

@@ -45,8 +45,8 @@ class TinyNet(nn.Module):
         return Features(stem, tuple(stages), tuple(preacts), embedding, logits, (raw, *preacts))
 
 
-def changed(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
-    """All that is shown, each of it changed alike."""
+def map_tensors(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
+    """Apply a function to every tensor of the features."""
     return Features._make(
         change(x) if isinstance(x, Tensor) else tuple(map(change, x)) for x in features
     )
@@ -63,7 +63,7 @@ def batch(size: int = 4, progress: float = 0.5) -> Batch:
 
 
 def given(teacher: TinyNet, samples: int = 40, batch_size: int = 4) -> Given:
-    """What a method may ask for."""
+    """The inputs that a method's ``__init__`` may have parameters for."""
     labels = torch.arange(samples) % CLASSES
     return Given(teacher.classifier, teacher.norms, labels, batch_size)
 

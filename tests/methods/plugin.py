@@ -27,7 +27,7 @@ class Mine(Method):
 
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch):
-    """The registry as it was, once the test is over."""
+    """Remove what a test adds to the registry once the test is over."""
     monkeypatch.setattr(registry, "_added", {})
     registry._registry.cache_clear()
     yield

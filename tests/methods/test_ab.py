@@ -87,20 +87,20 @@ def test_there_is_no_connector_where_the_widths_agree():
 
 def test_the_last_stage_is_the_heaviest_and_pre_activations_are_read():
     # One unit a stage, teacher on, student 0: each stage loses 1. 3/1000 (1/4 + 1/2 + 1) = 0.00525
-    def seen(value: float) -> Features:
+    def student_features(value: float) -> Features:
         maps = tuple(torch.full((2, 1, 1, 1), value) for _ in range(3))
         unread = tuple(torch.full((2, 1, 1, 1), torch.nan) for _ in range(3))
         return Features(unread[0], unread, maps, unread[0], unread[0])
 
     shapes = Shapes((1, 1, 1), ((1, 1, 1),) * 3, 1, 1)
     init, _ = AB(AB.Config(), shapes, shapes).phases(Budget(8, "inside"))
-    losses = init.loss(seen(0.0), seen(1.0), batch(2))
+    losses = init.loss(student_features(0.0), student_features(1.0), batch(2))
     assert losses["ab"].item() == pytest.approx(0.00525)
-    student = seen(0.0)
+    student = student_features(0.0)
     for stage, weight in enumerate((0.25, 0.5, 1.0)):
         done = [torch.ones(2, 1, 1, 1)] * 3
         done[stage] = student.preacts[stage]
-        losses = init.loss(student._replace(preacts=tuple(done)), seen(1.0), batch(2))
+        losses = init.loss(student._replace(preacts=tuple(done)), student_features(1.0), batch(2))
         assert losses["ab"].item() == pytest.approx(0.003 * weight)
 
 
@@ -117,13 +117,15 @@ def test_the_second_phase_is_the_divergence_alone():
 
 def test_the_initialising_phase_leaves_the_classifier_alone():
     student, teacher = TinyNet((4, 4, 6, 8)), TinyNet((8, 8, 12, 16))
-    shown = teacher(images())
-    method = AB(AB.Config(), Shapes.of(student(images())), Shapes.of(shown))
+    teacher_features = teacher(images())
+    method = AB(AB.Config(), Shapes.of(student(images())), Shapes.of(teacher_features))
     init, distill = method.phases(Budget(8, "inside"))
-    torch.autograd.backward(tuple(init.loss(student(images()), shown, batch()).values()))
+    torch.autograd.backward(tuple(init.loss(student(images()), teacher_features, batch()).values()))
     assert student.classifier.weight.grad is None
     method.zero_grad()
-    torch.autograd.backward(tuple(distill.loss(student(images()), shown, batch()).values()))
+    torch.autograd.backward(
+        tuple(distill.loss(student(images()), teacher_features, batch()).values())
+    )
     assert all(parameter.grad is None for parameter in method.parameters())
 
 
@@ -158,7 +160,7 @@ def test_the_regression_connector_is_absent_only_where_width_and_size_agree():
     assert trained == [False, True, True]
 
 
-def test_sizes_that_the_regression_cannot_meet_are_told():
+def test_sizes_that_the_regression_cannot_meet_are_reported():
     shapes = [Shapes(m, (m,), m[0], 5) for m in ((4, 3, 3), (4, 8, 8))]
     reason = AB.mismatch(AB.presets["crd"], *shapes)
     assert reason is not None
@@ -169,7 +171,6 @@ def test_sizes_that_the_regression_cannot_meet_are_told():
 REFUSED: list[tuple[str, Any]] = [
     (field, 0.0) for field in ("margin", "scale", "temperature", "init_share")
 ]
-REFUSED += [(field, "none") for field in ("connector", "second_phase")]
 
 
 @pytest.mark.parametrize(("field", "value"), REFUSED)

@@ -9,7 +9,7 @@ from torch import tensor
 from torch.nn import functional as F
 
 from methods.blocks.normalise import unit_rows
-from methods.cc import CC, correlation_loss, correlations, neighbour_loss
+from methods.cc import CC, correlation_loss, kernel_matrix, neighbour_loss
 from methods.interface import Budget, Shapes
 from tests.methods.networks import TinyNet, batch, images, noise
 
@@ -28,8 +28,8 @@ def test_the_loss_is_that_of_the_hand():
 def test_the_series_arrives_at_the_gaussian_kernel():
     x = noise(5, 4)
     kernel = torch.exp(-0.4 * torch.cdist(unit_rows(x), unit_rows(x)).square())
-    torch.testing.assert_close(correlations(x, gamma=0.4, order=20), kernel)
-    assert (correlations(x, gamma=0.4, order=2) - kernel).abs().max() < 0.05
+    torch.testing.assert_close(kernel_matrix(x, gamma=0.4, order=20), kernel)
+    assert (kernel_matrix(x, gamma=0.4, order=2) - kernel).abs().max() < 0.05
 
 
 def test_the_gradient_agrees_with_finite_differences():
@@ -86,7 +86,7 @@ def test_the_preset_crd_maps_both_embeddings_to_128_dimensions():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("form", "cosine"), ("weight", -1.0), ("gamma", 0.0), ("order", 0), ("dimensions", 0)],
+    [("weight", -1.0), ("gamma", 0.0), ("order", 0), ("dimensions", 0)],
 )
 def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
     with pytest.raises(ValueError, match=field):

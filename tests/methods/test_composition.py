@@ -1,4 +1,4 @@
-"""Compositions: what each part counts is said, and nothing is counted twice."""
+"""Compositions: every part has an explicit weight, and no term is counted twice."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ class Scene:
     def __init__(self, text: str, weights: dict[str, float], **changes: dict[str, Any]) -> None:
         torch.manual_seed(0)
         self.student, network = TinyNet((4, 4, 6, 8)), TinyNet((4, 4, 6, 8)).eval()
-        self.seen: Features = self.student(images())
-        self.shown: Features = network(images())
-        self.shapes = Shapes.of(self.seen), Shapes.of(self.shown)
+        self.student_features: Features = self.student(images())
+        self.teacher_features: Features = network(images())
+        self.shapes = Shapes.of(self.student_features), Shapes.of(self.teacher_features)
         self.given = given(network)
         self.spec = methods.parse(text)
         self.method = self.spec.kind.build(self.config(weights, changes), *self.shapes, self.given)
@@ -40,7 +40,9 @@ class Scene:
         return kind.build(kind.Config(), *self.shapes, self.given)
 
     def losses(self, method: Method, phase: int = -1) -> dict[str, torch.Tensor]:
-        return method.phases(BUDGET)[phase].loss(self.seen, self.shown, batch())
+        return method.phases(BUDGET)[phase].loss(
+            self.student_features, self.teacher_features, batch()
+        )
 
 
 def test_the_task_loss_counts_once_and_every_part_by_its_weight():
@@ -48,7 +50,7 @@ def test_the_task_loss_counts_once_and_every_part_by_its_weight():
     losses = scene.losses(scene.method)
     at, kd = scene.losses(scene.part("at")), scene.losses(scene.part("kd"))
     expected = {
-        "ce": 0.5 * F.cross_entropy(scene.seen.logits, batch().labels),
+        "ce": 0.5 * F.cross_entropy(scene.student_features.logits, batch().labels),
         "at": 2 * at["at"],
         "kd": 3 * kd["kd"],
     }
@@ -88,8 +90,8 @@ def test_parts_that_initialise_over_equal_phases_do_so_together():
 
 def test_parts_whose_phases_do_not_agree_are_refused_with_the_phases():
     scene = Scene("ab+fsp", {"ce": 1.0, "ab": 1.0, "fsp": 1.0}, fsp={"init_share": 0.25})
-    said = r"ab\+fsp: the parts' phases do not agree: ab has 'init' of 30 epochs.*'init' of 60"
-    with pytest.raises(ValueError, match=said):
+    message = r"ab\+fsp: the parts' phases do not agree: ab has 'init' of 30 epochs.*'init' of 60"
+    with pytest.raises(ValueError, match=message):
         scene.method.phases(BUDGET)
 
 
@@ -109,15 +111,15 @@ def test_a_pair_that_one_part_cannot_distil_is_refused_in_its_name():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("kd+scratch", "scratch reads no teacher"),
-        ("kd+at+kd", "kd is in it twice"),
-        ("simkd+kd", "simkd deploys is more than the student"),
+        ("kd+at+kd", "kd occurs twice"),
+        ("simkd+kd", "simkd deploys more than the student"),
     ],
 )
-def test_what_cannot_be_composed_is_refused(text: str, said: str):
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_composed_is_refused(text: str, message: str):
+    with pytest.raises(ValueError, match=message):
         methods.parse(text)
 
 

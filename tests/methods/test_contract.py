@@ -1,4 +1,4 @@
-"""What every method owes the train loop, whatever its paper."""
+"""What the train loop requires of every method."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +12,10 @@ from torch import Tensor
 
 import methods
 from methods.interface import Budget, Features, Method, Paper, Phase, Shapes
-from tests.methods.every_method import DEFINED_EVERYWHERE, PAIRS, SPECS, config_of, tensors
-from tests.methods.networks import TinyNet, batch, changed, given, images
+from tests.methods.every_method import DEFINED_EVERYWHERE, PAIRS, SPECS, config_of, spec, tensors
+from tests.methods.networks import TinyNet, batch, given, images, map_tensors
+
+__all__ = ["spec"]  # the fixture
 
 # What is left of a term where student and teacher are the same network, in eval mode: nothing,
 # unless the paper's loss has its least value elsewhere or a connector of random weights stands
@@ -39,7 +41,7 @@ STAYS = {
 
 
 class Scene(NamedTuple):
-    """A method between a student and a teacher, and what the teacher shows."""
+    """A method, its student, and the teacher with its features."""
 
     method: Method
     student: TinyNet
@@ -51,11 +53,18 @@ class Scene(NamedTuple):
         return cast(Features, self.student(images(side=self.side)))
 
     def losses(
-        self, phase: Phase, seen: Features | None = None, shown: Features | None = None
+        self,
+        phase: Phase,
+        student_features: Features | None = None,
+        teacher_features: Features | None = None,
     ) -> dict[str, Tensor]:
-        """Of one batch; what a phase says that it does not read must not be touched."""
-        student: Any = (seen or self.see()) if phase.reads_student else Untouchable("student")
-        teacher: Any = (shown or self.teacher) if phase.reads_teacher else Untouchable("teacher")
+        """The losses of one batch. What the phase declares as not read raises on access."""
+        student: Any = (
+            (student_features or self.see()) if phase.reads_student else Untouchable("student")
+        )
+        teacher: Any = (
+            (teacher_features or self.teacher) if phase.reads_teacher else Untouchable("teacher")
+        )
         return phase.loss(student, teacher, batch())
 
     def phases(self) -> list[Phase]:
@@ -64,7 +73,7 @@ class Scene(NamedTuple):
 
 @cache
 def networks(pair: str) -> tuple[TinyNet, TinyNet, Features]:
-    """A student, a teacher and what that shows: no method may change either."""
+    """A student, a teacher and its features, shared by all tests: no method may change them."""
     torch.manual_seed(0)
     (student_widths, _), (teacher_widths, side) = PAIRS[pair]
     student, teacher = TinyNet(student_widths), TinyNet(teacher_widths).eval()
@@ -75,20 +84,22 @@ def networks(pair: str) -> tuple[TinyNet, TinyNet, Features]:
 def staged(spec: methods.Spec, pair: str) -> Scene | None:
     """Build a method between two networks; None where it does not apply to them."""
     (_, side), _ = PAIRS[pair]
-    student, teacher, shown = networks(pair)
+    student, teacher, teacher_features = networks(pair)
     student.zero_grad()
-    shapes = Shapes.of(student(images(side=side))), Shapes.of(shown)
+    shapes = Shapes.of(student(images(side=side))), Shapes.of(teacher_features)
     config, kind = config_of(spec), spec.kind
     if kind.mismatch(config, *shapes):
         assert pair != "equal"
         assert kind.name not in DEFINED_EVERYWHERE
         return None
     torch.manual_seed(0)
-    return Scene(kind.build(config, *shapes, given(teacher)), student, side, shown, teacher)
+    return Scene(
+        kind.build(config, *shapes, given(teacher)), student, side, teacher_features, teacher
+    )
 
 
 def in_every_scene(test: Callable[[Scene], None]) -> Callable[[methods.Spec], None]:
-    """Hold a method to a claim between all pairs of networks that it applies to."""
+    """Run a test of a method on all pairs of networks that it applies to."""
 
     def everywhere(spec: methods.Spec) -> None:
         for pair in PAIRS:
@@ -104,7 +115,7 @@ def in_every_scene(test: Callable[[Scene], None]) -> Callable[[methods.Spec], No
 
 
 def viewing(text: str) -> str | None:
-    """Through which view a specification's losses look; None where they cannot choose."""
+    """The view that a specification's losses read; None if the method has no such parameter."""
     return methods.parse(text).defaults.get("view")
 
 
@@ -126,10 +137,14 @@ class Untouchable:
 
 @in_every_scene
 def test_a_batch_of_one_has_finite_losses(scene: Scene):
-    alone = changed(scene.teacher, lambda x: x[:1])
+    alone = map_tensors(scene.teacher, lambda x: x[:1])
     for phase in scene.phases():
-        seen: Any = scene.student(images(1, scene.side)) if phase.reads_student else None
-        losses = phase.loss(seen, alone if phase.reads_teacher else cast(Any, None), batch(1))
+        student_features: Any = (
+            scene.student(images(1, scene.side)) if phase.reads_student else None
+        )
+        losses = phase.loss(
+            student_features, alone if phase.reads_teacher else cast(Any, None), batch(1)
+        )
         assert all(loss.isfinite() for loss in losses.values())
 
 
@@ -163,12 +178,14 @@ def test_connectors_that_train_at_all_have_a_phase_that_trains_them(scene: Scene
 
 @in_every_scene
 def test_the_teacher_is_neither_changed_nor_given_a_gradient(scene: Scene):
-    leaves = changed(scene.teacher, lambda x: x.clone().requires_grad_())
+    leaves = map_tensors(scene.teacher, lambda x: x.clone().requires_grad_())
     before = [x.detach().clone() for x in tensors(leaves)]
     weights = {key: value.clone() for key, value in scene.network.state_dict().items()}
-    shown = changed(leaves, Tensor.detach)
+    teacher_features = map_tensors(leaves, Tensor.detach)
     for phase in (phase for phase in scene.phases() if phase.trains):
-        torch.autograd.backward(tuple(scene.losses(phase, shown=shown).values()))
+        torch.autograd.backward(
+            tuple(scene.losses(phase, teacher_features=teacher_features).values())
+        )
     assert all(leaf.grad is None for leaf in tensors(leaves))
     assert all(torch.equal(a, b) for a, b in zip(tensors(leaves), before, strict=True))
     assert all(parameter.grad is None for parameter in scene.network.parameters())
@@ -179,10 +196,12 @@ def test_the_teacher_is_neither_changed_nor_given_a_gradient(scene: Scene):
 @in_every_scene
 def test_the_students_features_are_not_changed(scene: Scene):
     for phase in scene.phases():
-        seen = scene.see()
-        before = [x.detach().clone() for x in tensors(seen)]
-        scene.losses(phase, seen)
-        assert all(torch.equal(a, b) for a, b in zip(tensors(seen), before, strict=True))
+        student_features = scene.see()
+        before = [x.detach().clone() for x in tensors(student_features)]
+        scene.losses(phase, student_features)
+        assert all(
+            torch.equal(a, b) for a, b in zip(tensors(student_features), before, strict=True)
+        )
 
 
 @pytest.mark.parametrize("text", [text for text in SPECS if viewing(text)])
@@ -195,17 +214,19 @@ def test_a_loss_reads_the_maps_of_its_view_and_no_others(text: str):
     torch.manual_seed(0)
     spec = methods.parse(text)
     student, teacher = TinyNet((4, 4, 6, 8)), TinyNet((4, 4, 6, 8)).eval()
-    seen, shown = student(images()), teacher(images())
-    shapes = Shapes.of(seen), Shapes.of(shown)
+    student_features, teacher_features = student(images()), teacher(images())
+    shapes = Shapes.of(student_features), Shapes.of(teacher_features)
     method = spec.kind.build(config_of(spec), *shapes, given(teacher))
-    dim, dark = (without_the_other_view(x, viewing(text)) for x in (seen, shown))
+    dim, dark = (
+        without_the_other_view(x, viewing(text)) for x in (student_features, teacher_features)
+    )
     for phase in method.phases(Budget(8, "inside")):
-        expected = phase.loss(seen, shown, batch())
+        expected = phase.loss(student_features, teacher_features, batch())
         torch.testing.assert_close(phase.loss(dim, dark, batch()), expected)
 
 
 def without_the_other_view(features: Features, view: str | None) -> Features:
-    none = changed(features, lambda x: torch.full_like(x, torch.nan))
+    none = map_tensors(features, lambda x: torch.full_like(x, torch.nan))
     if view == "stages":
         return features._replace(crd=none.crd)
     return features._replace(stem=none.stem, stages=none.stages)
@@ -214,8 +235,8 @@ def without_the_other_view(features: Features, view: str | None) -> Features:
 @in_every_scene
 def test_a_loss_draws_nothing_from_the_global_generator(scene: Scene):
     for phase in scene.phases():
-        seen, before = scene.see(), torch.get_rng_state()
-        scene.losses(phase, seen)
+        student_features, before = scene.see(), torch.get_rng_state()
+        scene.losses(phase, student_features)
         assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -229,9 +250,9 @@ def test_a_state_dict_goes_round_and_holds_all_that_the_next_loss_depends_on(sce
     again = scene.method.build(scene.method.config, *shapes, given(scene.network))
     again.load_state_dict(scene.method.state_dict())
     other = scene._replace(method=again)
-    seen = scene.see()
+    student_features = scene.see()
     for one, two in zip(scene.phases(), other.phases(), strict=True):
-        first, second = scene.losses(one, seen), other.losses(two, seen)
+        first, second = scene.losses(one, student_features), other.losses(two, student_features)
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -239,12 +260,14 @@ def test_a_state_dict_goes_round_and_holds_all_that_the_next_loss_depends_on(sce
 def test_a_student_that_is_the_teacher_has_nothing_left_to_learn_from_it(spec: methods.Spec):
     torch.manual_seed(0)
     network = TinyNet((4, 4, 6, 8)).eval()
-    shown = network(images())
-    method = spec.kind.build(config_of(spec), Shapes.of(shown), Shapes.of(shown), given(network))
+    teacher_features = network(images())
+    method = spec.kind.build(
+        config_of(spec), Shapes.of(teacher_features), Shapes.of(teacher_features), given(network)
+    )
     stays = {"ce"} | STAYS.get(spec.kind.name, set())
     for phase in method.phases(Budget(8, "inside")):
         if phase.reads_student and phase.reads_teacher:
-            for name, loss in phase.loss(shown, shown, batch()).items():
+            for name, loss in phase.loss(teacher_features, teacher_features, batch()).items():
                 assert name in stays or abs(loss.item()) < 1e-5, name
 
 

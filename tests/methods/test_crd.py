@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, tensor
 from torch.nn import functional as F
 
-from methods.crd import CRD, Memory, OtherClasses, batch_loss, nce_loss
+from methods.crd import CRD, MemoryBank, NegativeSampler, batch_loss, nce_loss
 from methods.interface import Budget, Features, Shapes
 from tests.methods.networks import CLASSES, TinyNet, batch, images, noise
 
@@ -64,7 +64,7 @@ def test_negatives_are_of_other_classes_all_of_them_and_evenly():
     torch.manual_seed(0)
     train_labels = tensor([2, 0, 1, 0, 2, 2, 1, 0, 3, 0])
     labels = tensor([0, 1, 2, 3])
-    drawn = OtherClasses(train_labels).draw(labels, 20_000)
+    drawn = NegativeSampler(train_labels).draw(labels, 20_000)
     for label, places in zip(labels, drawn, strict=True):
         counts = places.bincount(minlength=10)
         others = train_labels != label
@@ -75,12 +75,12 @@ def test_negatives_are_of_other_classes_all_of_them_and_evenly():
 
 def test_a_train_set_of_one_class_is_refused():
     with pytest.raises(ValueError, match="two classes"):
-        OtherClasses(tensor([1, 1, 1]))
+        NegativeSampler(tensor([1, 1, 1]))
 
 
 def test_the_first_batch_sets_the_constant_and_later_ones_leave_it():
     torch.manual_seed(0)
-    memory = Memory(size=10, dim=4)
+    memory = MemoryBank(size=10, dim=4)
     anchors, places = F.normalize(noise(3, 4).float()), tensor([[0, 5, 6], [1, 5, 5], [2, 9, 0]])
     scores = memory.scores(anchors, places, 0.5)
     expected = (anchors[:, None] * memory.vectors[places]).sum(dim=2) / 0.5
@@ -92,7 +92,7 @@ def test_the_first_batch_sets_the_constant_and_later_ones_leave_it():
 
 
 def test_the_memory_moves_by_one_minus_momentum_and_stays_of_length_one():
-    memory = Memory(size=3, dim=2)
+    memory = MemoryBank(size=3, dim=2)
     memory.vectors.copy_(tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
     memory.update(tensor([2]), tensor([[0.0, 1.0]]), momentum=0.25)
     # 1/4 (1, 0) + 3/4 (0, 1), of length sqrt(10) / 4
@@ -161,7 +161,6 @@ def test_the_gradient_of_the_term_reaches_the_student_and_both_heads(negatives: 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("negatives", "queue"),
         ("weight", 0.0),
         ("dim", 0),
         ("temperature", 0.0),

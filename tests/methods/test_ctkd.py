@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, tensor
 from torch.nn import functional as F
 
-from methods.ctkd import CTKD, difficulty, reversed_gradient
+from methods.ctkd import CTKD, curriculum, reverse_gradient
 from methods.interface import Budget, Features, Shapes
 from methods.kd import kl_divergence
 from tests.methods.networks import TinyNet, batch, images, noise
@@ -20,20 +20,20 @@ def _method(**fields: Any) -> CTKD:
 
 
 def _losses(method: CTKD, student: Tensor, teacher: Tensor, progress: float = 0.5) -> Any:
-    seen, shown = (Features(x, (), (), x, x) for x in (student, teacher))
+    student_features, teacher_features = (Features(x, (), (), x, x) for x in (student, teacher))
     (phase,) = method.phases(Budget(8, "inside"))
-    return phase.loss(seen, shown, batch(len(student), progress))
+    return phase.loss(student_features, teacher_features, batch(len(student), progress))
 
 
 def test_the_curriculum_is_half_a_cosine_and_then_over():
     # (1 - cos(pi x)) / 2 at x = 0, 1/3, 1/2, 1 and beyond
-    steps = [difficulty(tensor(p), 0.3).item() for p in (0.0, 0.1, 0.15, 0.3, 0.9)]
+    steps = [curriculum(tensor(p), 0.3).item() for p in (0.0, 0.1, 0.15, 0.3, 0.9)]
     assert steps == pytest.approx([0, 0.25, 0.5, 1, 1], abs=1e-6)
 
 
 def test_a_reversed_gradient_leaves_the_value_and_turns_the_gradient():
     x = tensor(0.1, requires_grad=True)
-    turned = reversed_gradient(x, tensor(0.3))
+    turned = reverse_gradient(x, tensor(0.3))
     assert turned.item() == x.item()
     (gradient,) = torch.autograd.grad(5 * turned, x)
     assert gradient.item() == pytest.approx(-1.5)

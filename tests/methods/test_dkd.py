@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, tensor
 from torch.nn import functional as F
 
+from methods.blocks.schedules import warm_up
 from methods.dkd import (
     DKD,
     others_divergence,
     others_log_softmax,
     target_divergence,
     target_log_softmax,
-    warm_up,
 )
 from methods.interface import Budget, Shapes
 from methods.kd import kl_divergence

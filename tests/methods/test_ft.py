@@ -27,13 +27,13 @@ def test_the_reconstructions_distance_is_that_of_the_hand():
 
 
 def test_the_reconstructions_gradient_does_not_grow_with_the_teachers_features():
-    method, _, shown = between(FT.Config())
+    method, _, teacher_features = between(FT.Config())
     for bias in (p for p in method.parameters() if p.dim() == 1):
         nn.init.zeros_(bias)  # without them the networks commute with a positive scale
     weight = cast(nn.Conv2d, method.encoder[0]).weight
     slopes: list[Tensor] = []
     for scale in (1.0, 100.0):
-        maps = scale * shown.stages[-1]
+        maps = scale * teacher_features.stages[-1]
         loss = reconstruction_loss(method.decoder(method.encoder(maps)), maps)
         slopes += torch.autograd.grad(loss, [weight])
     torch.testing.assert_close(slopes[0], slopes[1])
@@ -86,24 +86,28 @@ def between(config: FT.Config) -> tuple[FT, TinyNet, Features]:
     torch.manual_seed(0)
     student, teacher = TinyNet((4, 4, 6, 8)), TinyNet((8, 8, 12, 16)).eval()
     with torch.no_grad():
-        shown = teacher(images())
-    return FT(config, Shapes.of(student(images())), Shapes.of(shown)), student, shown
+        teacher_features = teacher(images())
+    return (
+        FT(config, Shapes.of(student(images())), Shapes.of(teacher_features)),
+        student,
+        teacher_features,
+    )
 
 
-def reached(method: FT, student: TinyNet, shown: Features, phase: Phase) -> set[str]:
+def reached(method: FT, student: TinyNet, teacher_features: Features, phase: Phase) -> set[str]:
     """The parts of the method that one step would move: those whose gradient is not None."""
     method.zero_grad(set_to_none=True)
-    seen = student(images()) if phase.reads_student else cast(Features, None)
-    torch.autograd.backward(tuple(phase.loss(seen, shown, batch()).values()))
+    student_features = student(images()) if phase.reads_student else cast(Features, None)
+    torch.autograd.backward(tuple(phase.loss(student_features, teacher_features, batch()).values()))
     return {name.split(".")[0] for name, p in method.named_parameters() if p.grad is not None}
 
 
 def test_each_phase_reaches_its_own_parts_and_no_others():
-    method, student, shown = between(FT.Config())
+    method, student, teacher_features = between(FT.Config())
     paraphrase, distill = method.phases(Budget(8, "inside"))
-    assert reached(method, student, shown, paraphrase) == {"encoder", "decoder"}
+    assert reached(method, student, teacher_features, paraphrase) == {"encoder", "decoder"}
     assert student.classifier.weight.grad is None
-    assert reached(method, student, shown, distill) == {"translator"}
+    assert reached(method, student, teacher_features, distill) == {"translator"}
 
 
 def test_there_is_no_batch_norm_whose_statistics_could_drift():
@@ -112,18 +116,18 @@ def test_there_is_no_batch_norm_whose_statistics_could_drift():
 
 
 def test_the_phases_are_those_of_the_paper():
-    method, student, shown = between(FT.Config())
+    method, student, teacher_features = between(FT.Config())
     paraphrase, distill = method.phases(Budget(240, "extra"))
     assert (paraphrase.name, paraphrase.epochs, paraphrase.lr) == ("paraphrase", 30, "constant")
     assert not paraphrase.reads_student
     assert (distill.name, distill.epochs, distill.lr) == ("distill", 240, "scheduled")
-    seen, last = student(images()), shown.stages[-1]
-    losses = paraphrase.loss(cast(Features, None), shown, batch())
+    student_features, last = student(images()), teacher_features.stages[-1]
+    losses = paraphrase.loss(cast(Features, None), teacher_features, batch())
     rebuilt = method.decoder(method.encoder(last))
     torch.testing.assert_close(losses, {"paraphrase": reconstruction_loss(rebuilt, last)})
-    losses = distill.loss(seen, shown, batch())
-    factors = method.translator(seen.stages[-1]), method.encoder(last)
-    ce = nn.functional.cross_entropy(seen.logits, batch().labels)
+    losses = distill.loss(student_features, teacher_features, batch())
+    factors = method.translator(student_features.stages[-1]), method.encoder(last)
+    ce = nn.functional.cross_entropy(student_features.logits, batch().labels)
     torch.testing.assert_close(losses, {"ce": ce, "ft": 500 * factor_loss(*factors, 1)})
 
 

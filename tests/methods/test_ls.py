@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from methods.dkd import others_divergence, target_divergence
 from methods.interface import Budget, Features, Shapes
 from methods.kd import kl_divergence
-from methods.ls import LS, standardised
+from methods.ls import LS, standardise
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
 def test_the_z_score_is_that_of_the_hand():
     # Mean 4; squares 9 + 1 + 1 + 9 = 20 over K - 1 = 3; the 1e-7 is far below.
-    scores = standardised(tensor([[1.0, 3.0, 5.0, 7.0]], dtype=torch.float64))
+    scores = standardise(tensor([[1.0, 3.0, 5.0, 7.0]], dtype=torch.float64))
     expected = tensor([[-3.0, -1, 1, 3]], dtype=torch.float64) / (20 / 3) ** 0.5
     torch.testing.assert_close(scores, expected, rtol=1e-6, atol=0)
 
@@ -37,15 +37,15 @@ def _method(**fields: Any) -> LS:
 
 
 def _losses(method: LS, student: Tensor, teacher: Tensor, progress: float = 0.5) -> Any:
-    seen, shown = (Features(x, (), (), x, x) for x in (student, teacher))
+    student_features, teacher_features = (Features(x, (), (), x, x) for x in (student, teacher))
     (phase,) = method.phases(Budget(8, "inside"))
-    return phase.loss(seen, shown, batch(len(student), progress))
+    return phase.loss(student_features, teacher_features, batch(len(student), progress))
 
 
 def test_the_gradient_agrees_with_finite_differences():
     weights = noise(3, 4, seed=1)
     assert torch.autograd.gradcheck(
-        lambda logits: (weights * standardised(logits)).sum(), noise(3, 4, grad=True)
+        lambda logits: (weights * standardise(logits)).sum(), noise(3, 4, grad=True)
     )
 
 
@@ -61,7 +61,7 @@ def test_neither_shift_nor_scale_of_the_logits_counts(preset: str):
 
 def test_the_two_divergences_are_those_of_kd_and_dkd_on_scores():
     student, teacher, labels = noise(4, 5), noise(4, 5, seed=1), batch().labels
-    s, t = standardised(student) / 3, standardised(teacher) / 3
+    s, t = standardise(student) / 3, standardise(teacher) / 3
     ce = F.cross_entropy(student, labels)
     kd = _losses(_method(temperature=3.0), student, teacher)
     torch.testing.assert_close(kd["ce"], 0.1 * ce)
@@ -88,7 +88,6 @@ def test_huge_and_equal_logits_give_finite_losses_and_gradients(
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("divergence", "crd"),
         ("temperature", 0.0),
         ("ce_weight", -1.0),
         ("kd_weight", -1.0),

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn, tensor
 
+from methods.blocks.pairing import conv1x1_norm
 from methods.interface import Budget, Features, Shapes
-from methods.ofd import OFD, MarginReLU, connector, negative_means, partial_l2
+from methods.ofd import OFD, MarginReLU, negative_means, partial_l2
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -60,7 +61,7 @@ def test_negative_responses_of_the_teacher_do_not_reach_below_the_margin():
 
 def test_a_connector_is_a_pointwise_convolution_with_bn_started_by_he_also_for_equal_widths():
     torch.manual_seed(0)
-    conv, norm = connector(512, 512)
+    conv, norm = conv1x1_norm(512, 512)
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
     assert conv.weight.shape == (512, 512, 1, 1)
@@ -97,9 +98,11 @@ def test_a_teacher_below_its_margin_asks_for_the_margin_and_no_less():
     # Student -0.5, teacher -5, cut at -sqrt(2 / pi): 2 units a stage. (1/4 + 1/2 + 1) * 2 / 1000
     (phase,) = constant(-0.5).phases(Budget(8, "inside"))
     preacts = torch.full((4, 2, 1, 1), -5.0)
-    seen = Features(preacts, (preacts,) * 3, (preacts,) * 3, preacts, noise(4, 5))
+    student_features = Features(preacts, (preacts,) * 3, (preacts,) * 3, preacts, noise(4, 5))
     expected = 0.0035 * (sqrt(2 / pi) - 0.5) ** 2
-    assert phase.loss(seen, seen, batch())["ofd"].item() == pytest.approx(expected)
+    assert phase.loss(student_features, student_features, batch())["ofd"].item() == pytest.approx(
+        expected
+    )
 
 
 def test_the_last_stage_is_the_heaviest_and_pre_activations_are_read():
@@ -110,14 +113,16 @@ def test_the_last_stage_is_the_heaviest_and_pre_activations_are_read():
     assert (phase.epochs, phase.lr) == (240, "scheduled")
     preacts, unread = torch.ones(4, 2, 1, 1), torch.full((4, 2, 1, 1), torch.nan)
     logits = noise(4, 5)
-    seen = Features(unread, (unread,) * 3, (preacts,) * 3, unread, logits)
-    losses = phase.loss(seen, seen, batch())
+    student_features = Features(unread, (unread,) * 3, (preacts,) * 3, unread, logits)
+    losses = phase.loss(student_features, student_features, batch())
     assert losses["ofd"].item() == pytest.approx(0.014)
     torch.testing.assert_close(losses["ce"], nn.functional.cross_entropy(logits, batch().labels))
     for stage, weight in enumerate((0.25, 0.5, 1.0)):
         done = [torch.full_like(preacts, 3.0)] * 3
         done[stage] = preacts
-        losses = phase.loss(seen, seen._replace(preacts=tuple(done)), batch())
+        losses = phase.loss(
+            student_features, student_features._replace(preacts=tuple(done)), batch()
+        )
         assert losses["ofd"].item() == pytest.approx(0.008 * weight)
 
 

@@ -8,7 +8,7 @@ from torch import tensor
 from torch.nn import functional as F
 
 from methods.interface import Budget, Shapes
-from methods.pkt import PKT, neighbours, transfer_loss
+from methods.pkt import PKT, neighbour_probabilities, transfer_loss
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -24,11 +24,15 @@ def test_the_loss_is_that_of_the_hand():
 
 
 def test_opposite_vectors_are_no_neighbours():
-    torch.testing.assert_close(neighbours(tensor([[1.0, 0.0], [-2.0, 0.0]])), torch.eye(2))
+    torch.testing.assert_close(
+        neighbour_probabilities(tensor([[1.0, 0.0], [-2.0, 0.0]])), torch.eye(2)
+    )
 
 
 def test_neighbour_probabilities_sum_to_one():
-    torch.testing.assert_close(neighbours(noise(5, 3)).sum(1), torch.ones(5, dtype=torch.float64))
+    torch.testing.assert_close(
+        neighbour_probabilities(noise(5, 3)).sum(1), torch.ones(5, dtype=torch.float64)
+    )
 
 
 def test_the_gradient_agrees_with_finite_differences():

@@ -1,4 +1,4 @@
-"""What every loss of every method owes its users, whatever it is shown.
+"""Properties of every loss of every method, for arbitrary features.
 
 Hypothesis chooses pairs of networks, batch sizes, magnitudes and a seed; features are drawn from
 that. As in training all is float32 and methods are in train mode.
@@ -22,7 +22,7 @@ from methods.blocks.draws import Draws
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
 from tests.methods import networks
 from tests.methods.every_method import PAIRS, SPECS, config_of, tensors
-from tests.methods.networks import CLASSES, TinyNet, changed
+from tests.methods.networks import CLASSES, TinyNet, map_tensors
 
 SAMPLES, LARGEST = 40, 8  # of the train set, of a batch
 NEGATIVE = {  # terms that may be, by method
@@ -62,7 +62,7 @@ def subjects() -> Iterator[tuple[str, Subject]]:
 SUBJECTS = dict(subjects())
 
 
-# ---------------------------------------------------------------- what they are shown
+# ---------------------------------------------------------------- features
 
 
 class Draw(NamedTuple):
@@ -81,7 +81,7 @@ class Draw(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A method with what it is shown."""
+    """A method with the features of both networks."""
 
     method: Method
     student: Features
@@ -214,7 +214,7 @@ def test_a_term_is_never_negative(subject: Subject, draw: Draw):
     may_be, least = NEGATIVE.get(subject.kind.name, set()), -ROUNDING.get(subject.kind.name, 1e-4)
     scene = staged(subject, draw)
     same = staged(subject, draw, "equal")
-    near = changed(same.teacher, lambda x: x + 1e-4 * torch.randn_like(x))
+    near = map_tensors(same.teacher, lambda x: x + 1e-4 * torch.randn_like(x))
     others = [same._replace(student=near), same._replace(student=same.teacher)]
     for terms in (one.terms() for one in (scene, *others)):
         for (phase, name), loss in terms.items():
@@ -237,7 +237,7 @@ def reordered(scene: Scene) -> Scene:
     order = torch.randperm(len(scene.batch.labels))
     labels, indices, progress = scene.batch
     scene = scene._replace(batch=Batch(labels[order], indices[order], progress))
-    return with_changed(scene, ONE_OR_BOTH[-1], lambda x: changed(x, lambda y: y[order]))
+    return with_changed(scene, ONE_OR_BOTH[-1], lambda x: map_tensors(x, lambda y: y[order]))
 
 
 LOGITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -278,7 +278,7 @@ def test_zeros_have_finite_losses_and_gradients(subject: Subject, draw: Draw):
     fresh = copied(scene.method.state_dict())
     for who, zeroed in product(ONE_OR_BOTH, ZEROS.values()):
         scene.method.load_state_dict(fresh)
-        assert_finite(with_changed(scene, who, partial(changed, change=zeroed)))
+        assert_finite(with_changed(scene, who, partial(map_tensors, change=zeroed)))
 
 
 @tried(3, size=st.just(1))
@@ -293,7 +293,7 @@ def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def assert_finite(scene: Scene) -> None:
     """Of every phase the losses and the gradients, and what the method remembers."""
-    student = changed(scene.student, lambda x: x.detach().clone().requires_grad_())
+    student = map_tensors(scene.student, lambda x: x.detach().clone().requires_grad_())
     learning = [x for x in scene.method.parameters() if x.requires_grad]
     leaves = [*tensors(student), *learning]
     for phase in scene.phases():
@@ -320,7 +320,7 @@ SEEN = Draw(LARGEST, 0, 1.0, 1.0, 0.5, moved=False, pair=0)
 def test_terms_that_may_be_negative_become_so_when_minimised(method: str, terms: set[str]):
     kind = methods.get(method)
     scene = staged(Subject(kind, kind.Config()), SEEN)
-    scene = with_changed(scene, ONE_OR_BOTH[-1], lambda x: changed(x, torch.zeros_like))
+    scene = with_changed(scene, ONE_OR_BOTH[-1], lambda x: map_tensors(x, torch.zeros_like))
     weights = list(scene.method.parameters())
     for _ in range(30):
         found = {name: loss for (_, name), loss in scene.terms().items() if name in terms}

@@ -9,7 +9,9 @@ import pytest
 
 import methods
 from methods import registry
-from tests.methods.plugin import METHOD
+from tests.methods.plugin import METHOD, clean
+
+__all__ = ["clean"]  # the fixture
 
 SIX = ["scratch", "kd", "fitnets", "at", "fsp", "ab"]
 
@@ -29,7 +31,7 @@ def plugin(tmp_path: Path, text: str, name: str = "mine.py") -> Path:
 
 
 def mistakes(path: Path) -> list[str]:
-    """What the author is told, without the folder."""
+    """The messages to the author, with the folder removed from paths."""
     with pytest.raises(methods.BadMethod) as caught:
         methods.add_file(path)
     return [mistake.replace(f"{path.parent}/", "") for mistake in caught.value.mistakes]
@@ -68,7 +70,7 @@ def test_a_preset_whose_values_are_the_defaults_is_the_same_method():
     assert methods.parse("kd@crd").defaults == methods.parse("kd").defaults
 
 
-def test_an_unknown_preset_is_told_with_those_that_there_are():
+def test_an_unknown_preset_is_reported_with_the_existing_ones():
     with pytest.raises(methods.UnknownMethod, match=r"no such preset of ab: 'ab@cdr'.*ab@crd"):
         methods.parse("ab@cdr")
 
@@ -133,7 +135,7 @@ def test_another_package_adds_methods_by_an_entry_point(
 # ---------------------------------------------------------------- an author's mistakes
 
 
-def test_every_mistake_is_told_at_once_with_file_and_line(tmp_path: Path, clean: None):
+def test_all_mistakes_are_reported_at_once_with_file_and_line(tmp_path: Path, clean: None):
     text = METHOD.replace("    name = {name!r}\n", "").replace("version = 1", "version = '1'")
     found = mistakes(plugin(tmp_path, text.replace("def phases", "def phase")))
     assert [mistake.partition(": Mine: ")[0] for mistake in found] == ["mine.py:6"] * 3
@@ -143,34 +145,34 @@ def test_every_mistake_is_told_at_once_with_file_and_line(tmp_path: Path, clean:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("'mine'", "'my method'", "`name` must be lower-case letters"),
         ("paper = None", "paper = 'Ours, 2026'", "`paper` must be a Paper"),
         ("@dataclass(frozen=True)", "@dataclass", "`Config` must be a frozen dataclass"),
         ("pass", "temperature: float", "Config.temperature has no default"),
-        ("pass", "teacher: str = ''", "Config.teacher: a suite has its own use"),
+        ("pass", "teacher: str = ''", "Config.teacher: the name is reserved"),
         ("paper = None", "paper = None; presets = {'crd': 1}", "must be a Config, not 1"),
     ],
 )
-def test_a_mistake_is_told_in_the_authors_terms(
-    old: str, new: str, said: str, tmp_path: Path, clean: None
+def test_a_mistake_is_reported_in_the_authors_terms(
+    old: str, new: str, message: str, tmp_path: Path, clean: None
 ):
     text = METHOD.format(name="mine")
     assert text.count(old) == 1
     (mistake,) = mistakes(plugin(tmp_path, text.replace(old, new)))
     assert mistake.startswith("mine.py:6: Mine: ")
-    assert said in mistake
+    assert message in mistake
 
 
-def test_a_name_that_is_taken_is_told_with_both_places(tmp_path: Path, clean: None):
+def test_a_name_that_is_taken_is_reported_with_both_places(tmp_path: Path, clean: None):
     (mistake,) = mistakes(plugin(tmp_path, METHOD.format(name="kd")))
     assert mistake.startswith("mine.py:6: Mine is named 'kd', and so is KD in ")
     assert "methods/kd.py:" in mistake
     assert methods.get("kd").__module__ == "methods.kd"
 
 
-def test_a_file_that_does_not_run_is_told_with_its_line(tmp_path: Path, clean: None):
+def test_a_file_that_does_not_run_is_reported_with_its_line(tmp_path: Path, clean: None):
     assert mistakes(plugin(tmp_path, "x = 1\ny = x.nothing\n")) == [
         "mine.py:2: AttributeError: 'int' object has no attribute 'nothing'"
     ]

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn, tensor
 from torch.nn import functional as F
 
-from methods.dkd import warm_up
+from methods.blocks.schedules import warm_up
 from methods.interface import Budget, Features, Shapes
-from methods.reviewkd import Fusion, ReviewKD, averaged, context_loss, nearest
+from methods.reviewkd import Fusion, ReviewKD, average_pool, context_loss, resize_nearest
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -48,7 +48,7 @@ def test_averaging_has_the_windows_of_the_adaptive_pooling():
     for size in ((8, 8), (7, 9)):
         x = noise(2, 3, *size)
         for side in (1, 2, 4):
-            torch.testing.assert_close(averaged(x, side), F.adaptive_avg_pool2d(x, side))
+            torch.testing.assert_close(average_pool(x, side), F.adaptive_avg_pool2d(x, side))
 
 
 def test_the_gradient_agrees_with_finite_differences():
@@ -129,8 +129,8 @@ def test_zeros_give_a_finite_loss_and_gradient():
 
 def test_nearest_leaves_a_map_of_that_size_alone():
     x = noise(1, 1, 2, 2)
-    assert nearest(x, (2, 2)) is x
-    assert nearest(x, (4, 4))[0, 0].tolist()[0] == [x[0, 0, 0, 0]] * 2 + [x[0, 0, 0, 1]] * 2
+    assert resize_nearest(x, (2, 2)) is x
+    assert resize_nearest(x, (4, 4))[0, 0].tolist()[0] == [x[0, 0, 0, 0]] * 2 + [x[0, 0, 0, 1]] * 2
 
 
 @pytest.mark.parametrize(("field", "value"), [("weight", -1.0), ("warmup_share", 1.1)])

@@ -8,7 +8,7 @@ from torch import Tensor, tensor
 from torch.nn import functional as F
 
 from methods.interface import Budget, Shapes
-from methods.rkd import RKD, angle_loss, angles, distance_loss
+from methods.rkd import RKD, angle_cosines, angle_loss, distance_loss
 from tests.methods.networks import TinyNet, batch, images, noise
 
 LOSSES = pytest.mark.parametrize("loss", [distance_loss, angle_loss])
@@ -38,9 +38,9 @@ def test_the_angle_loss_is_that_of_the_hand():
 
 def test_angles_are_at_the_first_index():
     x = tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    assert angles(x)[0, 1, 2].item() == pytest.approx(0, abs=1e-12)
-    assert angles(x)[1, 0, 2].item() == pytest.approx(0.5**0.5, abs=1e-12)
-    assert angles(x)[1, 1, 2].item() == 0
+    assert angle_cosines(x)[0, 1, 2].item() == pytest.approx(0, abs=1e-12)
+    assert angle_cosines(x)[1, 0, 2].item() == pytest.approx(0.5**0.5, abs=1e-12)
+    assert angle_cosines(x)[1, 1, 2].item() == 0
 
 
 @LOSSES

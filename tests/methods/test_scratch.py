@@ -13,8 +13,10 @@ from tests.methods.networks import TinyNet, batch, images
 def test_the_loss_is_the_cross_entropy_of_the_hand():
     # p(label) is 3/4 for the first and 1/2 for the second sample: (log 4/3 + log 2) / 2
     logits = torch.tensor([[log(3), 0.0], [0.0, 0.0]], dtype=torch.float64)
-    seen = Features(logits, (), (), logits, logits)
-    losses = task_loss(seen, seen, batch(2)._replace(labels=torch.tensor([0, 1])))
+    student_features = Features(logits, (), (), logits, logits)
+    losses = task_loss(
+        student_features, student_features, batch(2)._replace(labels=torch.tensor([0, 1]))
+    )
     assert losses["ce"].item() == pytest.approx((log(4 / 3) + log(2)) / 2, abs=1e-12)
     assert list(losses) == ["ce"]
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from methods.interface import Budget, Features, Shapes
 from methods.kd import kl_divergence
-from methods.semckd import SemCKD, calibrated_loss, similarities, translator
+from methods.semckd import SemCKD, batch_similarities, calibrated_loss, translator
 from tests.methods.networks import TinyNet, batch, images, noise
 
 
@@ -32,8 +32,8 @@ def test_the_loss_is_that_of_the_hand():
 def test_similarities_are_inner_products_and_zeros_stand_for_what_a_short_batch_lacks():
     # (1, 2) . (1, 2) = 5, (1, 2) . (3, 0) = 3, (3, 0) . (3, 0) = 9
     x = tensor([[1.0, 2.0], [3.0, 0.0]]).reshape(2, 1, 1, 2)
-    assert similarities(x, 2).tolist() == [[5, 3], [3, 9]]
-    assert similarities(x, 4).tolist() == [[5, 3, 0, 0], [3, 9, 0, 0]]
+    assert batch_similarities(x, 2).tolist() == [[5, 3], [3, 9]]
+    assert batch_similarities(x, 4).tolist() == [[5, 3, 0, 0], [3, 9, 0, 0]]
 
 
 def test_a_batch_larger_than_the_embeddings_is_refused():
@@ -47,9 +47,9 @@ def test_attention_is_a_softmax_over_the_teachers_stages_of_cosines():
     attention = method.attention(student.stages, teacher.stages)
     assert attention.shape == (8, 2, 3)
     torch.testing.assert_close(attention.sum(dim=2), torch.ones(8, 2))
-    query = method.queries[1](similarities(student.stages[1], 8))
+    query = method.queries[1](batch_similarities(student.stages[1], 8))
     cosines = [
-        F.cosine_similarity(query, key(similarities(t, 8)))
+        F.cosine_similarity(query, key(batch_similarities(t, 8)))
         for key, t in zip(method.keys, teacher.stages, strict=True)
     ]
     torch.testing.assert_close(attention[:, 1], torch.stack(cosines, dim=1).softmax(dim=1))

@@ -23,7 +23,7 @@ def networks(*teacher: int) -> tuple[TinyNet, TinyNet]:
     return TinyNet((4, 4, 6, 8)), TinyNet(teacher or (4, 4, 6, 12)).eval()
 
 
-def seen(network: nn.Module, side: int = 8) -> Features:
+def student_features(network: nn.Module, side: int = 8) -> Features:
     return cast(Features, network(images(side=side)))
 
 
@@ -40,9 +40,13 @@ def test_the_loss_is_the_mean_squared_difference_and_nothing_else():
     last = cast(nn.BatchNorm2d, method.projector.norms[-1])
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, -1.0)
-    shown = seen(teacher)
-    twos = torch.full_like(shown.stages[-1], 2.0)
-    losses = loss_of(method, seen(student), shown._replace(stages=(*shown.stages[:-1], twos)))
+    teacher_features = student_features(teacher)
+    twos = torch.full_like(teacher_features.stages[-1], 2.0)
+    losses = loss_of(
+        method,
+        student_features(student),
+        teacher_features._replace(stages=(*teacher_features.stages[:-1], twos)),
+    )
     assert {name: loss.item() for name, loss in losses.items()} == {"simkd": 12.0}
 
 
@@ -50,7 +54,7 @@ def test_the_larger_map_is_averaged_to_the_size_of_the_smaller():
     student, teacher = networks(4, 4, 6, 8)
     method = built(student, teacher, side=16)
     method.projector = nn.Identity()  # type: ignore[assignment]
-    large, small = seen(student, 16), seen(teacher)
+    large, small = student_features(student, 16), student_features(teacher)
     pooled = torch.nn.functional.avg_pool2d(large.stages[-1], 2)
     expected = (pooled - small.stages[-1]).square().mean()
     torch.testing.assert_close(loss_of(method, large, small)["simkd"], expected)
@@ -81,18 +85,18 @@ def test_a_student_whose_projected_features_are_the_teachers_has_the_teachers_lo
     assert not torch.equal(student.classifier.weight, teacher.classifier.weight)
     method = built(student, teacher)
     method.projector = nn.Identity()  # type: ignore[assignment]
-    ours, theirs = seen(method.deployed(student)), seen(teacher)
+    ours, theirs = student_features(method.deployed(student)), student_features(teacher)
     torch.testing.assert_close(ours.embedding, theirs.embedding)
     torch.testing.assert_close(ours.logits, theirs.logits)
-    assert not torch.allclose(seen(student).logits, theirs.logits)
+    assert not torch.allclose(student_features(student).logits, theirs.logits)
 
 
 def test_the_deployed_network_reads_the_teachers_classifier_and_not_the_students():
     student, teacher = networks()
     deployed = built(student, teacher).deployed(student).eval()
-    before = seen(deployed)
+    before = student_features(deployed)
     nn.init.normal_(student.classifier.weight)
-    assert torch.equal(seen(deployed).logits, before.logits)
+    assert torch.equal(student_features(deployed).logits, before.logits)
     expected = teacher.classifier(before.embedding)
     torch.testing.assert_close(before.logits, expected)
     assert before.embedding.shape == (4, 12)
@@ -103,10 +107,10 @@ def test_what_is_deployed_is_what_was_trained(side: int):
     student, teacher = networks()
     method = built(student, teacher, side=side).eval()
     deployed = method.deployed(student).eval()
-    maps = seen(student.eval(), side).stages[-1]
+    maps = student_features(student.eval(), side).stages[-1]
     pooled = torch.nn.functional.avg_pool2d(maps, side // 8)
     embedding = method.projector(pooled).mean(dim=(2, 3))
-    torch.testing.assert_close(seen(deployed, side).embedding, embedding)
+    torch.testing.assert_close(student_features(deployed, side).embedding, embedding)
 
 
 def test_the_classifier_is_a_frozen_copy_that_training_leaves_alone():
@@ -120,7 +124,9 @@ def test_the_classifier_is_a_frozen_copy_that_training_leaves_alone():
     optimizer = torch.optim.SGD(parameters, lr=0.1, weight_decay=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        torch.autograd.backward(tuple(loss_of(method, seen(student), seen(teacher)).values()))
+        torch.autograd.backward(
+            tuple(loss_of(method, student_features(student), student_features(teacher)).values())
+        )
         optimizer.step()
     for kept in (method.classifier, teacher.classifier):
         assert all(torch.equal(value, before[key]) for key, value in kept.state_dict().items())
@@ -137,7 +143,7 @@ def test_what_is_saved_holds_student_projector_and_classifier():
 
 
 def test_a_classifier_that_does_not_read_the_last_stage_is_refused():
-    shapes = Shapes.of(seen(networks()[0]))
+    shapes = Shapes.of(student_features(networks()[0]))
     assert SimKD.mismatch(SimKD.Config(), shapes, shapes) is None
     reason = SimKD.mismatch(SimKD.Config(), shapes, shapes._replace(embedding=20))
     assert reason == (

@@ -57,16 +57,18 @@ def test_a_regressor_is_three_pointwise_convolutions_with_relus_between():
 
 
 def between(student: TinyNet, teacher: TinyNet) -> tuple[VID, Features]:
-    shown = teacher(images())
-    return VID(VID.Config(), Shapes.of(student(images())), Shapes.of(shown)), shown
+    teacher_features = teacher(images())
+    return VID(
+        VID.Config(), Shapes.of(student(images())), Shapes.of(teacher_features)
+    ), teacher_features
 
 
 def test_every_variance_gets_a_gradient_in_every_stage():
     student, teacher = TinyNet((4, 4, 6, 8)), TinyNet((8, 8, 12, 16))
-    method, shown = between(student, teacher.eval())
+    method, teacher_features = between(student, teacher.eval())
     (phase,) = method.phases(Budget(8, "inside"))
     alphas = {name: p for name, p in method.named_parameters() if name.endswith("alpha")}
-    torch.autograd.backward(phase.loss(student(images()), shown, batch())["vid"])
+    torch.autograd.backward(phase.loss(student(images()), teacher_features, batch())["vid"])
     assert [alpha.shape for alpha in alphas.values()] == [(8,), (12,), (16,)]
     assert all(p.grad is not None and (p.grad != 0).all() for p in alphas.values())
 
@@ -86,26 +88,30 @@ def test_a_trained_variance_becomes_that_of_the_error():
 
 def test_the_terms_are_cross_entropy_and_the_stages_sum():
     student, teacher = TinyNet((4, 4, 6, 8)), TinyNet((8, 8, 12, 16))
-    method, shown = between(student, teacher)
+    method, teacher_features = between(student, teacher)
     (phase,) = method.phases(Budget(240, "extra"))
     assert (phase.epochs, phase.lr) == (240, "scheduled")
-    seen, halves = student(images()), VID.Config(weight=0.5)
-    losses = phase.loss(seen, shown, batch())
+    student_features, halves = student(images()), VID.Config(weight=0.5)
+    losses = phase.loss(student_features, teacher_features, batch())
     expected = torch.zeros(())
-    for observe, s, t in zip(method.observations, seen.stages, shown.stages, strict=True):
+    for observe, s, t in zip(
+        method.observations, student_features.stages, teacher_features.stages, strict=True
+    ):
         mean, variance = observe(s)
         expected = expected + gaussian_nll(mean, variance, t)
     torch.testing.assert_close(losses["vid"], expected)
     torch.testing.assert_close(
-        losses["ce"], nn.functional.cross_entropy(seen.logits, batch().labels)
+        losses["ce"], nn.functional.cross_entropy(student_features.logits, batch().labels)
     )
     method.config = halves
-    torch.testing.assert_close(phase.loss(seen, shown, batch())["vid"], 0.5 * expected)
+    torch.testing.assert_close(
+        phase.loss(student_features, teacher_features, batch())["vid"], 0.5 * expected
+    )
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("weight", 0.0), ("variance", 0.0), ("least_variance", 0.0), ("view", "raw")],
+    [("weight", 0.0), ("variance", 0.0), ("least_variance", 0.0)],
 )
 def test_a_value_that_cannot_be_is_refused(field: str, value: Any):
     with pytest.raises(ValueError, match=field):

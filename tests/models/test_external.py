@@ -14,15 +14,20 @@ from torch import Tensor, nn
 
 from benchmark.config.errors import UserError
 from benchmark.models.external import wrapper
-from benchmark.models.external.wrapper import Found, Name, factory, original
+from benchmark.models.external.wrapper import (
+    ExternalName,
+    ExternalNetwork,
+    external_factory,
+    library_network,
+)
 from methods.interface import Features, Shapes
 
 FEW = ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "regnet_y_400mf"]
 
 
-def built(name: str, classes: int = 10) -> Found:
+def built(name: str, classes: int = 10) -> ExternalNetwork:
     torch.manual_seed(0)
-    return cast(Found, factory(name)(classes))
+    return cast(ExternalNetwork, external_factory(name)(classes))
 
 
 def images(side: int = 64) -> Tensor:
@@ -35,7 +40,7 @@ def seen(network: nn.Module, side: int = 64) -> Features:
 
 def plain(name: str) -> nn.Module:
     torch.manual_seed(0)
-    network = original(Name.read(name), 10)
+    network = library_network(ExternalName.read(name), 10)
     for module in network.modules():
         if isinstance(module, wrapper.DROPOUTS):
             module.p = 0.0
@@ -110,14 +115,14 @@ def test_training_draws_nothing_from_the_global_generator():
 def test_published_weights_load_by_their_own_keys():
     network = built("torchvision/mobilenet_v2")
     torch.manual_seed(1)
-    state = original(Name.read("torchvision/mobilenet_v2"), 10).state_dict()
+    state = library_network(ExternalName.read("torchvision/mobilenet_v2"), 10).state_dict()
     assert {"features.0.0.weight", "classifier.1.bias"} <= state.keys()
     network.load_state_dict(state)
     assert equal(network._inner[0].state_dict(), state)
 
 
 def test_a_module_put_in_the_place_of_another_is_used():
-    network = Found(Small(), "small")
+    network = ExternalNetwork(Small(), "small")
     network.fc = nn.Linear(4, 3)
     assert seen(network).logits.shape == (2, 3)
     assert network.head is network.fc
@@ -125,7 +130,7 @@ def test_a_module_put_in_the_place_of_another_is_used():
 
 @pytest.mark.parametrize("how", ["copied", "pickled"])
 def test_a_copy_sees_its_own_features(how: str):
-    first = Found(Small(), "small")
+    first = ExternalNetwork(Small(), "small")
     expected = seen(first.eval())
     stream = io.BytesIO(pickle.dumps(first))
     second = copy.deepcopy(first) if how == "copied" else pickle.load(stream)
@@ -139,7 +144,7 @@ def test_a_copy_sees_its_own_features(how: str):
 
 
 def test_after_a_pass_nothing_is_held():
-    network = Found(Small(), "small")
+    network = ExternalNetwork(Small(), "small")
     features = seen(network)
     gone = [weakref.ref(x) for x in (features.stem, *features.stages, *features.preacts)]
     del features
@@ -193,7 +198,7 @@ def test_a_linear_bottleneck_is_its_own_preact():
 
 @pytest.mark.parametrize("functional", [True, False])
 def test_an_activation_that_would_overwrite_its_preact_does_not(functional: bool):
-    network = Found(Small(functional=functional), "small")
+    network = ExternalNetwork(Small(functional=functional), "small")
     features = seen(network)
     for preact, stage, norm in zip(features.preacts, features.stages, network.norms, strict=True):
         assert preact.min() < 0
@@ -226,7 +231,7 @@ def test_what_is_added_to_after_its_activation_is_its_own_preact():
                 x = lifted(down(x))
             return cast(Tensor, self.fc(x.mean((2, 3))))
 
-    network = Found(Added(), "added")
+    network = ExternalNetwork(Added(), "added")
     assert [tap.path for tap in network.layout.stages] == ["lifted.0", "lifted.1"]
     features = seen(network)
     # What entered the ReLU does not return the stage: nothing does but the stage itself.
@@ -235,7 +240,7 @@ def test_what_is_added_to_after_its_activation_is_its_own_preact():
 
 
 def test_maps_with_the_channels_last_are_turned():
-    features = seen(Found(Small(channels_last=True), "small"))
+    features = seen(ExternalNetwork(Small(channels_last=True), "small"))
     assert [stage.shape for stage in features.stages] == [(2, 4, 16, 16), (2, 4, 8, 8)]
 
 
@@ -283,7 +288,7 @@ def test_what_cannot_be_is_told(name: str, said: str):
 def test_a_network_of_one_resolution_has_no_stages():
     layers = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     with pytest.raises(UserError, match="flat: found no stages"):
-        Found(nn.Sequential(*layers, nn.Linear(4, 10)), "flat")
+        ExternalNetwork(nn.Sequential(*layers, nn.Linear(4, 10)), "flat")
 
 
 @pytest.mark.parametrize(
@@ -301,7 +306,7 @@ def test_an_image_too_small_is_told_with_name_and_size(name: str, side: int, sai
 def test_without_timm_its_networks_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(wrapper, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"timm is not installed.*'\.\[timm\]'"):
-        factory("timm/resnet18")
+        external_factory("timm/resnet18")
 
 
 # ---------------------------------------------------------------- timm

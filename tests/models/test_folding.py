@@ -41,7 +41,7 @@ def statistics(network: Network) -> list[Tensor]:
     return [value for norm in network.norms for value in norm.state_dict().values()]
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", models.network_names())
 def test_a_folded_network_shows_the_same_and_has_the_same_norms(name):
     network = frozen(name)
     size = LARGER.get(name, SIZE)

@@ -50,7 +50,7 @@ BY_ANOTHER_NAME = ["MobileNetV2", "vgg8", "vgg11", "vgg13", "vgg16", "vgg19"]
 
 
 def test_every_network_is_in_the_list():
-    assert sorted(models.names()) == sorted(PARAMETERS)
+    assert sorted(models.network_names()) == sorted(PARAMETERS)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -69,7 +69,9 @@ def test_parameter_counts_are_the_published_ones(name):
 )
 def test_shapes_are_the_published_ones(name, widths):
     stem, *stages = [(w, s, s) for w, s in zip(widths, (32, 32, 16, 8), strict=True)]
-    assert models.shapes(name, 100, 3, 32) == Shapes(stem, tuple(stages), widths[-1], 100, norms=3)
+    assert models.feature_shapes(name, 100, 3, 32) == Shapes(
+        stem, tuple(stages), widths[-1], 100, norms=3
+    )
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -151,7 +153,7 @@ def test_initial_weights_depend_on_name_and_seed_alone():
 
 
 def test_networks_of_other_libraries_are_known_by_their_names():
-    shapes = models.shapes("torchvision/resnet18", 10, 3, 64)
+    shapes = models.feature_shapes("torchvision/resnet18", 10, 3, 64)
     assert [width for width, _, _ in shapes.stages] == [64, 128, 256, 512]
     assert (shapes.embedding, shapes.classes, shapes.norms) == (512, 10, 4)
     one, two = (models.build("torchvision/resnet18", 10, seed) for seed in (0, 0))
@@ -168,9 +170,9 @@ def test_networks_of_other_libraries_are_known_by_their_names():
 )
 def test_an_unknown_network_is_told(name: str, said: str):
     with pytest.raises(UserError, match=re.escape(said)):
-        models.maker(name)
+        models.network_factory(name)
 
 
 def test_an_image_that_is_too_small_is_the_users_to_mend():
     with pytest.raises(UserError, match="MobileNetV2 needs images of 16x16 pixels or more"):
-        models.shapes("MobileNetV2", 10, 3, 8)
+        models.feature_shapes("MobileNetV2", 10, 3, 8)

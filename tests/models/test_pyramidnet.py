@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from benchmark.models import Network, count_parameters, pyramidnet
-from benchmark.models.pyramidnet import Basic, Bottleneck, PyramidNet
+from benchmark.models.pyramidnet import BasicPyramidUnit, BottleneckPyramidUnit, PyramidNet
 from methods.interface import Shapes
 from tests.models import chirp
 
 PARAMETERS = {"pyramidnet110_84": 3_913_536, "pyramidnet200_240": 26_844_952}
-both_units = pytest.mark.parametrize("unit", [Basic, Bottleneck])
+both_units = pytest.mark.parametrize("unit", [BasicPyramidUnit, BottleneckPyramidUnit])
 
 
 @cache
@@ -23,7 +23,7 @@ def blank(name: str) -> Network:
         return pyramidnet.NETWORKS[name](100).eval()
 
 
-def small(unit: type[Basic] | type[Bottleneck]) -> PyramidNet:
+def small(unit: type[BasicPyramidUnit] | type[BottleneckPyramidUnit]) -> PyramidNet:
     """Two units a stage."""
     return PyramidNet(10, depth=6 * unit.convolutions + 2, alpha=20, unit=unit)
 
@@ -45,8 +45,8 @@ def test_state_dict_keys_are_those_of_the_published_checkpoints():
 @pytest.mark.parametrize(
     ("unit", "logits"),
     [
-        (Basic, [3.023229409, 0.838643923, 3.244255261, 0.8570716]),
-        (Bottleneck, [3.404029085, 0.847618437, 3.471504574, 1.012993184]),
+        (BasicPyramidUnit, [3.023229409, 0.838643923, 3.244255261, 0.8570716]),
+        (BottleneckPyramidUnit, [3.404029085, 0.847618437, 3.471504574, 1.012993184]),
     ],
 )
 def test_logits_are_those_of_the_published_code(unit, logits):
@@ -91,10 +91,10 @@ def test_a_stage_is_the_relu_of_its_norms_output_and_the_last_one_is_pooled(unit
 
 
 def test_a_bottleneck_stage_is_what_the_next_one_reads():
-    network = small(Bottleneck)
+    network = small(BottleneckPyramidUnit)
     read = []
     for layer in (network.layer1, network.layer2, network.layer3):
-        convolution = cast(Bottleneck, layer[0]).conv2
+        convolution = cast(BottleneckPyramidUnit, layer[0]).conv2
         convolution.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
     features = network(torch.randn(2, 3, 16, 16))
     for entered, shown in zip(read, (features.stem, *features.stages[:-1]), strict=True):

@@ -1,7 +1,7 @@
-"""The command and its jobs in processes forked from this one, which need not load torch again.
+"""Run the command and its jobs in forks of this process, which need not import torch again.
 
-What they do is what run_all.py does, with real processes and real files. Where torch sees a GPU a
-fork could not use it; there the command starts as a user starts it.
+They do what run_all.py does, with real processes and real files. A fork cannot use a GPU, so where
+torch sees one the command is started as a user starts it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Forked:
-    """A process that does something, as an interpreter would; of subprocess.Popen, what we need."""
+    """A forked process with the part of the interface of subprocess.Popen that the tests need."""
 
     def __init__(self, act: Callable[[], int], stdout: Any, stderr: Any) -> None:
         self.pid = fork(act, stdout.fileno(), stderr.fileno())
@@ -56,7 +56,7 @@ class Forked:
 
 
 class Worker(Forked):
-    """A job's process, for its launcher."""
+    """The process of a job; it replaces subprocess.Popen in the launcher."""
 
     def __init__(
         self,
@@ -77,7 +77,9 @@ class Worker(Forked):
             nothing = os.open(os.devnull, os.O_RDWR)
             there = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
             for number in there - {0, 1, 2, *pass_fds}:
-                os.dup2(nothing, number)  # closed, it could be given anew, and closed by the old
+                os.dup2(
+                    nothing, number
+                )  # a closed number could be reused, and then closed by its old owner
             os.environ |= env
             return job.main(command[3:])
 
@@ -85,14 +87,14 @@ class Worker(Forked):
 
 
 class Command(Forked):
-    """The command, whose output is kept."""
+    """A forked run_all.py whose output is captured."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.files = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")  # noqa: SIM115
         super().__init__(lambda: command(words), *self.files)
 
     def communicate(self, timeout: float) -> tuple[str, str]:
-        """Wait until it has ended; return what it said, and what it complained of."""
+        """Wait for the end; return standard output and standard error."""
         try:
             self.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -117,13 +119,13 @@ def start(words: Sequence[str]) -> Command | subprocess.Popen[str]:
 
 @cache
 def load() -> None:
-    """Load what the command and its jobs load late, or each fork would do so for itself."""
+    """Import what the command and its jobs import lazily, so that the forks need not."""
     for name in ("benchmark.job.__main__", "seaborn"):
         importlib.import_module(name)
 
 
 def command(words: Sequence[str]) -> int:
-    """Do what run_all.py does, with workers and other children that are forked."""
+    """Do what run_all.py does, with forked workers and children."""
     from benchmark.cli import main
     from benchmark.processes import child
 
@@ -135,7 +137,7 @@ def command(words: Sequence[str]) -> int:
 
 
 def fork_jobs() -> None:
-    """From now on start this process's jobs as forks of it."""
+    """From now on, start this process's jobs as forks of it."""
     from benchmark.launch import local_job
 
     names = ("STDOUT", "TimeoutExpired")
@@ -144,7 +146,7 @@ def fork_jobs() -> None:
 
 
 def fork(act: Callable[[], int], out: int, error: int) -> int:
-    """Do something in a process and session of its own; return its number."""
+    """Call a function in a new process and session; return the process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -171,7 +173,7 @@ def fork(act: Callable[[], int], out: int, error: int) -> int:
 
 
 def reaped(process: int) -> tuple[int, int] | None:
-    """Return number and exit code of a child that has ended, -1: of any; None where none has."""
+    """Return id and exit code of an ended child (-1: of any child), None if none has ended."""
     try:
         pid, status = os.waitpid(process, os.WNOHANG)
     except ChildProcessError:

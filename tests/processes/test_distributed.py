@@ -1,4 +1,4 @@
-"""Several processes that train together come to what one process comes to."""
+"""Several processes that train together reach the same results as one process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from benchmark.config.errors import UserError
 from benchmark.data.sets.digits import DIGITS
 from benchmark.data.stream import Stream, TestImages
 from benchmark.job import __main__ as job
-from benchmark.job.claimed_run import Member
+from benchmark.job.claimed_run import ClaimedRun
 from benchmark.launch.local import Launcher, run_all
 from benchmark.launch.machine import Machine, Paths
-from benchmark.processes.contract import LISTENING
-from benchmark.processes.distributed import ALONE, Ranks, joined
-from benchmark.processes.identity import start_of
+from benchmark.processes.contract import MASTER_FD
+from benchmark.processes.distributed import SINGLE_PROCESS, Ranks, join_process_group
+from benchmark.processes.identity import process_start_time
 from benchmark.store.folder import Store
-from benchmark.training.cohort import train
+from benchmark.training.cohort import train_learners
 from benchmark.training.learner import Learner
 from methods.interface import Batch, Budget, Features, Losses, Method, Phase, Shapes
 from tests.cli.command import KEPT, children, numbers, records, wait_for_a_checkpoint
@@ -88,44 +88,44 @@ def trained(ranks: Ranks) -> Learner:
         ranks=ranks,
     )
     test = TestImages(data.test.first(70), DIGITS, learners.CPU, 16)
-    train([learner], teacher, stream, test, lambda _: None)
+    train_learners([learner], teacher, stream, test, lambda _: None)
     return learner
 
 
-def member(rank: int, size: int, door: socket.socket, told: Any, extra: dict[str, str]) -> None:
+def member(rank: int, size: int, door: socket.socket, results: Any, extra: dict[str, str]) -> None:
     names = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank}
     names["MASTER_PORT"] = door.getsockname()[1]
     if rank == 0:
-        names[LISTENING] = door.detach()
+        names[MASTER_FD] = door.detach()
     os.environ |= {name: str(value) for name, value in names.items()}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", **extra}
-    with joined("cpu") as (ranks, _):
+    with join_process_group("cpu") as (ranks, _):
         learner = trained(ranks)
         failure = learner.failure.message if learner.failure else None
         weights = {k: v.numpy() for k, v in learner.student.state_dict().items()}
-        told.put((rank, learner.history, weights, failure))
+        results.put((rank, learner.history, weights, failure))
 
 
 def together(size: int, **extra: str) -> list[tuple[Any, ...]]:
-    """Train with so many processes; what each of them says, in order."""
+    """Train with ``size`` processes; return the results of each, in the order of ranks."""
     context = get_context("fork")
-    told = context.Queue()
+    results = context.Queue()
     with socket.create_server(("127.0.0.1", 0)) as door:
         started = [
-            context.Process(target=member, args=(rank, size, door, told, extra))
+            context.Process(target=member, args=(rank, size, door, results, extra))
             for rank in range(size)
         ]
         for process in started:
             process.start()
-    said = sorted((told.get(timeout=120) for _ in started), key=lambda part: int(part[0]))
+    answers = sorted((results.get(timeout=120) for _ in started), key=lambda answer: int(answer[0]))
     for process in started:
         process.join(30)
         assert process.exitcode == 0
-    return said
+    return answers
 
 
-def test_two_processes_come_to_the_losses_and_weights_of_one():
-    alone = trained(ALONE)
+def test_two_processes_reach_the_losses_and_weights_of_one():
+    alone = trained(SINGLE_PROCESS)
     for _, history, weights, failure in together(2):
         assert failure is None
         for ours, theirs in zip(history, alone.history, strict=True):
@@ -138,7 +138,7 @@ def test_two_processes_come_to_the_losses_and_weights_of_one():
     assert torch.equal(alone.student.get_parameter("unused.weight"), Plain().unused.weight)
 
 
-def test_what_fails_on_one_process_fails_on_all_and_hangs_none():
+def test_a_failure_on_one_process_fails_on_all_and_none_hangs():
     first, second = together(2, FAILS="1")
     assert "no more of this" in second[3]
     assert "process 1 of 2" in first[3]
@@ -147,7 +147,7 @@ def test_what_fails_on_one_process_fails_on_all_and_hangs_none():
 
 @pytest.mark.parametrize("count", [2, 3, 16, 17])
 def test_slices_of_a_batch_leave_nothing_out(count):
-    parts = [Ranks(rank, 2).part(count) for rank in (0, 1)]
+    parts = [Ranks(rank, 2).slice_of_batch(count) for rank in (0, 1)]
     assert parts[0].start == 0
     assert parts[0].stop == parts[1].start
     assert parts[1].stop == count
@@ -156,7 +156,7 @@ def test_slices_of_a_batch_leave_nothing_out(count):
 
 def test_a_batch_that_is_too_small_to_share_is_refused():
     with pytest.raises(UserError, match="a batch of 1 samples cannot be shared by 2 processes"):
-        Ranks(0, 2).part(1)
+        Ranks(0, 2).slice_of_batch(1)
 
 
 SUITE = """
@@ -191,7 +191,7 @@ def begin(folder: Path) -> forks.Forked:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where two processes have done the suite's one job undisturbed."""
+    """A folder where two processes have finished the suite without interruption."""
     folder = tmp_path_factory.mktemp("whole")
     assert begin(folder).wait(120) == 0, logs(folder)
     return folder
@@ -218,7 +218,7 @@ def test_a_job_of_two_processes_leaves_the_records_of_one(whole: Path, tmp_path:
 
 
 def pair_of(process: forks.Forked) -> list[int]:
-    """The processes of the job that is at work, first the one that leads."""
+    """The processes of the running job, rank 0 first."""
     pair = sorted(pid for pid in children(process) if os.getsid(pid) == pid)
     assert len(pair) == 2
     return pair
@@ -226,29 +226,29 @@ def pair_of(process: forks.Forked) -> list[int]:
 
 def none_is_left(pids: Iterable[int]) -> bool:
     until = time.monotonic() + 30
-    while any(start_of(pid) is not None for pid in pids) and time.monotonic() < until:
+    while any(process_start_time(pid) is not None for pid in pids) and time.monotonic() < until:
         time.sleep(0.02)
-    return not any(start_of(pid) is not None for pid in pids)
+    return not any(process_start_time(pid) is not None for pid in pids)
 
 
 def left_behind(folder: Path) -> dict[str, str]:
-    """Claims and failures, with what they say."""
+    """Texts of the claims and failures in the results folder."""
     paths = (folder / "results").glob("runs/*/[cf]*.json")
     return {path.stem: path.read_text() for path in paths if path.stem != "config"}
 
 
 @pytest.fixture(scope="module")
 def disturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The same suite, ended again and again in its middle; what was found each time."""
+    """The same suite, interrupted repeatedly; what was left behind each time."""
     folder = tmp_path_factory.mktemp("disturbed")
     found: dict[str, Any] = {}
 
-    def end(what: str, number: int, victim: Callable[[forks.Forked, list[int]], int]) -> None:
+    def end(how: str, number: int, victim: Callable[[forks.Forked, list[int]], int]) -> None:
         process = begin(folder)
         wait_for_a_checkpoint(folder, process)
         pair = pair_of(process)
         os.kill(victim(process, pair), number)
-        found[what] = (process.wait(60), none_is_left(pair), left_behind(folder))
+        found[how] = (process.wait(60), none_is_left(pair), left_behind(folder))
 
     end("interrupted", signal.SIGINT, lambda launcher, _: launcher.pid)
     end("launcher", signal.SIGKILL, lambda launcher, _: launcher.pid)
@@ -268,25 +268,29 @@ def test_processes_that_train_together_end_with_a_killed_launcher(disturbed: dic
 
 
 @pytest.mark.parametrize("which", ["leader", "second"])
-def test_of_a_killed_process_the_other_ends_too_and_it_is_told(which: str, disturbed: Any):
+def test_after_one_process_is_killed_the_other_ends_and_the_failure_is_recorded(
+    which: str, disturbed: Any
+):
     code, gone, left = disturbed[which]
     assert (code, gone) == (1, True)
     assert "failure" in left
     assert "the job ended (signal 9)" in left["failure"]
 
 
-def test_after_all_that_the_bits_are_those_of_the_undisturbed(disturbed: Any, whole: Path):
+def test_after_all_these_ends_the_bits_equal_those_of_an_undisturbed_suite(
+    disturbed: Any, whole: Path
+):
     made, expected = disturbed["records"], records(whole)
     assert len(made) == len(expected) > 0
     assert all(numbers(made[run_id]) == numbers(expected[run_id]) for run_id in made)
 
 
-def test_what_one_process_alone_dies_of_is_the_runs_failure(tmp_path: Path, monkeypatch):
-    def broken(member: Member, ranks: Ranks) -> None:
-        if not ranks.leads:
+def test_an_error_of_one_process_is_recorded_as_the_runs_failure(tmp_path: Path, monkeypatch):
+    def broken(member: ClaimedRun, ranks: Ranks) -> None:
+        if not ranks.is_main:
             raise ValueError("no such luck")
 
-    monkeypatch.setattr(job, "resume", broken)
+    monkeypatch.setattr(job, "resume_from_checkpoint", broken)
     assert begin(tmp_path).wait(60) == 1
     store = Store(tmp_path / "results")
     failures = [store.run(path.name).read_failure() for path in (store.root / "runs").iterdir()]

@@ -1,7 +1,7 @@
-"""A real headless Chromium, driven through its own debugging pipe: nothing stands between.
+"""A real headless Chromium, driven through its debugging pipe without any other package.
 
-Chromium reads commands on descriptor 3 and answers on 4, JSON ended by a zero byte. What it can be
-told is at https://chromedevtools.github.io/devtools-protocol/.
+Chromium reads commands on descriptor 3 and answers on 4, in JSON ended by a zero byte. Its commands
+are listed at https://chromedevtools.github.io/devtools-protocol/.
 """
 
 import contextlib
@@ -19,28 +19,28 @@ from typing import Any
 PATIENCE = 20.0  # seconds: the machine may be busy
 
 
-class Refused(AssertionError):  # noqa: N818  (it says what became of a command)
-    """Chromium could not do what it was told to."""
+class CommandError(AssertionError):
+    """Chromium answered a command with an error."""
 
 
 class Tab:
-    """One page: what it asked the network for, what went wrong in it, and hands to use it with."""
+    """One page: its requests and errors, and methods that use it as a reader does."""
 
     def __init__(self, browser: "Browser", session: str) -> None:
         self.browser, self.session = browser, session
         self.requests: list[str] = []
         self.blocked: list[str] = []
-        """Requests that a page's own policy kept from leaving."""
+        """Requests that the page's content security policy blocked."""
         self.errors: list[str] = []
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """Tell Chromium to do something; returns its answer."""
+        """Send a command to Chromium and return its answer."""
         return self.browser.call(method, arguments, self.session)
 
     def open(self, path: Path, fragment: str = "") -> None:
-        """Load a file anew and wait until it has been read."""
+        """Load a file and wait until the page is complete."""
         self.requests, self.blocked, self.errors = [], [], []
         # A change of the fragment alone would not load the file again.
         self.call("Page.navigate", url="about:blank")
@@ -48,16 +48,16 @@ class Tab:
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def ask(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         done = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
     def until(self, expression: str) -> None:
-        """Wait for it to become true, through loadings of the page if need be."""
+        """Wait until an expression is true. The page may be reloaded in the meantime."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            with contextlib.suppress(Refused):  # the page is just going away
+            with contextlib.suppress(CommandError):  # the page is being reloaded
                 if self.ask(expression):
                     return
             time.sleep(0.02)
@@ -73,13 +73,13 @@ class Tab:
             self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
     def hover(self, selector: str) -> None:
-        """Bring the pointer to the middle of an element."""
+        """Move the pointer to the middle of an element."""
         box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
         x, y = self.ask(f"(() => {{ const b = {box}; return [b.x+b.width/2, b.y+b.height/2] }})()")
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def click(self, selector: str) -> None:
-        """Press the mouse button on an element."""
+        """Click on an element."""
         found = f"document.querySelector({json.dumps(selector)})"
         self.ask(f"{found}.scrollIntoView({{block: 'center'}})")
         x, y = self.ask(
@@ -89,8 +89,8 @@ class Tab:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def heard(self, event: dict[str, Any]) -> None:
-        """Keep what the tests ask for of what Chromium tells unasked."""
+    def record_event(self, event: dict[str, Any]) -> None:
+        """Record requests and errors from an event that Chromium has sent."""
         about = event["params"]
         if event["method"] == "Network.requestWillBeSent":
             self.requests.append(about["request"]["url"])
@@ -108,7 +108,7 @@ class Tab:
 
 
 class Browser:
-    """The process, and the two ends of its pipe."""
+    """A connection to a Chromium process."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self.commands, self.answers = commands, answers
@@ -132,11 +132,11 @@ class Browser:
             message = self._message()
             if message.get("id") == number:
                 if "error" in message:
-                    raise Refused(f"{method}: {message['error']}")
+                    raise CommandError(f"{method}: {message['error']}")
                 answer: dict[str, Any] = message["result"]
                 return answer
             if message.get("sessionId") in self.tabs and "method" in message:
-                self.tabs[message["sessionId"]].heard(message)
+                self.tabs[message["sessionId"]].record_event(message)
 
     def send(self, method: str, arguments: dict[str, Any], session: str | None = None) -> int:
         """Send a command; returns its number."""
@@ -160,7 +160,7 @@ class Browser:
 
 @contextlib.contextmanager
 def chromium(folder: Path) -> Iterator[Browser]:
-    """Start one with an empty profile, and end it."""
+    """Start Chromium with an empty profile, and stop it at the end."""
     commands_in, commands_out = map(_high, os.pipe())
     answers_in, answers_out = map(_high, os.pipe())
     theirs, ours = (commands_in, answers_out), (commands_out, answers_in)
@@ -186,12 +186,12 @@ def chromium(folder: Path) -> Iterator[Browser]:
 
 
 def executable() -> str | None:
-    """Where Debian's Chromium is; None where it is not."""
+    """Return the path of Debian's Chromium; None if it is not installed."""
     return shutil.which("chromium")
 
 
 def _high(descriptor: int) -> int:
-    """The same under a number that the shell's redirections do not overwrite."""
+    """Return a copy of a descriptor with a number that the shell's redirections do not use."""
     high: int = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return high

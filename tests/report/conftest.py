@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from benchmark.report import load, plots
+from benchmark.report import load_results, plots
 from benchmark.report.results.outcomes import Results
 from tests.report.grids import FIELD, METHODS, PAIRS, fail, finish, finish_all, manifest, run_id
 
@@ -17,7 +17,7 @@ def one(tmp_path_factory) -> Results:
     runs = tmp_path_factory.mktemp("one")
     grid = manifest()
     finish_all(runs, grid)
-    return load(grid, runs)
+    return load_results(grid, runs)
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def six(tmp_path_factory) -> Results:
     finish_all(runs, grid)
     for run in ["1-kd-s1", "2-ab-s0", "2-ab-s1", "2-ab-s2"]:
         (runs / run / "record.json").unlink()
-    return load(grid, runs)
+    return load_results(grid, runs)
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ def crowd(runs: Path, rows: list[str], pairs: list[tuple[str, str]], epochs: int
         if (runs / run / "record.json").exists():
             (runs / run / "record.json").unlink()
             fail(runs, run, "the loss is not a number")
-    return load(grid, runs)
+    return load_results(grid, runs)
 
 
 @pytest.fixture(scope="session")

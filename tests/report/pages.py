@@ -1,4 +1,4 @@
-"""A grid with all that a page can show, names that mean harm, and a page read back."""
+"""A grid with every state of a run, hostile names, and a function that reads a page's data."""
 
 import json
 import re
@@ -13,7 +13,7 @@ DIGITS = {"dataset": {"name": "digits"}, "protocol": 1}  # of a run in a manifes
 
 
 def content_of(path: Path) -> dict[str, Any]:
-    """What is embedded in a page, as a browser would find it."""
+    """Return the data that is embedded in a page, found as a browser finds it."""
     text = path.read_text()
     [found] = re.findall(r'<script type="application/json" id="content">(.*?)</script>', text)
     content: dict[str, Any] = json.loads(found)

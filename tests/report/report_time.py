@@ -20,30 +20,30 @@ EPOCHS, SEEDS, COLUMNS = 240, 3, 13
 
 
 def main(wanted: int) -> None:
-    """Make records, report them, say what each step took and how large the page is."""
+    """Make records, report them, and print the time of each step and the size of the page."""
     gc.set_threshold(100_000, 20, 20)  # as the command does
-    grid = made(wanted)
+    grid = make_grid(wanted)
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder) / "runs"
         finish_all(runs, grid)
         print(f"{len(grid['cells']) + COLUMNS} runs of {EPOCHS} epochs")
         steps = {"reading": time.process_time()}
-        material = report.Material(grid, runs, Path(folder))
-        outcome = material.outcome
+        data = report.ReportData(grid, runs, Path(folder))
+        results = data.results
         steps["tables, with statistics"] = time.process_time()
-        report.tables(outcome, material.table)
+        report.render_tables(results, data.table)
         steps["plots"] = time.process_time()
-        names = {path.stem for path in report.pictures(outcome, Path(folder))}
+        names = {path.stem for path in report.render_plots(results, Path(folder))}
         steps["page"] = time.process_time()
-        size = page.write(material).stat().st_size
+        size = page.write(data).stat().st_size
         times = [*steps.values(), time.process_time()]
     for name, (begin, end) in zip(steps, pairwise(times), strict=True):
         print(f"{name}: {end - begin:.1f} s")
     print(f"all: {times[-1] - times[0]:.1f} s; {len(names)} plots; page: {size / 1e6:.1f} MB")
 
 
-def made(wanted: int) -> dict[str, Any]:
-    """A grid of about so many runs."""
+def make_grid(wanted: int) -> dict[str, Any]:
+    """Return a manifest of about `wanted` runs."""
     rows = round(wanted / (COLUMNS * SEEDS))
     methods = ["scratch", "kd", *(f"row {place}" for place in range(rows - 2))]
     pairs = [(f"{PAIRS[i % 6][0]} {i}", PAIRS[i % 6][1]) for i in range(COLUMNS)]

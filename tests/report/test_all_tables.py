@@ -1,4 +1,4 @@
-"""The tables besides the main one, what a suite chooses to show, and the files that trace them."""
+"""The tables besides the main one, a suite's selection of rows and columns, and the sidecar."""
 
 import io
 import json
@@ -11,10 +11,17 @@ from rich.console import Console
 
 import methods
 from benchmark.config.errors import UserError
-from benchmark.report import Material, Results, load, show, tables, tabulate
-from benchmark.report.results.published import library
-from benchmark.report.tables.all_tables import layouts
-from benchmark.report.tables.layout import Layout, main, split
+from benchmark.report import (
+    ReportData,
+    Results,
+    load_results,
+    print_tables,
+    render_tables,
+    tabulate,
+)
+from benchmark.report.results.published import load_published
+from benchmark.report.tables.all_tables import layout_all_tables
+from benchmark.report.tables.layout import TableLayout, layout_main_table, split_by_width
 from tests.job.in_process import grid as expanded
 from tests.report.grids import METHODS, PAIRS, finish_all, manifest
 
@@ -34,7 +41,7 @@ recipe: {epochs: 3, batch_size: 32, lr: 0.05}
 """
 
 
-def whole(
+def finished_results(
     tmp_path: Path,
     methods: list[str] = METHODS,
     pairs: list[tuple[str, str]] = PAIRS,
@@ -42,24 +49,24 @@ def whole(
 ) -> Results:
     grid = manifest(methods, pairs, **changes)
     finish_all(tmp_path, grid)
-    return load(grid, tmp_path)
+    return load_results(grid, tmp_path)
 
 
-def named(results: Results) -> dict[str, Layout]:
-    return {layout.name: layout for layout in layouts(tabulate(results))}
+def layouts_by_name(results: Results) -> dict[str, TableLayout]:
+    return {layout.name: layout for layout in layout_all_tables(tabulate(results))}
 
 
-def texts(layout: Layout) -> list[list[str]]:
+def texts(layout: TableLayout) -> list[list[str]]:
     return [[entry.text for entry in line] for block in layout.grid.blocks for line in block]
 
 
 def test_one_pair_on_one_data_set_has_no_table_over_pairs_or_data_sets(tmp_path):
-    found = named(whole(tmp_path, pairs=PAIRS[:1]))
+    found = layouts_by_name(finished_results(tmp_path, pairs=PAIRS[:1]))
     assert list(found) == ["", "fidelity", "calibration", "cost"]
 
 
 def test_over_pairs_every_method_has_ranks_gap_and_how_often_it_is_not_above_scratch(tmp_path):
-    found = named(whole(tmp_path))["over-pairs"]
+    found = layouts_by_name(finished_results(tmp_path))["over-pairs"]
     rows = {row[0]: row[1:] for row in texts(found)}
     assert list(rows) == METHODS
     assert rows["kd"][0] == "6"
@@ -70,12 +77,12 @@ def test_over_pairs_every_method_has_ranks_gap_and_how_often_it_is_not_above_scr
     assert rows["scratch"][2:] == ["", rows["scratch"][3], "", ""]
 
 
-def test_by_data_set_a_mean_says_how_many_of_the_pairs_are_in_it(tmp_path):
+def test_a_mean_by_data_set_states_how_many_pairs_it_is_over(tmp_path):
     grid = manifest(["scratch", "kd"], PAIRS[:3], seeds=[0])
     grid["columns"][2]["dataset"] = "stl10"
     finish_all(tmp_path, grid)
     (tmp_path / "1-kd-s0" / "record.json").unlink()
-    found = named(load(grid, tmp_path))["data-sets"]
+    found = layouts_by_name(load_results(grid, tmp_path))["data-sets"]
     assert [head[0] for head in found.grid.heads] == [
         "method",
         "digits",
@@ -89,11 +96,11 @@ def test_by_data_set_a_mean_says_how_many_of_the_pairs_are_in_it(tmp_path):
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
-def test_no_line_on_a_terminal_is_wrapped_or_cut_however_many_columns_there_are(tmp_path, width):
-    results = whole(tmp_path, ["scratch", "kd", "at"], PAIRS * 2, epochs=2)
+def test_no_line_on_a_terminal_is_wrapped_or_cut_with_many_columns(tmp_path, width):
+    results = finished_results(tmp_path, ["scratch", "kd", "at"], PAIRS * 2, epochs=2)
     console = Console(width=width, record=True, file=io.StringIO())
-    show(
-        Material(manifest(["scratch", "kd", "at"], PAIRS * 2, epochs=2), tmp_path, tmp_path),
+    print_tables(
+        ReportData(manifest(["scratch", "kd", "at"], PAIRS * 2, epochs=2), tmp_path, tmp_path),
         console,
     )
     text = console.export_text()
@@ -107,19 +114,19 @@ def test_no_line_on_a_terminal_is_wrapped_or_cut_however_many_columns_there_are(
             assert f"{cell.mean:.2f}" in text
 
 
-def test_parts_of_a_split_table_have_every_column_once_and_the_first_in_each(tmp_path):
-    layout = main(tabulate(whole(tmp_path)))
-    parts = list(split(layout, 60))
+def test_the_parts_of_a_split_table_have_each_column_once_and_all_repeat_the_first(tmp_path):
+    layout = layout_main_table(tabulate(finished_results(tmp_path)))
+    parts = list(split_by_width(layout, 60))
     assert len(parts) > 1
     assert {part.heads[0] for part in parts} == {layout.grid.heads[0]}
     assert tuple(head for part in parts for head in part.heads[1:]) == layout.grid.heads[1:]
 
 
-def test_a_suite_chooses_orders_and_names_rows_and_columns(tmp_path):
+def test_a_suite_selects_orders_and_names_rows_and_columns(tmp_path):
     pairs = [" -> ".join(pair) for pair in PAIRS[:3]]
     choice = {"rows": {"kd": "KD", "scratch": "Student"}, "pairs": {pairs[2]: "R", pairs[0]: "S"}}
-    table = tabulate(whole(tmp_path, pairs=PAIRS[:3], table=choice))
-    found = main(table)
+    table = tabulate(finished_results(tmp_path, pairs=PAIRS[:3], table=choice))
+    found = layout_main_table(table)
     assert [row[0] for row in texts(found)] == [
         "teacher",
         "KD",
@@ -128,13 +135,13 @@ def test_a_suite_chooses_orders_and_names_rows_and_columns(tmp_path):
         "Δ scratch / Δ kd",
     ]
     assert [head[0] for head in found.grid.heads] == ["teacher", "R", "S"]
-    assert table.places == (2, 0)
+    assert table.column_indices == (2, 0)
     assert [row.name for row in table.students] == ["kd", "scratch"]
 
 
-def test_what_a_table_leaves_out_still_counts_in_the_correction(tmp_path):
-    every = tabulate(whole(tmp_path, pairs=PAIRS[:1]))
-    few = tabulate(whole(tmp_path, pairs=PAIRS[:1], table={"rows": ["kd"]}))
+def test_rows_that_a_table_leaves_out_still_count_in_the_correction(tmp_path):
+    every = tabulate(finished_results(tmp_path, pairs=PAIRS[:1]))
+    few = tabulate(finished_results(tmp_path, pairs=PAIRS[:1], table={"rows": ["kd"]}))
     kd = next(row for row in every.rows if row.name == "kd")
     assert few.students[0].cells[0].tests == kd.cells[0].tests
     said = re.search(r"the suite's \d+ comparisons", every.caption)
@@ -142,25 +149,25 @@ def test_what_a_table_leaves_out_still_counts_in_the_correction(tmp_path):
     assert said[0] in few.caption
 
 
-def test_the_best_is_that_of_the_rows_that_are_shown(tmp_path):
-    table = tabulate(whole(tmp_path, pairs=PAIRS[:1], table={"rows": ["ab", "at"]}))
+def test_only_rows_in_the_table_are_marked_as_best(tmp_path):
+    table = tabulate(finished_results(tmp_path, pairs=PAIRS[:1], table={"rows": ["ab", "at"]}))
     assert [(row.cells[0].best, row.cells[0].second) for row in table.students] == [
         (True, False),
         (False, True),
     ]
 
 
-def test_a_choice_of_what_is_not_there_is_the_users_mistake(tmp_path):
+def test_selecting_a_row_that_does_not_exist_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"table\.rows: no such name\. Did you mean 'kd'\?"):
-        tabulate(load(manifest(table={"rows": ["kdd"]}), tmp_path))
+        tabulate(load_results(manifest(table={"rows": ["kdd"]}), tmp_path))
 
 
-def test_a_suite_that_chooses_what_it_has_not_is_told_with_its_line(tmp_path):
+def test_planning_a_suite_that_selects_a_missing_row_names_the_setting(tmp_path):
     with pytest.raises(UserError, match=r"table\.rows +no such name\. Did you mean 'kd'\?"):
         expanded(tmp_path, SUITE + "table: {rows: [kdd]}\n")
 
 
-def test_a_manifest_says_of_every_row_what_a_published_number_must_be_of(tmp_path):
+def test_a_manifest_has_the_published_name_of_every_row(tmp_path):
     made = expanded(tmp_path, SUITE + "table: {rows: {kd: KD}}\n").manifest("code")
     assert made["as_published"] == {
         "scratch": "scratch",
@@ -170,11 +177,11 @@ def test_a_manifest_says_of_every_row_what_a_published_number_must_be_of(tmp_pat
         "at+kd": "at+kd",
         "at random": "",
     }
-    assert [row.name for row in tabulate(load(made, tmp_path)).students] == ["kd"]
+    assert [row.name for row in tabulate(load_results(made, tmp_path)).students] == ["kd"]
 
 
 def test_published_methods_are_named_as_the_registry_names_them():
-    foreign = {value.method for value in library().values}
+    foreign = {value.method for value in load_published().values}
     for name in list(foreign):
         try:
             spec = methods.parse(name.partition(";")[0])
@@ -187,8 +194,8 @@ def test_published_methods_are_named_as_the_registry_names_them():
 
 
 def test_the_sidecar_names_every_run_behind_every_cell_and_every_file(tmp_path):
-    results = whole(tmp_path, pairs=PAIRS[:2])
-    files = tables(results, tabulate(results))
+    results = finished_results(tmp_path, pairs=PAIRS[:2])
+    files = render_tables(results, tabulate(results))
     sidecar = json.loads(files["small.json"])
     assert [*sidecar["tables"], "small.json"] == list(files)
     named = {run["run"] for cell in sidecar["cells"] for run in cell["runs"]}

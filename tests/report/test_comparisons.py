@@ -5,14 +5,14 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from benchmark.report import load
-from benchmark.report.palette import OTHERS, looks
+from benchmark.report import load_results
+from benchmark.report.palette import NEUTRAL_STYLE, method_styles
 from benchmark.report.plots import cost, differences, fidelity, losses, ranks
 from benchmark.report.plots.loss_terms import Term, fit, terms
 from benchmark.report.plots.points import Spot, front
-from benchmark.report.statistics.analysis import analyse, summarise
-from benchmark.report.statistics.significance import Ranking, Standing
-from benchmark.report.tables.layout import dagger, plus
+from benchmark.report.statistics.analysis import analyse, summarise_over_pairs
+from benchmark.report.statistics.significance import MethodRank, Ranking
+from benchmark.report.tables.layout import format_signed, significance_mark
 from tests.report.drawn import across, lines_of, markers, strokes, there, words_of
 from tests.report.grids import METHODS, PAIRS, finish, finish_all, manifest
 
@@ -21,7 +21,7 @@ NAN = float("nan")
 
 def test_a_point_is_the_median_cost_and_the_mean_accuracy_of_its_method(one, pictures):
     found = markers(pictures("one")["cost"].axes[0])
-    for name, look in looks(METHODS).items():
+    for name, look in method_styles(METHODS).items():
         records = [o.record for o in one.students[0, name] if o.record]
         step = median(r.cost.step_seconds + (r.cost.teacher_seconds or 0) for r in records)
         at = (1000 * step, fmean(r.result.top1 for r in records))
@@ -38,7 +38,7 @@ def test_one_slow_seed_does_not_make_a_method_expensive(one):
     students = one.students | {(0, "kd"): tuple(slow)}
     found = markers(there(cost.draw(replace(one, students=students))).axes[0])
     assert [
-        x for (x, _), (colour, *_) in found.items() if colour == looks(METHODS)["kd"].colour
+        x for (x, _), (colour, *_) in found.items() if colour == method_styles(METHODS)["kd"].colour
     ] == [20.0]
 
 
@@ -68,7 +68,7 @@ def test_over_many_pairs_cost_and_accuracy_are_relative_to_scratch(table, pictur
 
 def test_what_lacks_seeds_is_hollow(pictures):
     found = markers(pictures("six")["cost"].axes[1])  # of kd one seed is missing there
-    assert {look for look in found.values() if look[2]} == {(*looks(METHODS)["kd"], True)}
+    assert {look for look in found.values() if look[2]} == {(*method_styles(METHODS)["kd"], True)}
     assert "not all seeds done" in words_of(pictures("six")["cost"])
 
 
@@ -82,7 +82,7 @@ def test_what_is_far_below_stands_at_the_edge_with_its_number(pictures):
 
 def test_the_front_is_what_no_other_beats_at_its_cost():
     places = {"a": (1, 70), "b": (2, 69), "c": (2, 72), "d": (3, 72), "e": (4, 75), "f": (1, 69)}
-    spots = [Spot(name, OTHERS, *at, NAN, NAN, True) for name, at in places.items()]
+    spots = [Spot(name, NEUTRAL_STYLE, *at, NAN, NAN, True) for name, at in places.items()]
     assert [spot.name for spot in front(spots)] == ["a", "c", "e"]
 
 
@@ -100,7 +100,7 @@ def test_no_name_hides_a_point(suite, pictures):
 def test_fidelity_has_a_panel_for_agreement_and_one_for_kl(one, pictures):
     for axes, of in zip(pictures("one")["fidelity"].axes, ("agreement", "kl"), strict=True):
         found = markers(axes)
-        for name, look in looks(METHODS).items():
+        for name, look in method_styles(METHODS).items():
             known = [getattr(o.fidelity, of) for o in one.students[0, name] if o.fidelity]
             drawn = [x for (x, _), (colour, *_) in found.items() if colour == look.colour]
             expected = [fmean(known)] if known else []
@@ -123,7 +123,7 @@ def test_bars_join_the_largest_groups_within_the_critical_difference():
 
 
 def test_a_ranks_picture_names_every_method_in_order_with_its_rank(six, pictures):
-    ranking = there(there(summarise(six, analyse(six))).ranking)
+    ranking = there(there(summarise_over_pairs(six, analyse(six))).ranking)
     words = words_of(pictures("six")["ranks"])
     order = sorted(ranking.standings, key=lambda standing: standing.rank)
     said = [words[words.index(name) - 1] for name in (s.name for s in order) if name in words]
@@ -139,19 +139,19 @@ def test_a_ranks_picture_names_every_method_in_order_with_its_rank(six, pictures
 
 def test_each_method_stands_on_the_axis_at_its_rank(six):
     ranking = Ranking(
-        5, (Standing("kd", 1.0), Standing("at", 2.0), Standing("ab", 3.0)), 9, 0.01, 1.5, ()
+        5, (MethodRank("kd", 1.0), MethodRank("at", 2.0), MethodRank("ab", 3.0)), 9, 0.01, 1.5, ()
     )
-    summary = replace(there(summarise(six, analyse(six))), ranking=ranking, unranked=())
+    summary = replace(there(summarise_over_pairs(six, analyse(six))), ranking=ranking, unranked=())
     axes = there(ranks.draw(six, summary)).axes[0]
-    shown = looks(six.manifest.methods)
+    shown = method_styles(six.manifest.methods)
     places = [across(lines_of(axes, shown[name].colour)[0])[0] for name in ("kd", "at", "ab")]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1])
     assert places == sorted(places)
 
 
 def test_without_a_critical_difference_there_is_no_ranks_picture(one, six):
-    assert ranks.draw(one, summarise(one, analyse(one))) is None
-    summary = there(summarise(six, analyse(six)))
+    assert ranks.draw(one, summarise_over_pairs(one, analyse(one))) is None
+    summary = there(summarise_over_pairs(six, analyse(six)))
     assert ranks.draw(six, replace(summary, ranking=None)) is None
     untested = replace(there(summary.ranking), critical=None)
     assert ranks.draw(six, replace(summary, ranking=untested)) is None
@@ -163,8 +163,10 @@ def test_a_cell_has_the_number_and_the_mark_of_the_table(six, pictures, referenc
     words = words_of(pictures("six")[f"over-{reference}"])
     for (column, name, other), (ours, theirs) in analysis.pairs.items():
         if other == reference and len(ours) == 3:
-            mark = dagger(analysis.tests[column, name, other], analysis.references.index(other))
-            assert f"{plus(fmean(ours) - fmean(theirs))}{mark}" in words
+            mark = significance_mark(
+                analysis.tests[column, name, other], analysis.references.index(other)
+            )
+            assert f"{format_signed(fmean(ours) - fmean(theirs))}{mark}" in words
     assert "–" in words
     assert "0/3" in words
     assert "2/3" in words
@@ -178,7 +180,7 @@ def test_zero_is_white_above_is_blue_and_below_is_red(tmp_path):
     for name, top1 in (("scratch", 90), ("kd", 91), ("at", 89), ("ab", 90)):
         for column in range(2):
             finish(tmp_path, f"{column}-{name}-s0", top1, epochs=1)
-    results = load(grid, tmp_path)
+    results = load_results(grid, tmp_path)
     figure = there(differences.draw(results, analyse(results), "scratch"))
     colours = [np.asarray(drawn.get_facecolor()) for drawn in figure.axes[0].collections]
     (cells,) = [found for found in colours if len(found) == 9]
@@ -191,7 +193,7 @@ def test_zero_is_white_above_is_blue_and_below_is_red(tmp_path):
 def test_terms_are_apart_by_phase_and_seeds_give_mean_and_range(tmp_path):
     for seed in (0, 1):
         finish(tmp_path, f"0-fsp-s{seed}", 90, "fsp", epochs=8)
-    results = load(manifest(["fsp"], epochs=8), tmp_path)
+    results = load_results(manifest(["fsp"], epochs=8), tmp_path)
     (first, second, *_) = results.students[0, "fsp"]
     history = [
         replace(epoch, losses={name: 3 * value for name, value in epoch.losses.items()})
@@ -221,7 +223,7 @@ def test_an_axis_of_losses_is_logarithmic_where_that_can_be_and_helps():
 def test_losses_show_phases_and_drops_and_say_what_each_line_is(tmp_path):
     finish(tmp_path, "0-kd-s0", 90, "kd", drops=(10,))
     finish(tmp_path, "0-fsp-s0", 90, "fsp", drops=(10,))
-    figure = there(losses.draw(load(manifest(["kd", "fsp", "at"]), tmp_path)))
+    figure = there(losses.draw(load_results(manifest(["kd", "fsp", "at"]), tmp_path)))
     words = words_of(figure)
     named = [word for word in words if word in ("kd", "fsp", "ce")]
     assert named == ["kd", "ce", "kd", "fsp", "fsp", "ce"]
@@ -240,10 +242,10 @@ def test_losses_show_phases_and_drops_and_say_what_each_line_is(tmp_path):
 
 
 def test_a_term_called_as_a_known_method_wears_its_colour():
-    pens = losses._pens(["ce", "semckd", "kd", "at"], OTHERS)
-    known = looks(METHODS)
+    pens = losses._pens(["ce", "semckd", "kd", "at"], NEUTRAL_STYLE)
+    known = method_styles(METHODS)
     assert [pens[name].colour for name in ("ce", "kd", "at")] == [
         known[name].colour for name in ("scratch", "kd", "at")
     ]
-    assert pens["semckd"].colour == OTHERS.colour
+    assert pens["semckd"].colour == NEUTRAL_STYLE.colour
     assert len({pen.dashes for pen in pens.values() if pen is not pens["ce"]}) == 3

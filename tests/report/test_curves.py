@@ -5,8 +5,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from benchmark.report import load
-from benchmark.report.palette import looks
+from benchmark.report import load_results
+from benchmark.report.palette import method_styles
 from benchmark.report.plots import curves
 from benchmark.report.plots.canvas import Board, Panel, Pen, thin
 from benchmark.report.plots.small_multiples import REFERENCES, place, plan
@@ -18,7 +18,7 @@ from tests.report.grids import FIELD, METHODS, finish, manifest
 
 def test_every_seed_is_a_point_and_the_mean_stands_among_them(one, pictures):
     axes = pictures("one")["accuracy"].axes[0]
-    for name, look in looks(METHODS).items():
+    for name, look in method_styles(METHODS).items():
         tops = [o.record.result.top1 for o in one.students[0, name] if o.record]
         points = [across(line) for line in lines_of(axes, look.colour)]
         assert any(sorted(x) == sorted(tops) for x in points), name
@@ -72,7 +72,7 @@ def test_pairs_stand_in_rows_of_equal_length(pictures):
 
 def test_initialising_epochs_are_dashed_and_the_others_are_not(pictures):
     whole = pictures("one")["curves"].axes[0]
-    for name, look in looks(METHODS).items():
+    for name, look in method_styles(METHODS).items():
         dashed, solid = lines_of(whole, look.colour)
         start = 5 if name in ("fitnets", "fsp", "ab") else 0
         assert dashed.is_dashed()
@@ -84,7 +84,7 @@ def test_initialising_epochs_are_dashed_and_the_others_are_not(pictures):
 def test_the_curve_is_the_mean_and_the_band_the_range_over_seeds(tmp_path):
     for seed, top1 in enumerate([90, 91, 95]):
         finish(tmp_path, f"0-kd-s{seed}", top1, epochs=1)
-    axes = curves.draw(load(manifest(["kd"], epochs=1), tmp_path)).axes[0]
+    axes = curves.draw(load_results(manifest(["kd"], epochs=1), tmp_path)).axes[0]
     assert np.asarray(axes.lines[-1].get_ydata()).tolist() == [92.0]
     band = np.asarray(axes.collections[0].get_paths()[0].vertices)
     assert (min(band[:, 1]), max(band[:, 1])) == (90.0, 95.0)
@@ -93,7 +93,7 @@ def test_the_curve_is_the_mean_and_the_band_the_range_over_seeds(tmp_path):
 @pytest.mark.parametrize("rows", [10, 11])
 def test_curves_mark_where_the_learning_rate_drops(tmp_path, rows):
     finish(tmp_path, "0-kd-s0", 91, drops=(12, 17))
-    results = load(manifest(["kd", *(f"new{i}" for i in range(1, rows))]), tmp_path)
+    results = load_results(manifest(["kd", *(f"new{i}" for i in range(1, rows))]), tmp_path)
     figure = curves.draw(results)
     assert "learning rate drops" in words_of(figure)
     if rows == 10:
@@ -117,7 +117,7 @@ def test_up_to_ten_methods_share_a_panel_and_with_more_each_has_its_own(tmp_path
     finish(tmp_path, "0-kd-s0", 91)
     for rows, axes in ((10, 2), (11, 1)):  # small multiples are drawn on one
         grid = manifest(["kd", *(f"new{i}" for i in range(1, rows))])
-        assert len(curves.draw(load(grid, tmp_path)).axes) == axes
+        assert len(curves.draw(load_results(grid, tmp_path)).axes) == axes
 
 
 def panels(results: Results) -> Iterator[tuple[int, str, Panel, Panel]]:
@@ -145,7 +145,7 @@ def test_every_row_has_its_panel_with_its_own_line_and_scratch_and_kd_in_grey(
     suite, pictures, request
 ):
     results = request.getfixturevalue(suite)
-    colours, found = looks(results.manifest.methods), strokes(pictures(suite)["curves"])
+    colours, found = method_styles(results.manifest.methods), strokes(pictures(suite)["curves"])
     for pair, method, *halves in panels(results):
         means = means_of(results, pair, method)
         for panel, first in zip(halves, (0, 12), strict=True):

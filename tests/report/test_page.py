@@ -1,4 +1,4 @@
-"""The page that `report --html` writes: what is in the file, and when it is written."""
+"""The page of `report --html`: its content, and when it is written."""
 
 import functools
 import io
@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmark.cli.follow import EVERY, follow
+from benchmark.cli.follow import REFRESH_SECONDS, keep_report_updated
 from benchmark.cli.main import main
-from benchmark.config.document import load
+from benchmark.config.document import load_document
 from benchmark.config.errors import UserError
-from benchmark.config.validation import digest
-from benchmark.report import Material, page
+from benchmark.config.validation import short_digest
+from benchmark.report import ReportData, page
 from benchmark.report.page import thinning
-from benchmark.report.page.html import embedded
-from benchmark.report.palette import looks
+from benchmark.report.page.html import script_safe_json
+from benchmark.report.palette import method_styles
 from benchmark.store.environment import source_digest
 from benchmark.store.folder import RunFolder, Store
-from benchmark.suite.manifest import write_manifest
-from benchmark.suite.suite import Planned
+from benchmark.suite.manifest import save_manifest
+from benchmark.suite.suite import Suite
 from tests.cli.command import SUITE
 from tests.config.example_runs import TEACHER, by_id, student
 from tests.report.grids import METHODS, fail, finish, manifest, put, record
@@ -31,7 +31,7 @@ from tests.report.pages import DIGITS, HOSTILE, HOSTILES, content_of, grid_of
 
 
 def test_a_page_holds_the_tables_numbers_and_every_run(tmp_path):
-    path = page.write(Material(grid_of(tmp_path / "runs"), tmp_path / "runs", tmp_path))
+    path = page.write(ReportData(grid_of(tmp_path / "runs"), tmp_path / "runs", tmp_path))
     assert path == tmp_path / "tables" / "small.html"
     content = content_of(path)
     assert [row["name"] for row in content["rows"]] == ["teacher", *METHODS, HOSTILE]
@@ -45,66 +45,66 @@ def test_a_page_holds_the_tables_numbers_and_every_run(tmp_path):
     top1 = [json.loads((tmp_path / "runs" / run["id"] / "record.json").read_text()) for run in runs]
     assert [run["result"]["top1"] for run in runs] == [one["result"]["top1"] for one in top1]
     assert content["pool"][runs[0]["axis"]]["phases"] == [["hint", 5], ["distill", 20]]
-    assert content["looks"]["kd"][0] == looks(METHODS)["kd"].colour
+    assert content["looks"]["kd"][0] == method_styles(METHODS)["kd"].colour
 
 
 def test_written_again_a_page_has_the_same_bytes(tmp_path):
     grid = grid_of(tmp_path / "runs")
-    first = page.write(Material(grid, tmp_path / "runs", tmp_path)).read_bytes()
-    assert page.write(Material(grid, tmp_path / "runs", tmp_path)).read_bytes() == first
+    first = page.write(ReportData(grid, tmp_path / "runs", tmp_path)).read_bytes()
+    assert page.write(ReportData(grid, tmp_path / "runs", tmp_path)).read_bytes() == first
 
 
 def test_a_damaged_record_leaves_the_page_as_it_was(tmp_path):
     grid = grid_of(tmp_path / "runs")
-    path = page.write(Material(grid, tmp_path / "runs", tmp_path))
+    path = page.write(ReportData(grid, tmp_path / "runs", tmp_path))
     before = path.read_bytes()
     (tmp_path / "runs" / "0-kd-s0" / "record.json").write_text("{")
     with pytest.raises(UserError, match="0-kd-s0"):
-        page.write(Material(grid, tmp_path / "runs", tmp_path))
+        page.write(ReportData(grid, tmp_path / "runs", tmp_path))
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("text", [*HOSTILES, "\ud800"])
-def test_no_text_leaves_the_script_element_and_all_come_back(text):
-    shown = embedded({"a": text})
+def test_no_text_ends_the_script_element_and_all_texts_are_read_back(text):
+    shown = script_safe_json({"a": text})
     assert not re.search("[<>&\u2028\u2029]", shown)
     assert json.loads(shown) == {"a": text}
     shown.encode()
 
 
-def test_a_missing_run_says_what_it_waits_for(tmp_path):
+def test_a_missing_run_has_the_reason_why(tmp_path):
     grid = manifest(["kd"], seeds=[0, 1])
     grid["runs"] = {"0-kd-s0": DIGITS | {"teacher": "0-teacher"}}
     (tmp_path / "0-kd-s1").mkdir()
     RunFolder(tmp_path / "0-kd-s1").checkpoint.touch()
-    content = content_of(page.write(Material(grid, tmp_path, tmp_path / "results")))
-    waits = "waits for 0-teacher, which has not been done"
-    stopped = "stopped on the way; goes on from its checkpoint"
-    assert [run["why"] for run in content["runs"]] == ["not begun", waits, stopped]
+    content = content_of(page.write(ReportData(grid, tmp_path, tmp_path / "results")))
+    waits = "waits for 0-teacher, which is not done yet"
+    stopped = "interrupted; it will continue from its checkpoint"
+    assert [run["why"] for run in content["runs"]] == ["not started", waits, stopped]
     fail(tmp_path, "0-teacher", "broke")
-    content = content_of(page.write(Material(grid, tmp_path, tmp_path / "results")))
+    content = content_of(page.write(ReportData(grid, tmp_path, tmp_path / "results")))
     assert content["runs"][1]["why"] == "waits for 0-teacher, which has failed"
 
 
-def test_a_teacher_from_elsewhere_has_no_history_and_still_a_page(tmp_path):
+def test_an_imported_teacher_without_a_history_has_a_page(tmp_path):
     put(tmp_path, "0-teacher", "record.json", record("0-teacher", 90.0, []))
-    content = content_of(page.write(Material(manifest(["kd"]), tmp_path, tmp_path / "results")))
+    content = content_of(page.write(ReportData(manifest(["kd"]), tmp_path, tmp_path / "results")))
     assert (content["runs"][0]["state"], content["runs"][0]["best"]) == ("done", None)
 
 
-def test_a_thinned_history_keeps_its_ends_and_the_turns_of_its_phases():
+def test_a_thinned_history_keeps_the_first_and_last_epoch_of_each_phase():
     early = {"phase": "hint", "lr": 0.1, "losses": {"hint": 1.23456}}
     unknown = {"phase": "distill", "lr": 0.1, "losses": {"kd": float("nan")}}
     late = unknown | {"losses": {"kd": 2e-7}}
     parts = [early] * 61 + [unknown] + [late] * 88 + [late | {"lr": 0.01}] * 90
     history = [part | {"epoch": e, "top1": e / 3} for e, part in enumerate(parts, start=1)]
-    places = thinning.kept(history, 60)
-    axis = thinning.axis(history, places)
+    places = thinning.thinned_indices(history, 60)
+    axis = thinning.epoch_axis(history, places)
     assert {1, 61, 62, 240} <= {*axis["epochs"]}
     assert len(places) <= 62
     assert (axis["phases"], axis["drops"]) == ([["hint", 61], ["distill", 240]], [150])
-    assert thinning.hundredths(history, places)[-1] == 8000
-    found = thinning.losses(history, places)
+    assert thinning.top1_hundredths(history, places)[-1] == 8000
+    found = thinning.thinned_losses(history, places)
     assert found["hint"] == [0, [1.23] * axis["epochs"].index(62)]
     assert found["kd"][0] == axis["epochs"].index(62) + 1
     assert {*found["kd"][1]} == {2e-07}
@@ -125,7 +125,7 @@ def test_a_thousand_runs_are_less_than_three_megabytes_and_twenty_seconds(tmp_pa
         config = {"seed": place, "method": {"name": run, "config": {"beta": place}}}
         put(tmp_path, run, "record.json", whole | {"id": run, "config": config})
     began = time.process_time()
-    path = page.write(Material(grid, tmp_path, tmp_path / "results"))
+    path = page.write(ReportData(grid, tmp_path, tmp_path / "results"))
     assert path.stat().st_size < 3_000_000
     assert time.process_time() - began < 20
 
@@ -134,27 +134,27 @@ def test_a_thousand_runs_are_less_than_three_megabytes_and_twenty_seconds(tmp_pa
 
 
 @pytest.fixture
-def planned(tmp_path: Path) -> Planned:
+def planned(tmp_path: Path) -> Suite:
     """A suite of one teacher and one student, planned, with the teacher done."""
     (tmp_path / "small.yaml").write_text(SUITE)
     [kd] = by_id(student("kd", 0))
     grid = manifest(["kd"], seeds=[0], suite="small", local=False, plugins=[])
-    grid["digest"] = digest(load(tmp_path / "small.yaml").data)
+    grid["digest"] = short_digest(load_document(tmp_path / "small.yaml").data)
     grid["code"] = source_digest(plugins=[])
     grid["columns"][0]["teacher_run"] = TEACHER.id
     grid["cells"][0]["run"] = kd
     grid["runs"] = {run.id: run.as_json() for run in (TEACHER, student("kd", 0))}
-    write_manifest(tmp_path, grid)
+    save_manifest(tmp_path, grid)
     finish(tmp_path / "runs", TEACHER.id, 97.0, "scratch")
-    return Planned("small", grid, Store(tmp_path), tmp_path)
+    return Suite("small", grid, Store(tmp_path), tmp_path)
 
 
-def report(planned: Planned, *flags: str) -> int:
+def report(planned: Suite, *flags: str) -> int:
     suite = planned.results / "small.yaml"
     return main(["report", str(suite), "--results", str(planned.results), *flags])
 
 
-def test_the_command_writes_the_page_when_asked_to_and_names_it(planned, capsys):
+def test_the_command_writes_the_page_if_asked_to_and_prints_its_path(planned, capsys):
     assert report(planned) == 0
     assert not (planned.results / "tables" / "small.html").exists()
     assert report(planned, "--html") == 0
@@ -164,14 +164,16 @@ def test_the_command_writes_the_page_when_asked_to_and_names_it(planned, capsys)
 
 def test_watching_follows_a_grid_to_its_end(planned):
     path, console = planned.results / "tables" / "small.html", Console(file=io.StringIO())
-    also = [functools.partial(page.write, refresh=EVERY)]
-    watch = threading.Thread(target=follow, args=(planned, also, console, 0.02), daemon=True)
+    also = [functools.partial(page.write, refresh=REFRESH_SECONDS)]
+    watch = threading.Thread(
+        target=keep_report_updated, args=(planned, also, console, 0.02), daemon=True
+    )
     watch.start()
     end = time.monotonic() + 60
     while not path.exists() and time.monotonic() < end:
         time.sleep(0.02)
     content = content_of(path)
-    assert content["refresh"] == EVERY
+    assert content["refresh"] == REFRESH_SECONDS
     assert [run["state"] for run in content["runs"]] == ["done", "missing"]
     finish(planned.results / "runs", planned.manifest["cells"][0]["run"], 92.0)
     watch.join(60)
@@ -180,7 +182,7 @@ def test_watching_follows_a_grid_to_its_end(planned):
     assert [line.partition("  ")[2] for line in lines] == ["small: 1 done, 1 ready"]
 
 
-def test_a_watch_that_is_interrupted_leaves_a_page_that_waits_for_nothing(planned, monkeypatch):
+def test_an_interrupted_watch_leaves_a_page_that_does_not_reload(planned, monkeypatch):
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""What a real browser makes of the page that `report --html` writes."""
+"""The page of `report --html` in a real browser."""
 
 import json
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.report import Material, page
-from benchmark.report.results.published import Library, Source, Value
+from benchmark.report import ReportData, page
+from benchmark.report.results.published import PublishedResults, PublishedSource, PublishedValue
 from tests.report.chromium import Tab, chromium, executable
 from tests.report.grids import METHODS, PAIRS, fail, finish_all, manifest
 from tests.report.pages import DIGITS, HOSTILE, HOSTILES, grid_of
@@ -26,12 +26,12 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("written")
-    return page.write(Material(grid_of(folder / "runs"), folder / "runs", folder))
+    return page.write(ReportData(grid_of(folder / "runs"), folder / "runs", folder))
 
 
 @pytest.fixture
 def opened(tab: Tab, written: Path) -> Iterator[Tab]:
-    """The page of a grid, which must have done nothing unasked when the test is over."""
+    """The opened page of a grid. The test fails if the page made a request or had an error."""
     tab.open(written)
     yield tab
     assert tab.errors == []
@@ -55,7 +55,7 @@ def sort_state(tab: Tab, key: str) -> str:
     return str(tab.ask(asked))
 
 
-def test_it_sorts_by_any_column_down_up_and_back(opened):
+def test_a_column_sorts_descending_then_ascending_then_not_at_all(opened):
     suite = ["teacher", *METHODS, HOSTILE]
     assert opened.ask(NAMES) == suite
     opened.click("[data-sort=p1]")
@@ -72,7 +72,7 @@ def test_it_sorts_by_any_column_down_up_and_back(opened):
     assert opened.ask(NAMES) == ["teacher", *sorted([*METHODS, HOSTILE])]
 
 
-def test_cells_without_a_number_are_last_either_way(opened):
+def test_cells_without_a_number_are_last_in_both_directions(opened):
     for _ in range(2):
         opened.click("[data-sort=p2]")
         assert opened.ask(NAMES)[-1] == "fsp"
@@ -91,7 +91,7 @@ def test_it_filters_by_method_data_set_and_pair(opened):
     assert opened.ask(f"{HEADS}.length") == 4
 
 
-def test_what_was_chosen_outlives_a_reload(opened):
+def test_filters_and_sorting_survive_a_reload(opened):
     set_filter(opened, "method", "kd")
     opened.click("[data-sort=p0]")
     opened.ask("window.before = true; location.reload()")
@@ -101,7 +101,7 @@ def test_what_was_chosen_outlives_a_reload(opened):
     opened.requests.pop()  # the reload itself
 
 
-def test_a_cell_opens_by_keyboard_and_escape_closes_it_where_it_was(opened):
+def test_a_cell_opens_by_keyboard_and_escape_returns_the_focus_to_it(opened):
     opened.ask("document.querySelector('button.cell').focus()")
     opened.press("ArrowDown", "ArrowDown", "ArrowRight", "Enter")
     assert opened.ask(f"{DIALOG}.open")
@@ -118,7 +118,7 @@ def test_a_cell_opens_by_keyboard_and_escape_closes_it_where_it_was(opened):
     opened.until("document.activeElement.dataset.open === '3.1'")
 
 
-def test_only_one_cell_is_a_stop_for_the_tab_key(opened):
+def test_the_tab_key_reaches_only_one_cell(opened):
     opened.ask("document.querySelector('button.cell').focus()")
     opened.press("ArrowDown")
     stops = "[...document.querySelectorAll('button.cell[tabindex=\"0\"]')]"
@@ -134,11 +134,11 @@ def test_an_opened_cell_links_its_files_and_marks_what_differs_from_the_row_abov
     assert beside == "fitnets"
     text = opened.ask(f"{DIALOG}.innerText")
     assert HOSTILE in text  # the failure's message
-    assert "not begun" in text
+    assert "not started" in text
     assert "[object" not in text
 
 
-def test_tables_of_measures_are_filtered_and_sorted_as_the_first_is(opened):
+def test_tables_of_measures_are_filtered_and_sorted_like_the_main_table(opened):
     texts = "[...e.cells].map(cell => cell.textContent)"
     lines = f"[...document.querySelectorAll('[data-sheet=fidelity] tbody tr')].map(e => {texts})"
     assert [line[0] for line in opened.ask(lines)] == [*METHODS, HOSTILE]
@@ -156,13 +156,13 @@ def test_tables_of_measures_are_filtered_and_sorted_as_the_first_is(opened):
     ]
 
 
-def test_an_opened_cell_has_what_is_measured_of_each_seed(opened):
+def test_an_opened_cell_has_the_measures_of_each_seed(opened):
     opened.click("[data-open='2.1']")
     text = opened.ask(f"{DIALOG}.querySelector('.amounts').innerText")
     lines = {line.split("\t")[0]: line.split("\t")[1:] for line in text.splitlines()}
     assert lines[""] == ["seed 0", "seed 1", "seed 2", "mean"]
     assert lines["agreement with the teacher (%)"] == ["82"] * 4
-    assert lines["own step (s)"] == ["0.024"] * 4
+    assert lines["training step without the teacher (s)"] == ["0.024"] * 4
     assert lines["FLOPs"] == ["82,000,000"] * 4
 
 
@@ -173,14 +173,14 @@ def test_a_difference_in_the_configuration_is_marked(tab, tmp_path):
         for name in ("scratch", "kd")
     }
     finish_all(tmp_path / "runs", grid)
-    tab.open(page.write(Material(grid, tmp_path / "runs", tmp_path)), "#open=2.0")
+    tab.open(page.write(ReportData(grid, tmp_path / "runs", tmp_path)), "#open=2.0")
     rows = "[...document.querySelectorAll('dialog .config tbody tr')]"
     lines = tab.ask(f"{rows}.map(r => [r.className, ...[...r.cells].map(c => c.textContent)])")
     assert ["differs", "method.name", "kd", "scratch"] in lines
     assert ["", "method.config.t", "4", "4"] in lines
 
 
-def test_curves_come_with_the_pointer_and_with_the_focus_and_go_with_escape(opened):
+def test_curves_appear_at_pointer_and_focus_and_escape_hides_them(opened):
     shown = "!document.querySelector('#card').hidden"
     assert not opened.ask(shown)
     opened.hover("[data-open='3.0']")
@@ -196,8 +196,8 @@ def test_curves_come_with_the_pointer_and_with_the_focus_and_go_with_escape(open
     assert opened.ask("document.activeElement.getAttribute('aria-describedby')") == "card"
 
 
-def test_failed_missing_and_impossible_runs_are_listed_with_their_reasons(opened):
-    text = opened.ask("document.querySelector('#undone').innerText")
+def test_failed_missing_and_inapplicable_runs_are_listed_with_their_reasons(opened):
+    text = opened.ask("document.querySelector('#unfinished').innerText")
     for part in ("Failed 1 run", "Missing 1 run", "Not applicable 3 runs", "widths differ"):
         assert part in text
     assert HOSTILE in text
@@ -210,7 +210,7 @@ def test_hostile_names_are_text_and_do_nothing(tab, tmp_path):
     grid["columns"][0]["dataset"] = HOSTILES[0]
     finish_all(tmp_path / "runs", grid)
     fail(tmp_path / "runs", "0-x", "never read")
-    path = page.write(Material(grid, tmp_path / "runs", tmp_path))
+    path = page.write(ReportData(grid, tmp_path / "runs", tmp_path))
     tab.open(path)
     assert tab.ask(NAMES) == ["teacher", *names]
     tab.click("[data-open='2.0']")
@@ -221,7 +221,7 @@ def test_hostile_names_are_text_and_do_nothing(tab, tmp_path):
     assert (tab.errors, tab.requests) == ([], [path.as_uri()])
 
 
-def test_what_would_break_in_is_refused_by_the_pages_own_policy(tab, written):
+def test_the_pages_content_policy_blocks_injected_elements(tab, written):
     tab.open(written)
     tab.ask("document.addEventListener('error', () => { window.refused = true }, true)")
     tab.ask(f"document.body.insertAdjacentHTML('beforeend', {json.dumps(HOSTILE)})")
@@ -257,7 +257,7 @@ def test_light_and_dark_follow_the_system_and_the_switch(opened):
     assert opened.ask(ground) == "rgb(255, 255, 255)"
 
 
-def test_on_paper_there_are_the_table_and_no_controls(opened):
+def test_a_printed_page_has_the_table_and_no_controls(opened):
     opened.call("Emulation.setEmulatedMedia", media="print")
     try:
         assert opened.ask("document.querySelector('#filters').offsetHeight") == 0
@@ -266,15 +266,17 @@ def test_on_paper_there_are_the_table_and_no_controls(opened):
         opened.call("Emulation.setEmulatedMedia", media="")
 
 
-def test_published_values_appear_when_asked_for_and_say_whence(tab, tmp_path, monkeypatch):
-    source = Source("crd", "Contrastive <b>", "table 1", 5, "best")
-    value = Value("crd", "digits", "", *PAIRS[1], "kd", 70.66, None, None, "", "copied", "")
-    known = Library({"crd": source}, [value])
-    monkeypatch.setattr("benchmark.report.page.literature.library", lambda: known)
+def test_published_values_appear_on_request_with_their_source(tab, tmp_path, monkeypatch):
+    source = PublishedSource("crd", "Contrastive <b>", "table 1", 5, "best")
+    value = PublishedValue(
+        "crd", "digits", "", *PAIRS[1], "kd", 70.66, None, None, "", "copied", ""
+    )
+    known = PublishedResults({"crd": source}, [value])
+    monkeypatch.setattr("benchmark.report.page.published_values.load_published", lambda: known)
     grid = manifest(["scratch", "kd"], seeds=[0], as_published={"kd": "kd"})
     grid["runs"] = {cell["run"]: DIGITS for cell in grid["cells"]}
     finish_all(tmp_path / "runs", grid)
-    tab.open(page.write(Material(grid, tmp_path / "runs", tmp_path)))
+    tab.open(page.write(ReportData(grid, tmp_path / "runs", tmp_path)))
     body = "document.querySelector('#results').innerText"
     assert "70.66" not in tab.ask(body)
     tab.click("[name=published]")
@@ -285,13 +287,13 @@ def test_published_values_appear_when_asked_for_and_say_whence(tab, tmp_path, mo
     assert "copied from another paper" in text
 
 
-def test_while_a_grid_runs_the_page_reads_itself_anew(tab, tmp_path):
+def test_while_a_grid_runs_the_page_reloads_itself(tab, tmp_path):
     grid = manifest(["scratch"], seeds=[0])
-    path = page.write(Material(grid, tmp_path / "runs", tmp_path), refresh=1)
+    path = page.write(ReportData(grid, tmp_path / "runs", tmp_path), refresh=1)
     tab.open(path)
     assert "0 of 2 runs done" in tab.ask("document.querySelector('#facts').textContent")
     finish_all(tmp_path / "runs", grid)
-    page.write(Material(grid, tmp_path / "runs", tmp_path))
+    page.write(ReportData(grid, tmp_path / "runs", tmp_path))
     tab.until("!!document.querySelector('#facts')?.textContent.includes('2 of 2 runs done')")
-    assert tab.ask("document.querySelector('#live').textContent") == ""
+    assert tab.ask("document.querySelector('#reloading').textContent") == ""
     assert tab.errors == []

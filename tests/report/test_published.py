@@ -1,4 +1,4 @@
-"""Published numbers: read with care, matched with cells, never mixed with ours."""
+"""Published values: validation, matching with cells, and columns of their own."""
 
 import csv
 import io
@@ -8,25 +8,34 @@ from pathlib import Path
 import pytest
 
 from benchmark.config.errors import UserError
-from benchmark.report import load, tables, tabulate
+from benchmark.report import load_results, render_tables, tabulate
 from benchmark.report.results import published
-from benchmark.report.results.published import FOLDER, Library, library, match
-from benchmark.report.tables.published_columns import Beside, beside, difference, lay_out_beside
+from benchmark.report.results.published import (
+    PUBLISHED_FOLDER,
+    PublishedResults,
+    load_published,
+    match_published,
+)
+from benchmark.report.tables.published_columns import (
+    PublishedComparison,
+    compare_with_published,
+    layout_published,
+    measured_minus_published,
+)
 from tests.report.grids import crd_grid, finish_all, manifest
 
 FIELDS = "source,dataset,protocol,teacher,student,method,top1,std,n,epoch,status,note"
 SOURCES = "key,title,where,n,epoch\ncrd,CRD,a README,5,last\nzoo,Zoo,another,,best on test\n"
-ROWS = ["scratch", "kd", "ab@crd"]
 
 
-def shelf(tmp_path: Path, *lines: str, sources: str = SOURCES) -> Library:
+def published_from(tmp_path: Path, *lines: str, sources: str = SOURCES) -> PublishedResults:
     (tmp_path / "sources.csv").write_text(sources)
     (tmp_path / "cifar100.csv").write_text("\n".join([FIELDS, *lines, ""]))
-    return library(tmp_path)
+    return load_published(tmp_path)
 
 
-def test_what_is_shipped_is_sound_and_says_each_thing_once():
-    shipped = library(FOLDER)
+def test_the_shipped_values_are_valid_and_each_is_there_once():
+    shipped = load_published(PUBLISHED_FOLDER)
     keys = [
         (v.source, v.dataset, v.protocol, v.teacher, v.student, v.method) for v in shipped.values
     ]
@@ -35,15 +44,15 @@ def test_what_is_shipped_is_sound_and_says_each_thing_once():
     assert {value.source for value in shipped.values} == set(shipped.sources)
 
 
-def test_what_is_installed_has_the_files_of_the_results_folder():
+def test_an_installed_package_has_the_published_files():
     shipped = Path(published.__file__).parents[1] / "numbers"
     assert shipped.readlink() == Path("../../results/published")
     settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     assert "report/numbers/*.csv" in settings["tool"]["setuptools"]["package-data"]["benchmark"]
 
 
-def test_what_is_marked_as_copied_is_elsewhere_to_the_digit():
-    values = library(FOLDER).values
+def test_a_value_marked_as_copied_has_an_original_of_the_same_digits():
+    values = load_published(PUBLISHED_FOLDER).values
     for copy in (value for value in values if value.status == "copied"):
         own = {
             value.top1
@@ -67,18 +76,18 @@ def test_what_is_marked_as_copied_is_elsewhere_to_the_digit():
         ("nobody,cifar100,,t,s,kd,74.9,,,,,", "line 2: source 'nobody' is not in sources.csv"),
     ],
 )
-def test_a_line_that_cannot_be_is_an_error_that_names_it(tmp_path, line, says):
+def test_an_invalid_line_is_an_error_that_names_it(tmp_path, line, says):
     with pytest.raises(UserError, match=r"cifar100\.csv: ") as error:
-        shelf(tmp_path, line)
+        published_from(tmp_path, line)
     assert says in str(error.value)
 
 
-def test_without_a_folder_of_them_there_are_no_published_numbers(tmp_path):
-    assert library(tmp_path / "none").values == []
+def test_without_their_folder_there_are_no_published_values(tmp_path):
+    assert load_published(tmp_path / "none").values == []
 
 
-def test_a_number_stands_beside_the_cell_of_its_data_set_pair_method_and_preset(tmp_path):
-    known = shelf(
+def test_a_value_matches_the_cell_of_its_data_set_pair_method_and_preset(tmp_path):
+    known = published_from(
         tmp_path,
         "crd,cifar100,,,wrn_40_2,scratch,75.61,,,,,",
         "crd,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,,",
@@ -88,40 +97,44 @@ def test_a_number_stands_beside_the_cell_of_its_data_set_pair_method_and_preset(
         "crd,cifar100,,wrn_40_2,wrn_16_2,ab,73,,,,,",
         "crd,cifar100,,wrn_40_2,wrn_16_2,ab@crd,72.5,,,,,",
     )
-    grid = load(crd_grid(), tmp_path).manifest
-    assert {at: [v.top1 for v in values] for at, values in match(grid, known).items()} == {
+    grid = load_results(crd_grid(), tmp_path).manifest
+    assert {
+        at: [v.top1 for v in values] for at, values in match_published(grid, known).items()
+    } == {
         (0, "teacher"): [75.61],
         (0, "kd"): [74.92],
         (0, "ab@crd"): [72.5],
     }
 
 
-def test_a_row_whose_parameters_were_changed_is_another_method(tmp_path):
-    known = shelf(tmp_path, "crd,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,,")
+def test_a_row_with_changed_parameters_matches_no_value_of_the_method(tmp_path):
+    known = published_from(tmp_path, "crd,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,,")
     changed = crd_grid() | {"as_published": {"kd": "kd; alpha = 0.5"}}
-    assert match(load(changed, tmp_path).manifest, known) == {}
+    assert match_published(load_results(changed, tmp_path).manifest, known) == {}
 
 
 @pytest.mark.parametrize("change", [{"dataset_limit": 500}, {"validation": 5000}])
-def test_nothing_is_published_of_a_part_of_a_data_set(tmp_path, change):
-    known = shelf(tmp_path, "crd,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,,")
-    assert match(load(crd_grid(**change), tmp_path).manifest, known) == {}
+def test_a_part_of_a_data_set_matches_no_published_value(tmp_path, change):
+    known = published_from(tmp_path, "crd,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,,")
+    assert match_published(load_results(crd_grid(**change), tmp_path).manifest, known) == {}
 
 
-def made(tmp_path: Path, *lines: str, runs: str = "runs") -> Beside | None:
-    known = shelf(tmp_path, *lines)
-    results = load(crd_grid(), tmp_path / runs)
-    return beside(results, tabulate(results), known, match(results.manifest, known))
+def comparison_of(tmp_path: Path, *lines: str, runs: str = "runs") -> PublishedComparison | None:
+    known = published_from(tmp_path, *lines)
+    results = load_results(crd_grid(), tmp_path / runs)
+    return compare_with_published(
+        results, tabulate(results), known, match_published(results.manifest, known)
+    )
 
 
-def test_published_numbers_have_columns_of_their_own_with_source_n_and_epoch(tmp_path):
-    found = made(
+def test_published_values_have_columns_of_their_own_with_source_n_and_epoch(tmp_path):
+    found = comparison_of(
         tmp_path,
         "crd,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,,",
         "zoo,cifar100,,wrn_40_2,wrn_16_2,kd,70.5,0.25,,,differs,another recipe",
     )
     assert found is not None
-    layout = lay_out_beside(found)
+    layout = layout_published(found)
     assert [head[2:] for head in layout.grid.heads[1:]] == [
         ("measured", "n 3, last"),
         ("CRD", "n 5, last"),
@@ -133,19 +146,19 @@ def test_published_numbers_have_columns_of_their_own_with_source_n_and_epoch(tmp
     assert "CRD: a README; Zoo: another." in layout.caption
 
 
-def test_who_only_copied_has_no_column_but_a_line_in_the_csv(tmp_path):
+def test_a_source_that_only_copied_has_no_column_but_a_line_in_the_csv(tmp_path):
     copy = "zoo,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,copied,CRD's"
-    assert made(tmp_path, copy) is None
+    assert comparison_of(tmp_path, copy) is None
     own = "crd,cifar100,,wrn_40_2,wrn_16_2,kd,74.92,,,,,"
-    library.cache_clear()
-    found = made(tmp_path, own, copy)
+    load_published.cache_clear()
+    found = comparison_of(tmp_path, own, copy)
     assert found is not None
-    assert len(lay_out_beside(found).grid.heads) == 3
+    assert len(layout_published(found).grid.heads) == 3
 
 
-def test_the_difference_is_ours_less_theirs_in_points_and_in_our_spread(tmp_path):
+def test_the_difference_is_measured_minus_published_in_points_and_standard_deviations(tmp_path):
     finish_all(tmp_path / "runs", crd_grid())
-    found = made(
+    found = comparison_of(
         tmp_path,
         "crd,cifar100,,wrn_40_2,wrn_16_2,kd,93,,,,,",
         "zoo,cifar100,,wrn_40_2,wrn_16_2,kd,93,,,,unverified,from memory",
@@ -155,17 +168,17 @@ def test_the_difference_is_ours_less_theirs_in_points_and_in_our_spread(tmp_path
     [cell] = row.cells
     assert cell.mean is not None
     assert cell.std is not None
-    checked, remembered = found.of(row, 0)
-    assert difference(cell, checked) == (cell.mean - 93, (cell.mean - 93) / cell.std)
-    assert difference(cell, remembered) is None
-    first, below = lay_out_beside(found).grid.blocks[0]
+    checked, remembered = found.values_of(row, 0)
+    assert measured_minus_published(cell, checked) == (cell.mean - 93, (cell.mean - 93) / cell.std)
+    assert measured_minus_published(cell, remembered) is None
+    first, below = layout_published(found).grid.blocks[0]
     assert [bool(entry.text) for entry in below] == [True, False, True, False]
     assert first[3].marks == "a"
 
 
 def test_the_crd_table_has_published_columns_before_anything_is_trained(tmp_path):
-    made = load(crd_grid(), tmp_path)
-    files = tables(made, tabulate(made))
+    made = load_results(crd_grid(), tmp_path)
+    files = render_tables(made, tabulate(made))
     assert {"small-published.tex", "small-published.csv", "small.json"} <= files.keys()
     lines = list(csv.DictReader(io.StringIO(files["small-published.csv"])))
     crd = [line for line in lines if line["source"].startswith("RepDistiller")]
@@ -181,6 +194,6 @@ def test_the_crd_table_has_published_columns_before_anything_is_trained(tmp_path
     assert "73.26" not in files["small.csv"]
 
 
-def test_without_a_match_there_is_no_file_of_published_numbers(tmp_path):
-    made = load(manifest(), tmp_path)
-    assert not [name for name in tables(made, tabulate(made)) if "published" in name]
+def test_without_a_match_there_is_no_file_of_published_values(tmp_path):
+    made = load_results(manifest(), tmp_path)
+    assert not [name for name in render_tables(made, tabulate(made)) if "published" in name]

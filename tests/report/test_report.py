@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from benchmark.config.errors import UserError
-from benchmark.report import Material, show, write
-from benchmark.suite.suite import ENDINGS, suite_name
+from benchmark.report import ReportData, print_tables, write_tables_and_plots
+from benchmark.suite.suite import REPORT_SUFFIXES, suite_name
 from tests.report.grids import finish, finish_all, manifest
 
 KINDS = ("-fidelity", "-calibration", "-cost")
@@ -22,18 +22,18 @@ TABLES += ["tables/small.json"]
 def test_tables_and_plots_are_written_and_named(tmp_path):
     grid = manifest()
     finish_all(tmp_path / "runs", grid)
-    paths = write(Material(grid, tmp_path / "runs", tmp_path / "results"))
+    paths = write_tables_and_plots(ReportData(grid, tmp_path / "runs", tmp_path / "results"))
     names = [str(path.relative_to(tmp_path / "results")) for path in paths]
     assert names[: len(TABLES)] == TABLES
     stems = {path.stem.removeprefix("small") for path in paths}
-    assert stems <= {"", *(f"-{ending}" for ending in ENDINGS)}
+    assert stems <= {"", *(f"-{ending}" for ending in REPORT_SUFFIXES)}
     assert {path.parent.name for path in paths[len(TABLES) :]} == {"plots"}
     assert sorted((tmp_path / "results").rglob("*.*")) == sorted(paths)
     assert all(path.stat().st_size > 500 for path in paths)
 
 
 @pytest.mark.parametrize("ending", ["cost", "over-pairs", "runs"])
-def test_no_suite_is_called_as_a_table_of_another(ending):
+def test_no_suite_has_the_file_name_of_another_suites_table(ending):
     with pytest.raises(UserError, match=r"a suite small is called\. Rename"):
         suite_name(Path(f"elsewhere/small-{ending}.yaml"), [])
     assert suite_name(Path(f"small{ending}.yaml"), []) == f"small{ending}"
@@ -42,13 +42,19 @@ def test_no_suite_is_called_as_a_table_of_another(ending):
 def test_written_again_every_file_has_the_same_bytes(tmp_path):
     grid = manifest(["scratch", "ab"], seeds=[0])
     finish_all(tmp_path, grid)
-    first = {path: path.read_bytes() for path in write(Material(grid, tmp_path, tmp_path))}
-    assert {path: path.read_bytes() for path in write(Material(grid, tmp_path, tmp_path))} == first
+    first = {
+        path: path.read_bytes()
+        for path in write_tables_and_plots(ReportData(grid, tmp_path, tmp_path))
+    }
+    assert {
+        path: path.read_bytes()
+        for path in write_tables_and_plots(ReportData(grid, tmp_path, tmp_path))
+    } == first
 
 
-def test_without_a_student_done_there_are_tables_and_no_empty_pictures(tmp_path):
+def test_without_a_finished_student_there_are_tables_and_no_plots(tmp_path):
     finish(tmp_path, "0-teacher", 97.0, "scratch")
-    paths = write(Material(manifest(), tmp_path, tmp_path / "results"))
+    paths = write_tables_and_plots(ReportData(manifest(), tmp_path, tmp_path / "results"))
     assert [str(path.relative_to(tmp_path / "results")) for path in paths] == [
         name
         for name in TABLES
@@ -60,20 +66,23 @@ def test_without_a_student_done_there_are_tables_and_no_empty_pictures(tmp_path)
 def test_a_damaged_record_leaves_the_tables_as_they_were(tmp_path):
     grid = manifest(["scratch"], seeds=[0])
     finish_all(tmp_path, grid)
-    before = {path: path.read_bytes() for path in write(Material(grid, tmp_path, tmp_path))}
+    before = {
+        path: path.read_bytes()
+        for path in write_tables_and_plots(ReportData(grid, tmp_path, tmp_path))
+    }
     (tmp_path / "0-scratch-s0" / "record.json").write_text('{"schema": 1')
     with pytest.raises(UserError, match=r"0-scratch-s0.record\.json"):
-        write(Material(grid, tmp_path, tmp_path))
+        write_tables_and_plots(ReportData(grid, tmp_path, tmp_path))
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_the_table_can_be_shown_from_manifest_and_records(tmp_path):
+def test_the_table_is_printed_from_manifest_and_records(tmp_path):
     console = Console(width=120, record=True, file=io.StringIO())
-    show(Material(manifest(), tmp_path, tmp_path), console)
+    print_tables(ReportData(manifest(), tmp_path, tmp_path), console)
     assert console.export_text().count("0/3") == 6
 
 
-def test_the_report_needs_no_torch_and_imports_what_is_slow_only_where_used(tmp_path):
+def test_the_report_needs_no_torch_and_imports_slow_packages_only_on_use(tmp_path):
     grid = manifest(["kd"], seeds=[0])
     finish_all(tmp_path, grid)
     (tmp_path / "manifest.json").write_text(json.dumps(grid))
@@ -86,9 +95,10 @@ from benchmark import report
 assert not loaded(), loaded()
 from rich.console import Console
 grid = json.loads((here / "manifest.json").read_text())
-report.show(report.Material(grid, here, here), Console(file=io.StringIO()))
+report.print_tables(report.ReportData(grid, here, here), Console(file=io.StringIO()))
 assert loaded() == {"rich"}, loaded()
-assert any(path.suffix == ".pdf" for path in report.write(report.Material(grid, here, here)))
+paths = report.write_tables_and_plots(report.ReportData(grid, here, here))
+assert any(path.suffix == ".pdf" for path in paths)
 assert loaded() == {"matplotlib", "seaborn", "pandas", "rich", "scipy"}, loaded()
 """
     # No display either, and none is asked for.

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmark.config.errors import UserError
-from benchmark.report.results.reading import load
+from benchmark.report.results.reading import load_results
 from tests.report.grids import fail, finish, finish_all, manifest, put, record
 
 
@@ -11,7 +11,7 @@ def test_every_run_is_done_failed_missing_or_not_applicable(tmp_path):
     grid = manifest(["kd", "fsp"], inapplicable={(0, "fsp"): "widths differ"})
     finish(tmp_path, "0-kd-s0", 91.5)
     fail(tmp_path, "0-kd-s1", "loss is nan")
-    results = load(grid, tmp_path)
+    results = load_results(grid, tmp_path)
     done, failed, missing = results.students[0, "kd"]
     assert done.record is not None
     assert (done.state, done.seed, done.record.result.top1) == ("done", 0, 91.5)
@@ -22,10 +22,10 @@ def test_every_run_is_done_failed_missing_or_not_applicable(tmp_path):
     assert results.teachers[0].state == "missing"
 
 
-def test_a_record_wins_over_the_failure_of_an_earlier_try(tmp_path):
+def test_a_run_with_a_record_and_an_earlier_failure_is_done(tmp_path):
     fail(tmp_path, "0-kd-s0", "loss is nan")
     finish(tmp_path, "0-kd-s0", 91.5)
-    outcome = load(manifest(["kd"]), tmp_path).students[0, "kd"][0]
+    outcome = load_results(manifest(["kd"]), tmp_path).students[0, "kd"][0]
     assert (outcome.state, outcome.failure) == ("done", None)
 
 
@@ -35,7 +35,7 @@ def test_best_on_test_is_the_first_epoch_of_the_highest_top1(tmp_path):
         for epoch, phase, top1 in [(1, "hint", 10), (2, "distill", 93), (3, "distill", 93)]
     ]
     put(tmp_path, "0-kd-s0", "record.json", record("0-kd-s0", 90.0, history))
-    read = load(manifest(["kd"]), tmp_path).students[0, "kd"][0].record
+    read = load_results(manifest(["kd"]), tmp_path).students[0, "kd"][0].record
     assert read is not None
     assert (read.best_on_test().epoch, read.best_on_test().top1) == (2, 93.0)
     assert read.initialising() == 1
@@ -68,20 +68,20 @@ def test_a_damaged_file_is_one_clear_error_that_names_it(tmp_path, content, name
     (tmp_path / "0-kd-s0").mkdir()
     (tmp_path / "0-kd-s0" / name).write_bytes(content)
     with pytest.raises(UserError) as error:
-        load(manifest(["kd"]), tmp_path)
+        load_results(manifest(["kd"]), tmp_path)
     assert str(tmp_path / "0-kd-s0" / name) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_manifest_that_cannot_be_used_says_where(tmp_path):
+def test_an_invalid_manifest_is_an_error_that_names_the_field(tmp_path):
     with pytest.raises(UserError, match=r"columns\.0\.teacher: "):
-        load(manifest() | {"columns": [{"dataset": "digits"}]}, tmp_path)
+        load_results(manifest() | {"columns": [{"dataset": "digits"}]}, tmp_path)
 
 
 def test_the_whole_record_of_a_real_grid_is_read(tmp_path):
     grid = manifest()
     finish_all(tmp_path, grid)
-    results = load(grid, tmp_path)
+    results = load_results(grid, tmp_path)
     assert results.any_done()
     assert {o.state for outcomes in results.students.values() for o in outcomes} == {"done"}
     fitnets = results.students[0, "fitnets"][0].record

@@ -1,4 +1,4 @@
-"""What the markdown, LaTeX, CSV and terminal writers make of the same table."""
+"""The markdown, LaTeX, CSV and terminal writers on the same tables."""
 
 import io
 import itertools
@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from benchmark.config.document import load as load_yaml
-from benchmark.report import load, tables, tabulate
+from benchmark.config.document import load_document as load_yaml
+from benchmark.report import load_results, render_tables, tabulate
 from benchmark.report.tables import csv_files, latex, markdown, terminal
 from benchmark.report.tables.cells import Table
-from benchmark.report.tables.layout import letter, main
-from benchmark.suite.grid import expand
+from benchmark.report.tables.layout import footnote_letter, layout_main_table
+from benchmark.suite.grid import expand_suite
 from tests.report.grids import METHODS, PAIRS, crd_grid, fail, finish, finish_all, manifest, run_id
 
 HOSTILE = [
@@ -36,7 +36,7 @@ HOSTILE = [
 
 
 def small(runs: Path) -> Table:
-    """One pair; rows that are whole, incomplete by a failure, not applicable and not begun."""
+    """Return a table of one pair with complete, failed, inapplicable and missing rows."""
     grid = manifest(["scratch", "kd", "wrn_2|x", "fsp", "ab"], inapplicable={(0, "fsp"): "a & b"})
     finish(runs, "0-teacher", 97.5, "scratch")
     done = {"scratch": [90.0, 91.0, 92.0], "kd": [92.0, 92.5, 94.5], "wrn_2|x": [90.0, 91.0]}
@@ -44,7 +44,7 @@ def small(runs: Path) -> Table:
         for seed, top1 in enumerate(top1s):
             finish(runs, run_id(0, method, seed), top1)
     fail(runs, run_id(0, "wrn_2|x", 2), "loss_ce is 100% nan")
-    return tabulate(load(grid, runs))
+    return tabulate(load_results(grid, runs))
 
 
 def hostile(runs: Path, pairs: int) -> Table:
@@ -62,7 +62,7 @@ def hostile(runs: Path, pairs: int) -> Table:
         run = run_id(0, HOSTILE[4], seed)
         (runs / run / "record.json").unlink()
         fail(runs, run, HOSTILE[seed])
-    return tabulate(load(grid, runs))
+    return tabulate(load_results(grid, runs))
 
 
 MARKDOWN = """\
@@ -93,12 +93,12 @@ k/3: only k of 3 seeds are done.
 
 
 def squeezed(text: str) -> list[str]:
-    """The lines of a markdown file less the padding of its table."""
+    """Return the lines of a markdown file without the padding of its table."""
     return [re.sub(r"(?<=\|) +| +(?=\|)|-{2,}(?=:?\|)", "", line) for line in text.splitlines()]
 
 
 def test_a_small_grid_in_markdown(tmp_path):
-    assert squeezed(markdown.render(main(small(tmp_path)))) == squeezed(MARKDOWN)
+    assert squeezed(markdown.render(layout_main_table(small(tmp_path)))) == squeezed(MARKDOWN)
 
 
 LATEX = r"""
@@ -129,7 +129,7 @@ ab & 0/3 &  &  &  &  &  \\
 
 def test_a_small_grid_in_latex(tmp_path):
     table = small(tmp_path)
-    text = latex.render(main(table)).replace(latex.escape(table.caption), "CAPTION")
+    text = latex.render(layout_main_table(table)).replace(latex.escape(table.caption), "CAPTION")
     assert LATEX in text
 
 
@@ -137,7 +137,9 @@ def test_several_pairs_have_their_differences_in_a_second_line(tmp_path):
     grid = manifest(["scratch", "kd", "at"], PAIRS[4:], seeds=[0])
     for run, top1 in {"0-scratch-s0": 90, "0-kd-s0": 91, "0-at-s0": 89.5, "1-at-s0": 70}.items():
         finish(tmp_path, run, top1)
-    assert squeezed(markdown.render(main(tabulate(load(grid, tmp_path)))))[2:11] == squeezed(
+    assert squeezed(markdown.render(layout_main_table(tabulate(load_results(grid, tmp_path)))))[
+        2:11
+    ] == squeezed(
         "| teacher → student | wrn_40_2 → wrn_16_2 | wrn_40_2 → wrn_40_1 |\n"
         "|:--|--:|--:|\n"
         "| *teacher* | 0/1 | 0/1 |\n"
@@ -150,26 +152,26 @@ def test_several_pairs_have_their_differences_in_a_second_line(tmp_path):
     )
 
 
-def test_an_incomplete_cell_says_so_beside_its_number(tmp_path):
+def test_an_incomplete_cell_has_its_number_of_seeds(tmp_path):
     grid = manifest(["scratch", "at"], PAIRS[:2])
     finish(tmp_path, "1-at-s0", 90)
     finish(tmp_path, "1-at-s2", 92)
-    text = markdown.render(main(tabulate(load(grid, tmp_path))))
+    text = markdown.render(layout_main_table(tabulate(load_results(grid, tmp_path))))
     assert "91.00 ± 1.41 (2/3)" in text
     assert "0/3" in text
     assert "**" not in text
 
 
-def test_pairs_on_several_data_sets_name_theirs(tmp_path):
+def test_pairs_on_several_data_sets_have_the_data_sets_name(tmp_path):
     grid = manifest(["kd"], PAIRS[:2])
     grid["columns"][1]["dataset"] = "cifar100"
-    text = markdown.render(main(tabulate(load(grid, tmp_path))))
+    text = markdown.render(layout_main_table(tabulate(load_results(grid, tmp_path))))
     assert "digits: resnet32x4 → resnet8x4" in text
     assert "cifar100: resnet56 → resnet20" in text
 
 
 def read_back(text: str) -> list[list[str]]:
-    """The rows of the one table in a markdown file, as a parser reads them; plain text only."""
+    """Return the rows of the only table in a markdown file, as a parser reads them."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text)
     rows: list[list[str]] = []
     for before, token in itertools.pairwise(tokens):
@@ -183,14 +185,14 @@ def read_back(text: str) -> list[list[str]]:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])))
-def test_no_name_breaks_out_of_a_markdown_table(name):
+def test_no_name_breaks_a_markdown_table(name):
     table = f"| {markdown.escape(name)} | n |\n|---|---|\n| {markdown.escape(name)} | 3 |\n"
     flat = " ".join(name.split())
     assert read_back(table) == [[flat, "n"], [flat, "3"]]
 
 
-def test_hostile_names_come_out_of_a_markdown_table_as_they_are(tmp_path):
-    rows = read_back(markdown.render(main(hostile(tmp_path, pairs=1))))
+def test_hostile_names_are_literal_in_a_markdown_table(tmp_path):
+    rows = read_back(markdown.render(layout_main_table(hostile(tmp_path, pairs=1))))
     assert [row[0] for row in rows[4:]] == [" ".join(n.split()) for n in HOSTILE]
     assert {len(row) for row in rows} == {7}
 
@@ -203,13 +205,13 @@ def test_escaped_latex_is_plain_ascii_or_latin_with_balanced_braces(name):
     assert all(ord(c) < 256 for c in shown)
 
 
-def test_tex_runs_no_characters_together_that_a_name_has_apart():
+def test_escaped_latex_has_no_ligatures():
     assert latex.escape("--- `` '' ?` !` ,,") == "-{}-{}- `{}` '{}' ?{}` !{}` ,{},"
 
 
 @pytest.fixture
 def pdflatex(tmp_path):
-    """Compile a file in `tmp_path`; returns its log."""
+    """Compile a file in `tmp_path` and return the log."""
     found = shutil.which("pdflatex") and shutil.which("kpsewhich")
     asked = ["kpsewhich", "booktabs.sty"]
     if not found or subprocess.run(asked, capture_output=True, check=False).returncode:
@@ -229,8 +231,8 @@ def pdflatex(tmp_path):
 
 
 @pytest.mark.parametrize(("pairs", "pages"), [(1, "(1 page,"), (6, "(2 pages,")])
-def test_latex_compiles_alone_and_what_is_too_wide_is_split(tmp_path, pdflatex, pairs, pages):
-    (tmp_path / "t.tex").write_text(latex.render(main(hostile(tmp_path, pairs))))
+def test_latex_compiles_on_its_own_and_wide_tables_are_split(tmp_path, pdflatex, pairs, pages):
+    (tmp_path / "t.tex").write_text(latex.render(layout_main_table(hostile(tmp_path, pairs))))
     log = pdflatex("t.tex")
     assert pages in log
     assert "Overfull" not in log
@@ -238,7 +240,7 @@ def test_latex_compiles_alone_and_what_is_too_wide_is_split(tmp_path, pdflatex, 
 
 
 def test_a_paper_can_input_the_latex_file(tmp_path, pdflatex):
-    (tmp_path / "t.tex").write_text(latex.render(main(small(tmp_path))))
+    (tmp_path / "t.tex").write_text(latex.render(layout_main_table(small(tmp_path))))
     (tmp_path / "paper.tex").write_text(
         "\\documentclass[twocolumn]{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
         "before \\input{t} \\input{t.tex} \\typeout{STILL HERE}\n\\end{document}\n"
@@ -252,8 +254,11 @@ def test_every_kind_of_table_compiles(tmp_path, pdflatex):
         column["dataset"] = HOSTILE[1]
     finish_all(tmp_path / "runs", grid)
     files: dict[str, str] = {}
-    for made in (load(grid, tmp_path / "runs"), load(crd_grid(suite="crd"), tmp_path / "none")):
-        files |= tables(made, tabulate(made))
+    for made in (
+        load_results(grid, tmp_path / "runs"),
+        load_results(crd_grid(suite="crd"), tmp_path / "none"),
+    ):
+        files |= render_tables(made, tabulate(made))
     names = [name for name in files if name.endswith(".tex")]
     kinds = ("", "over-pairs", "data-sets", "fidelity", "calibration", "cost")
     assert {name.removesuffix(".tex") for name in names} == {
@@ -284,8 +289,10 @@ CRD = {
 def test_the_crd_table_of_the_five_methods_compiles_before_anything_is_trained(tmp_path, pdflatex):
     suite = load_yaml(Path(__file__).parents[2] / "configs" / "cifar100.yaml")
     suite.data["methods"] = {row: suite.data["methods"][row] for row in FIVE}
-    grid = load(expand(suite, "cifar100", tmp_path).manifest("code"), tmp_path / "runs")
-    files = tables(grid, tabulate(grid))
+    grid = load_results(
+        expand_suite(suite, "cifar100", tmp_path).manifest("code"), tmp_path / "runs"
+    )
+    files = render_tables(grid, tabulate(grid))
     published = read_back(files["cifar100.md"].partition("published beside")[2])
     crd = [place for place, head in enumerate(published[0]) if "CRD, n " in head]
     measured = [place for place, head in enumerate(published[0]) if "measured, n 3" in head]
@@ -335,17 +342,17 @@ def test_the_csv_has_every_number_unrounded_and_every_run(tmp_path):
     assert rows.loc["teacher", "top1_teacher"] == "97.5"
 
 
-def test_hostile_names_come_back_from_the_csv(tmp_path):
+def test_hostile_names_are_read_back_from_the_csv(tmp_path):
     table = hostile(tmp_path, pairs=6)
     frame = pd.read_csv(io.StringIO(csv_files.render(table)), keep_default_na=False)
     assert len(frame) == 6 * len(table.rows)
     assert list(frame.method[3:11]) == HOSTILE
 
 
-def test_the_terminal_shows_the_same_table_and_reads_no_markup(tmp_path):
+def test_the_terminal_prints_the_same_table_and_no_markup(tmp_path):
     console = Console(width=300, record=True, file=io.StringIO())
     table = small(tmp_path)
-    terminal.show(main(table), console)
+    terminal.print_layout(layout_main_table(table), console)
     text = " ".join(console.export_text().split())
     assert "A small grid" in text
     assert "│ kd │ 3 │ 93.00 ± 1.32 │ [92.00, 94.50] │ +2.00 [0.76, 3.24] (†) │ │ 31 │" in text
@@ -354,11 +361,16 @@ def test_the_terminal_shows_the_same_table_and_reads_no_markup(tmp_path):
     assert table.caption in text
     assert "(a) seed 2 failed: loss_ce is 100% nan (b) not applicable: a & b" in text
 
-    terminal.show(main(tabulate(load(manifest(["[red]x[/red]"], title="[b]t"), tmp_path))), console)
+    terminal.print_layout(
+        layout_main_table(
+            tabulate(load_results(manifest(["[red]x[/red]"], title="[b]t"), tmp_path))
+        ),
+        console,
+    )
     assert "[red]x[/red]" in (text := console.export_text())
     assert "[b]t" in text
 
 
 def test_footnotes_never_run_out_of_letters():
-    letters = [letter(i) for i in (0, 25, 26, 51, 52, 701, 702)]
+    letters = [footnote_letter(i) for i in (0, 25, 26, 51, 52, 701, 702)]
     assert letters == ["a", "z", "aa", "az", "ba", "zz", "aaa"]

@@ -1,7 +1,7 @@
 """A real Slurm for the tests: munge, database, controller and nodes as processes of this machine.
 
-Everything it writes is in one folder, everything it opens is on loopback; ``tests.slurm.processes``
-sees to it that nothing of it stays.
+It writes to one folder and listens on loopback only. ``tests.slurm.processes`` makes sure that no
+process or file is left behind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.slurm.configuration import configure, user
 from tests.slurm.processes import clear, kill, processes, program, watch
 
 T = TypeVar("T")
-PACKAGES = {  # of Debian and Ubuntu, each with a command that comes with it alone
+PACKAGES = {  # of Debian and Ubuntu, each with a command that only it installs
     "munge": "munged",
     "slurmctld": "slurmctld",
     "slurmd": "slurmd",
@@ -35,10 +35,10 @@ PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"
 
 
 class Cluster:
-    """A Slurm that runs; ``start`` makes one.
+    """A running Slurm; ``start`` makes one.
 
-    Its nodes n1, n2, ... have 4 CPUs and 16 GB each, a limit that is scheduled by but not enforced.
-    Of its partitions low, main (the default) and high, jobs in low are requeued for the others'.
+    Its nodes n1, n2, ... have 4 CPUs and 16 GB each, for scheduling only: no limit is enforced.
+    Its partitions are low, main (the default) and high. Jobs in low are preempted by the others.
     """
 
     def __init__(self, folder: Path, nodes: int) -> None:
@@ -51,9 +51,10 @@ class Cluster:
 
     @classmethod
     def start(cls, folder: Path | None = None, nodes: int = 7, gpus: int = 2) -> Cluster:
-        """Bring one up and return it with every node idle. ``folder`` must not be there yet.
+        """Start a cluster and return it once every node is idle. ``folder`` must not exist.
 
-        Its path is to be short (sockets lie in it), its place in memory (a database syncs a lot).
+        Its path must be short, since sockets lie in it. It should be in memory: the database syncs
+        often.
         """
         cluster = cls(folder or default_folder(), nodes)
         try:
@@ -68,24 +69,27 @@ class Cluster:
         return cluster
 
     def stop(self) -> None:
-        """End every process and remove the folder. Nothing of it is wanted: no farewell."""
+        """Kill every process and remove the folder; there is nothing to save."""
         clear(self.folder)
         for daemon in self.daemons.values():
             daemon.kill()
             daemon.wait()
-        self.watcher.communicate()  # closes its pipe: it finds nothing to do and ends
+        self.watcher.communicate()  # closes its pipe, so that it ends
         self.lock.close()
 
     def environment(self) -> dict[str, str]:
-        """Return this process's environment, pointing Slurm's commands and submitit here.
+        """Return this process's environment, changed so that Slurm's commands use this cluster.
 
-        Of another Slurm, whose job the tests may be, nothing is left in it.
+        Variables of another Slurm are removed: the tests may run as one of its jobs.
         """
         ours = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "SBATCH"))}
         return ours | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": PATH}
 
     def run(self, *command: str, seconds: float = 30) -> str:
-        """Run a command there and return what it prints; an error says what it complained of."""
+        """Run a command with this cluster and return its output.
+
+        Raises RuntimeError with its standard error if it fails.
+        """
         done = subprocess.run(
             command,
             cwd=self.folder,  # where sbatch puts logs
@@ -99,25 +103,25 @@ class Cluster:
         return done.stdout.strip()
 
     def kill_node(self, name: str) -> None:
-        """Lose a node as a power cut would: daemon, steps and what they run, without a word.
+        """Kill a node's daemon, steps and jobs at once, like a power cut.
 
-        Slurm notices after 15 s, or at once if told by ``scontrol update state=down``.
+        Slurm notices after 15 s, or at once after ``scontrol update state=down``.
         """
         daemon = self.daemons.pop(f"slurmd-{name}")
         daemon.kill()
         daemon.wait()
         while here := processes(self.folder, name):
-            # A step that outlives what it runs would report that as the job's end.
+            # Steps first: a step that outlives its job would report the job's end.
             steps = [pid for pid in here if program(pid) == "slurmstepd"]
             for pid in steps or here:
                 kill(pid)
 
     def start_node(self, name: str) -> None:
-        """Start a lost node again and wait until Slurm has heard of it."""
+        """Start a lost node again and wait until Slurm has registered it."""
         self._start_nodes([name])
 
     def restart_controller(self, meanwhile: Callable[[], T]) -> T:
-        """End the controller in good order, do something without it, and start it again."""
+        """Shut the controller down, call ``meanwhile`` without it, and start it again."""
         self.daemons["slurmctld"].terminate()
         self.daemons["slurmctld"].wait(30)
         done = meanwhile()
@@ -125,7 +129,7 @@ class Cluster:
         return done
 
     def logs(self, lines: int = 15) -> str:
-        """Return the jobs, the nodes and the end of every log."""
+        """Return Slurm's lists of jobs and nodes and the last lines of every log."""
         parts = []
         for command in ("squeue --all --states=all", "sinfo -N -o '%N %P %t %E'"):
             try:
@@ -135,13 +139,13 @@ class Cluster:
             parts.append(f"--- {command}\n{found}")
         for log in sorted((self.folder / "log").glob("*")):
             if log.suffix == ".out" and log.with_suffix(".log").exists():
-                continue  # it says the same
+                continue  # same content
             end = log.read_text(errors="replace").splitlines()[-lines:]
             parts.append("\n".join([f"--- {log.name}", *end]))
         return "\n".join(parts)
 
     def _start_accounting(self) -> None:
-        """Start what sacct asks: slurmdbd over a database without a port or a password."""
+        """Start slurmdbd, which answers sacct, with a database without port and password."""
         folder, socket_path = self.folder, self.folder / "database.socket"
         database = ("--no-defaults", f"--datadir={folder}/database", f"--user={user()}")
         self._spawn(
@@ -171,9 +175,9 @@ class Cluster:
         self._until(f"{', '.join(names)} up", lambda: self._registered(since) >= {*names})
 
     def _registered(self, since: str) -> set[str]:
-        """Return the nodes in service whose daemon has told the controller of a start since then.
+        """Return the nodes in service whose daemon has registered since a time.
 
-        Of a node that was lost and is back, the controller may not have noticed either.
+        After a node was lost and started again, the controller may still list the old daemon.
         """
         line = re.compile(
             r"NodeName=(\S+) .*State=(IDLE|MIXED|ALLOCATED) .*SlurmdStartTime=(\d\S+)"
@@ -182,7 +186,7 @@ class Cluster:
         return {name for name, _, start in found if start >= since}
 
     def _until(self, what: str, check: Callable[[], bool]) -> None:
-        """Wait for a daemon, and not in vain for a dead one."""
+        """Wait until a check holds. Raises RuntimeError if a daemon has ended."""
 
         def checked() -> bool:
             dead = [name for name, daemon in self.daemons.items() if daemon.poll() is not None]
@@ -218,7 +222,7 @@ def missing() -> list[str]:
 
 
 def until(what: str, check: Callable[[], bool], seconds: float) -> None:
-    """Wait until ``check`` holds. ``TimeoutError`` after so many seconds without."""
+    """Wait until ``check`` holds. Raises TimeoutError after ``seconds``."""
     end = time.monotonic() + seconds
     while not check():
         if time.monotonic() > end:
@@ -227,18 +231,18 @@ def until(what: str, check: Callable[[], bool], seconds: float) -> None:
 
 
 def default_folder() -> Path:
-    """Return a folder of this process's own, in memory where that can be."""
+    """Return a folder name for this process, in memory if possible."""
     memory = Path("/dev/shm")
     place = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
     return place / f"kd-slurm-{os.getpid()}"
 
 
 def reserve_ports(count: int) -> tuple[socket.socket, int]:
-    """Find ``count`` free ports in a row; they are ours while the lock that is returned is open."""
+    """Return a lock and the first of ``count`` free ports, which it reserves while it is open."""
     for first in range(26_000, 32_000, 50):
         lock = socket.socket(socket.AF_UNIX)
         try:
-            lock.bind(f"\0kd-slurm-{first}")  # known to the network namespace, as ports are
+            lock.bind(f"\0kd-slurm-{first}")  # abstract: one per network namespace
             for port in range(first, first + count):
                 with socket.socket() as trial:
                     trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What Slurm is told: its files, with every setting that a cluster on one machine needs."""
+"""Slurm's configuration files, with the settings that a cluster on one machine needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-# Slurm 22.05 wants a character device for each GPU. Nothing opens them, so any will do.
+# Slurm 22.05 needs a character device for each GPU. It never opens them, so any will do.
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 
 SLURM = """\
@@ -18,7 +18,7 @@ SlurmctldPort={port}
 SlurmUser={user}
 SlurmdUser={user}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
-# A requeued job waits until its credential has expired: 120 s, unless told.
+# A requeued job waits until its credential has expired, 120 s by default.
 AuthInfo=socket={folder}/munge.socket,cred_expire=6
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -34,7 +34,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 
-# Tests wait for these. A lost node is noticed 15 s after: one message's time, and ten more.
+# Short, because tests wait for them. A lost node is noticed after 15 s.
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 SlurmdTimeout=5
 MessageTimeout=5
@@ -43,7 +43,7 @@ ReturnToService=2
 # Small, so that a test can afford an array over it.
 MaxArraySize=33
 
-# Without the flag a preempted job gets no signal, so has no chance to write a checkpoint.
+# Without the flag a preempted job gets no signal and cannot write a checkpoint.
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
@@ -79,7 +79,7 @@ StorageLoc=slurm
 
 
 def configure(folder: Path, nodes: Sequence[str], gpus: int, port: int) -> None:
-    """Write the files of a cluster that listens at ``port`` and those after it."""
+    """Write the files of a cluster that listens on ``port`` and the ports after it."""
     host = socket.gethostname().partition(".")[0]
     at = f"NodeHostname={host} NodeAddr=127.0.0.1"
     values = {
@@ -94,7 +94,7 @@ def configure(folder: Path, nodes: Sequence[str], gpus: int, port: int) -> None:
     for name in ("log", "state", *(f"spool-{node}" for node in nodes)):
         (folder / name).mkdir()
     for name in ("slurmdbd.conf", "munge.key"):
-        (folder / name).touch(0o600)  # their readers refuse what others may read
+        (folder / name).touch(0o600)  # Slurm and munge refuse files that others can read
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "slurm.conf").write_text(SLURM.format_map(values))
     (folder / "slurmdbd.conf").write_text(SLURMDBD.format_map(values))
@@ -102,5 +102,5 @@ def configure(folder: Path, nodes: Sequence[str], gpus: int, port: int) -> None:
 
 
 def user() -> str:
-    """Return the name that all of it runs under."""
+    """Return the user name that all daemons run under."""
     return pwd.getpwuid(os.getuid()).pw_name

@@ -1,4 +1,4 @@
-"""One Slurm for all tests of a session that ask for it, and its logs with each that fails."""
+"""A Slurm for the tests of a session that need it; its logs are added to failures."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -10,7 +10,7 @@ from tests.slurm.cluster import Cluster, missing
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Cluster]:
-    """A real Slurm of seven nodes with two GPUs each. Where none can be, CI fails, others skip."""
+    """A real Slurm of seven nodes with two GPUs each; if it is missing, CI fails, others skip."""
     if packages := missing():
         reason = f"no Slurm here: apt-get install --no-install-recommends {' '.join(packages)}"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
@@ -21,7 +21,7 @@ def slurm() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def environment(slurm: Cluster) -> Iterator[None]:
-    """Our own code asks this Slurm."""
+    """Make the suite's own code use this Slurm."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in slurm.environment().items():
             patch.setenv(name, value)

@@ -1,8 +1,8 @@
-"""The processes of a cluster of ``tests.slurm.cluster``, and their end.
+"""Find and kill the processes of a test cluster of ``tests.slurm.cluster``.
 
-Each of them, jobs included, has the path of the cluster's slurm.conf in its environment. By that a
-watcher finds and kills them when the process that started the cluster is gone, however that came
-about. By hand: ``python tests/slurm/processes.py /dev/shm/kd-slurm-PID </dev/null``
+All of them, jobs included, have the path of the cluster's slurm.conf in their environment. A
+watcher kills them when the process that started the cluster has ended for any reason. By hand:
+``python tests/slurm/processes.py /dev/shm/kd-slurm-PID </dev/null``
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def watch(folder: Path) -> subprocess.Popen[bytes]:
-    """Start a process that clears the folder when this process is gone: its pipe ends then."""
+    """Start a process that clears the folder once this process has ended and closed the pipe."""
     return subprocess.Popen(
         [sys.executable, __file__, str(folder)],
         stdin=subprocess.PIPE,
@@ -49,12 +49,12 @@ def processes(folder: Path, node: str | None = None) -> list[int]:
 
 
 def program(pid: int) -> str:
-    """Return what a process runs."""
+    """Return the name of a process's program."""
     return read(Path(f"/proc/{pid}/comm")).strip()
 
 
 def read(path: Path) -> str:
-    """Return a file of /proc; nothing where the process has ended or is another user's."""
+    """Return a file of /proc; empty if the process has ended or belongs to another user."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -62,7 +62,7 @@ def read(path: Path) -> str:
 
 
 def kill(pid: int) -> None:
-    """Kill a process that may have ended by itself."""
+    """Kill a process unless it has ended."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

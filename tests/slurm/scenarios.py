@@ -1,4 +1,7 @@
-"""What may happen to a suite on its way through a cluster, played on a real one."""
+"""Scenarios that can happen to a suite on a cluster, each run on a real Slurm.
+
+A scenario is a function; `tests/slurm/test_suites.py` runs all of them and checks the results.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.config.runs import Run
-from benchmark.launch.logs import logs_of
+from benchmark.launch.logs import newest_logs
 from benchmark.launch.machine import Machine, Paths
-from benchmark.launch.slurm_queue import ask
-from benchmark.launch.slurm_submit import submit_open
-from benchmark.launch.status import Standing, look
-from benchmark.launch.submissions import submissions, tasks_of
+from benchmark.launch.slurm_queue import query_queue
+from benchmark.launch.slurm_submit import submit_unfinished
+from benchmark.launch.status import RunStatus, query_statuses
+from benchmark.launch.submissions import read_submissions, tasks_by_run
 from benchmark.store.claim import read_claim
 from benchmark.store.folder import Store
 from tests.cli.command import command, is_job, numbers, records, run
@@ -42,18 +45,18 @@ ONE = GRID.replace("[0, 1, 2, 3]", "[0]")
 SHORT = ONE.replace(", kd: ", "")
 """One run."""
 LONG = SHORT.replace("epochs: 2", "epochs: 15")
-"""One that is long enough to be caught in the middle."""
+"""One run, long enough to be paused in the middle."""
 CHAIN = ONE.replace("resnet14", "resnet8").replace("scratch: , ", "")
 CHAIN += "teacher: {recipe: {epochs: 15}}"
-"""That one as a teacher, and a student."""
+"""Such a run as a teacher, and its student."""
 FAILING = ONE.replace("scratch: , ", "").replace("lr: 0.05", "lr: 1.0e+30")
 FAILING += "teacher: {recipe: {lr: 0.05, epochs: 1}}"
 SPECIAL = "n[5-7]"
-"""Nodes at which something happens: one is lost, two are taken by somebody with more right."""
+"""Nodes for special scenarios: one is lost, on two a job is preempted."""
 Scenario = Callable[[Cluster, Path], Any]
 
 
-# ---------------------------------------------------------------- what every scenario does
+# ---------------------------------------------------------------- for every scenario
 
 
 def runs_of(folder: Path, text: str) -> dict[str, Run]:
@@ -62,7 +65,7 @@ def runs_of(folder: Path, text: str) -> dict[str, Run]:
 
 
 def machine(**sbatch: Any) -> Machine:
-    # From an hour's limit on, submitit takes a USR2 for a preemption.
+    # With a limit of an hour or more, submitit takes USR2 for a preemption.
     sizes: dict[str, Any] = {"timeout_min": 60, "cpus_per_task": 1, "mem_gb": 1}
     if "slurm_nodelist" not in sbatch:
         sizes["slurm_exclude"] = SPECIAL
@@ -70,32 +73,31 @@ def machine(**sbatch: Any) -> Machine:
 
 
 def submit(folder: Path, runs: Mapping[str, Run], **sbatch: Any) -> list[str]:
-    """Queue runs; return the tasks' numbers."""
+    """Submit runs; return the ids of their tasks."""
     paths = Paths(folder / "results", folder)
-    return [t.id for t in submit_open(NAME, "0", runs, machine(**sbatch), paths, "cpu").tasks]
+    return [t.id for t in submit_unfinished(NAME, "0", runs, machine(**sbatch), paths, "cpu").tasks]
 
 
-def wait(folder: Path, runs: Mapping[str, Run], seconds: float = 300) -> dict[str, Standing]:
-    """Wait until nothing is queued or running; so long because everything runs at once."""
+def wait(folder: Path, runs: Mapping[str, Run], seconds: float = 300) -> dict[str, RunStatus]:
+    """Wait until nothing is queued or running. All scenarios run at once, so this may be long."""
     store, found = Store(folder / "results"), {}
 
     def over() -> bool:
-        found.update(look(runs, store))
-        return not {"queued", "running"} & {standing.status for standing in found.values()}
+        found.update(query_statuses(runs, store))
+        return not {"queued", "running"} & {status.status for status in found.values()}
 
     until("nothing is queued or running", over, seconds)
     return found
 
 
-def caught(folder: Path) -> int:
-    """Halt a job's training in the middle, so that nothing here depends on who is faster."""
-    there = (folder / "results" / "runs").glob
-
+def pause_training(folder: Path) -> int:
+    """Pause a training job in the middle, so that no timing matters; return its process id."""
+    runs = folder / "results" / "runs"
     found: list[int] = []
 
     def trained() -> bool:
-        """Say whether one has an epoch behind it in this try; a checkpoint may be an earlier's."""
-        holders = [read_claim(path.parent) for path in there("*/checkpoint.pt")]
+        """Whether a run has finished an epoch in this attempt; a checkpoint can be older."""
+        holders = [read_claim(path.parent) for path in runs.glob("*/checkpoint.pt")]
         found[:] = [holder.pid for holder in holders if holder and holder.progress]
         return bool(found)
 
@@ -107,35 +109,35 @@ def caught(folder: Path) -> int:
 
 
 def log_of(folder: Path) -> str:
-    """Return what the first job that was submitted has printed."""
-    [note, *_] = submissions(folder / "results").values()
-    return (folder / "results" / note.tasks[0].log).read_text()
+    """Return the log of the first job that was submitted."""
+    [submission, *_] = read_submissions(folder / "results").values()
+    return (folder / "results" / submission.tasks[0].log).read_text()
 
 
 def wait_for_the_warning(folder: Path) -> None:
     until("a job is warned", lambda: "Calling checkpoint method" in log_of(folder), 180)
 
 
-def shown(slurm: Cluster, task: str, name: str) -> str:
-    """Return what Slurm says of a job under a name."""
+def job_field(slurm: Cluster, task: str, name: str) -> str:
+    """Return a field of `scontrol show job`."""
     return slurm.run("scontrol", "--oneliner", "show", "job", task).split(f" {name}=")[1].split()[0]
 
 
 def restarts(slurm: Cluster, task: str) -> int:
-    return int(shown(slurm, task, "Restarts"))
+    return int(job_field(slurm, task, "Restarts"))
 
 
 def results(folder: Path) -> dict[str, Any]:
     return {run_id: numbers(record) for run_id, record in records(folder).items()}
 
 
-# ---------------------------------------------------------------- what happens on the way
+# ---------------------------------------------------------------- scenarios
 
 
 def warned(slurm: Cluster, folder: Path) -> Any:
     runs = runs_of(folder, CHAIN)
     task, _ = submit(folder, runs)
-    pid = caught(folder)
+    pid = pause_training(folder)
     slurm.run("scancel", "--signal=USR2", task)
     wait_for_the_warning(folder)
     os.kill(pid, signal.SIGCONT)
@@ -144,10 +146,10 @@ def warned(slurm: Cluster, folder: Path) -> Any:
 
 
 def out_of_time(slurm: Cluster, folder: Path) -> Any:
-    """A limit of a minute, of which Slurm warns about half a minute before."""
+    """A time limit of one minute; Slurm warns about half a minute before."""
     runs = runs_of(folder, LONG)
     [task] = submit(folder, runs, timeout_min=1, slurm_signal_delay_s=5)
-    pid = caught(folder)
+    pid = pause_training(folder)
     wait_for_the_warning(folder)
     os.kill(pid, signal.SIGCONT)
     until("it is queued", lambda: restarts(slurm, task) > 0, 60)
@@ -156,8 +158,8 @@ def out_of_time(slurm: Cluster, folder: Path) -> Any:
     return restarts(slurm, task)
 
 
-def rival(slurm: Cluster, node: str) -> None:
-    """Have somebody with more right to it ask for a whole node; Slurm wakes whom it warns."""
+def preempt_node(slurm: Cluster, node: str) -> None:
+    """Submit a job of higher priority for a whole node; Slurm wakes paused jobs to warn them."""
     whole = ("--partition=high", f"--nodelist={node}", "--exclusive", "--output=/dev/null")
     slurm.run("sbatch", *whole, "--wrap=true")
 
@@ -165,29 +167,29 @@ def rival(slurm: Cluster, node: str) -> None:
 def preempted(slurm: Cluster, folder: Path) -> Any:
     runs = runs_of(folder, LONG)
     [task] = submit(folder, runs, slurm_partition="low", slurm_nodelist="n6")
-    caught(folder)
-    rival(slurm, "n6")
+    pause_training(folder)
+    preempt_node(slurm, "n6")
     wait(folder, runs)
     return restarts(slurm, task)
 
 
 def preempted_at_once(slurm: Cluster, folder: Path) -> Any:
-    """Before anything of ours, or of submitit's, can have listened."""
+    """Preempted before our code or submitit's has installed a signal handler."""
     runs = runs_of(folder, LONG)
     [task] = submit(folder, runs, slurm_partition="low", slurm_nodelist="n7")
-    until("it has started", lambda: shown(slurm, task, "JobState") == "RUNNING", 240)
-    rival(slurm, "n7")
+    until("it has started", lambda: job_field(slurm, task, "JobState") == "RUNNING", 240)
+    preempt_node(slurm, "n7")
     wait(folder, runs)
     return restarts(slurm, task)
 
 
 def requeued(slurm: Cluster, folder: Path) -> Any:
-    """As a preemption where a site sends no USR2: SIGTERM, a moment later SIGKILL."""
+    """Like a preemption on a cluster that sends no USR2: SIGTERM, soon after SIGKILL."""
     runs = runs_of(folder, LONG)
     [task] = submit(folder, runs)
-    caught(folder)
+    pause_training(folder)
     slurm.run("scontrol", "requeue", task)
-    until("it is queued", lambda: shown(slurm, task, "JobState") == "PENDING", 60)
+    until("it is queued", lambda: job_field(slurm, task, "JobState") == "PENDING", 60)
     [run_id] = runs
     claimed = (folder / "results" / "runs" / run_id / "claim.json").exists()
     wait(folder, runs)
@@ -197,42 +199,42 @@ def requeued(slurm: Cluster, folder: Path) -> Any:
 def killed(slurm: Cluster, folder: Path) -> Any:
     runs = runs_of(folder, LONG)
     submit(folder, runs)
-    os.kill(caught(folder), signal.SIGKILL)
-    [standing] = wait(folder, runs).values()
+    os.kill(pause_training(folder), signal.SIGKILL)
+    [status] = wait(folder, runs).values()
     [run_id] = runs
     failure = Store(folder / "results").run(run_id).read_failure()
     log = log_of(folder)
     submit(folder, runs)
     wait(folder, runs)
-    return standing.status, failure, log
+    return status.status, failure, log
 
 
 def lost_node(slurm: Cluster, folder: Path) -> Any:
     runs = runs_of(folder, LONG)
     [task] = submit(folder, runs, slurm_nodelist="n5")
-    caught(folder)
+    pause_training(folder)
     slurm.kill_node("n5")
     until("Slurm queues it again", lambda: restarts(slurm, task) == 1, 90)
-    [standing] = look(runs, Store(folder / "results")).values()
+    [status] = query_statuses(runs, Store(folder / "results")).values()
     slurm.run("scontrol", "update", f"JobId={task}", "ReqNodeList=n2")
     slurm.start_node("n5")
     wait(folder, runs)
-    return standing
+    return status
 
 
 def cancelled(slurm: Cluster, folder: Path) -> Any:
     (folder / f"{NAME}.yaml").write_text(LONG)
     runs, store = runs_of(folder, LONG), Store(folder / "results")
     [task] = submit(folder, runs)
-    caught(folder)
+    pause_training(folder)
     done = run(command(folder, "cancel", str(folder / f"{NAME}.yaml")))
-    [note] = submissions(store.root).values()
-    until("it is gone", lambda: ask(note.tasks) == {}, 60)
-    [standing] = look(runs, store).values()
+    [submission] = read_submissions(store.root).values()
+    until("it is gone", lambda: query_queue(submission.tasks) == {}, 60)
+    [status] = query_statuses(runs, store).values()
     state = store.run(*runs).state()
     submit(folder, runs)
     wait(folder, runs)
-    return task, done, standing.status, state
+    return task, done, status.status, state
 
 
 def failing(slurm: Cluster, folder: Path) -> Any:
@@ -241,7 +243,7 @@ def failing(slurm: Cluster, folder: Path) -> Any:
     return runs, wait(folder, runs)
 
 
-SOMEBODY_ELSE = """
+OTHER_PERSON = """
 import sys
 from pathlib import Path
 from tests.slurm.cluster import until
@@ -256,44 +258,44 @@ print(len(submit(folder, runs)))
 
 
 def two_at_once(slurm: Cluster, folder: Path) -> Any:
-    """Two processes, as two people have them."""
-    words, runs = [sys.executable, "-c", SOMEBODY_ELSE, str(folder)], runs_of(folder, SHORT)
+    """Two people submit the same suite at the same time."""
+    words, runs = [sys.executable, "-c", OTHER_PERSON, str(folder)], runs_of(folder, SHORT)
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
         until("the other is ready", (folder / "ready").exists, 240)
         (folder / "go").touch()
         ours = len(submit(folder, runs))
-        said, _ = other.communicate(timeout=240)
+        output, _ = other.communicate(timeout=240)
     wait(folder, runs)
-    return runs, [ours, int(said.split()[-1])]
+    return runs, [ours, int(output.split()[-1])]
 
 
 def submitted_twice(slurm: Cluster, folder: Path) -> Any:
-    """As where the note of a submission got lost."""
+    """Submitted again after the file of the first submission was lost."""
     runs = runs_of(folder, LONG)
     [first] = submit(folder, runs)
-    [note] = submissions(folder / "results")
-    note.rename(folder / "note.json")
+    [submission] = read_submissions(folder / "results")
+    submission.rename(folder / "submission.json")
     [second] = submit(folder, runs)
-    (folder / "note.json").rename(note)
+    (folder / "submission.json").rename(submission)
     wait(folder, runs)
-    [tasks] = tasks_of(folder / "results", runs).values()
+    [tasks] = tasks_by_run(folder / "results", runs).values()
     logs = [folder / "results" / task.log for task in tasks]
-    return first, second, sorted("is somebody else's" in log.read_text() for log in logs)
+    return first, second, sorted("is claimed by another process" in log.read_text() for log in logs)
 
 
-# ---------------------------------------------------------------- as docs/cluster.md has it
+# ---------------------------------------------------------------- the commands of docs/cluster.md
 
 PAGE = ROOT / "docs" / "cluster.md"
-OURS = {
+CHANGES = {
     "device: cuda": "device: cpu",
     "workers: 32": "workers: 4",
     "mem_gb: 16": f"mem_gb: 1\n  slurm_exclude: {SPECIAL}",
 }
-"""What the machine file says, and what a user of this cluster enters instead: no GPU is real."""
+"""What a user of this cluster, which has no real GPU, changes in the machine file."""
 
 
 def undisturbed(slurm: Cluster, folder: Path) -> Any:
-    """A new user gives every command of the page: nine runs, four jobs on a node each."""
+    """A new user runs every command of the page: nine runs, four jobs, one on each node."""
     checkout = folder / "checkout"
     for name in ("benchmark", "methods", "configs"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -301,34 +303,34 @@ def undisturbed(slurm: Cluster, folder: Path) -> Any:
     shutil.copy(ROOT / "run_all.py", checkout)
     (checkout / "configs" / "quickstart.yaml").write_text(GRID)
     described = checkout / "configs" / "machines" / "slurm.yaml"
-    for theirs, ours in OURS.items():
+    for theirs, ours in CHANGES.items():
         assert theirs in described.read_text()
         described.write_text(described.read_text().replace(theirs, ours))
-    said: dict[str, Said] = {}
+    answers: dict[str, Answer] = {}
     nodes: set[str] = set()
     for line in commands(PAGE):
         if "--wait" in line:
             continue
-        run_id = next(iter(logs_of(checkout / "results")), "RUN")
-        said[line] = give(slurm, checkout, line.replace("RUN", run_id))
+        run_id = next(iter(newest_logs(checkout / "results")), "RUN")
+        answers[line] = run_command(slurm, checkout, line.replace("RUN", run_id))
         if "--machine slurm" in line:
-            until("four nodes are at work", lambda: at_work(slurm, checkout, nodes), 240)
+            until("four nodes are at work", lambda: on_four_nodes(slurm, checkout, nodes), 240)
             STARTED.set()
-        if "logs" in line:  # what comes after it is for when all is done
+        if "logs" in line:  # the commands after it need finished runs
             line = next(line for line in commands(PAGE) if "--wait" in line)
-            said[line] = give(slurm, checkout, line)
-    return said, nodes
+            answers[line] = run_command(slurm, checkout, line)
+    return answers, nodes
 
 
-class Said(NamedTuple):
-    """What a command has answered."""
+class Answer(NamedTuple):
+    """The exit code and the output of a command."""
 
     code: int
     text: str
 
 
-def give(slurm: Cluster, checkout: Path, command: str) -> Said:
-    """Give a command as the page has it."""
+def run_command(slurm: Cluster, checkout: Path, command: str) -> Answer:
+    """Run a command of the page."""
     _, *words = shlex.split(command)
     done = subprocess.run(
         [sys.executable, *words],
@@ -340,18 +342,18 @@ def give(slurm: Cluster, checkout: Path, command: str) -> Said:
         timeout=400,
         check=False,
     )
-    return Said(done.returncode, done.stdout)
+    return Answer(done.returncode, done.stdout)
 
 
-def at_work(slurm: Cluster, checkout: Path, nodes: set[str]) -> bool:
-    """Add the nodes on which jobs of the first submission are, and say whether they are four."""
-    [note, *_] = submissions(checkout / "results").values()
-    ids = ",".join({task.id.partition("_")[0] for task in note.tasks})
+def on_four_nodes(slurm: Cluster, checkout: Path, nodes: set[str]) -> bool:
+    """Add the nodes on which jobs of the first submission run; return whether they are four."""
+    [submission, *_] = read_submissions(checkout / "results").values()
+    ids = ",".join({task.id.partition("_")[0] for task in submission.tasks})
     nodes.update(slurm.run("squeue", "--noheader", "--format=%N", f"--jobs={ids}").split())
     return len(nodes) == 4
 
 
-# ---------------------------------------------------------------- all at once
+# ---------------------------------------------------------------- all scenarios at once
 
 SCENARIOS: list[Scenario] = [
     undisturbed,
@@ -368,11 +370,11 @@ SCENARIOS: list[Scenario] = [
     submitted_twice,
 ]
 STARTED = threading.Event()
-"""The undisturbed one wants all nodes at first."""
+"""Set once `undisturbed` has its nodes: it needs four at once."""
 
 
-class Played:
-    """All scenarios, several at once: most of them wait most of the time."""
+class PlayedScenarios:
+    """Runs all scenarios, six at a time: they wait most of the time. Call it for a result."""
 
     def __init__(self, slurm: Cluster, root: Path) -> None:
         self.root = root

@@ -1,4 +1,4 @@
-"""The Slurm that other tests run on is a real one, alone with itself, and leaves nothing behind."""
+"""The Slurm of the tests works, is isolated, and leaves nothing behind."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def submit(slurm: Cluster, script: str, *options: str) -> str:
-    """Queue a script; return the job's number."""
+    """Submit a script; return the job's id."""
     return slurm.run("sbatch", "--parsable", *options, f"--wrap={script}")
 
 
@@ -25,7 +25,7 @@ def wait_for_state(slurm: Cluster, job: str, state: str, seconds: float) -> None
 
 
 def listening(folder: Path) -> set[str]:
-    """Return the addresses, as /proc writes them, where a cluster's processes listen."""
+    """Return the addresses on which a cluster's processes listen, as /proc writes them."""
     sockets = set()
     for pid in processes(folder):
         with suppress(OSError):  # it has ended meanwhile
@@ -40,7 +40,7 @@ def listening(folder: Path) -> set[str]:
     }
 
 
-def test_every_node_runs_jobs_and_sacct_knows_of_it(slurm: Cluster, tmp_path: Path):
+def test_every_node_runs_jobs_and_sacct_records_them(slurm: Cluster, tmp_path: Path):
     script = f"touch {tmp_path}/$SLURMD_NODENAME"
     jobs = [submit(slurm, script, f"--nodelist={node}") for node in slurm.nodes]
     for job in jobs:
@@ -55,7 +55,7 @@ def test_a_job_sees_the_gpus_that_it_asked_for(slurm: Cluster):
     assert {*each.split()} == {"0", "1"}
 
 
-def test_a_job_is_kept_over_a_restart_of_the_controller(slurm: Cluster):
+def test_a_job_survives_a_restart_of_the_controller(slurm: Cluster):
     job = submit(slurm, "sleep 4")
     wait_for_state(slurm, job, "RUNNING", 30)
     slurm.restart_controller(lambda: None)

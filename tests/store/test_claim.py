@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from benchmark.store import claim as claims
-from benchmark.store.claim import STALE, Claim, claim, read_claim
+from benchmark.store.claim import STALE_SECONDS, Claim, claim_run, read_claim
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from benchmark.claim import claim
-print(claim(Path(sys.argv[1])) is not None, flush=True)
+from benchmark.store.claim import claim_run
+print(claim_run(Path(sys.argv[1])) is not None, flush=True)
 time.sleep(60)
 """
 
@@ -41,7 +41,7 @@ def rewrite(folder: Path, **changes: Any) -> None:
 
 
 def held(folder: Path) -> Claim:
-    mine = claim(folder)
+    mine = claim_run(folder)
     assert mine is not None
     return mine
 
@@ -49,7 +49,7 @@ def held(folder: Path) -> Claim:
 def test_a_live_claim_is_not_taken_however_old_its_heartbeat(tmp_path: Path) -> None:
     holder = held_by_another_process(tmp_path)
     rewrite(tmp_path, heartbeat=0)
-    assert claim(tmp_path) is None
+    assert claim_run(tmp_path) is None
     holder.kill()
     holder.wait()
 
@@ -65,9 +65,9 @@ def test_the_claim_of_a_killed_process_is_taken(tmp_path: Path) -> None:
 
 def test_the_claim_of_a_process_whose_number_is_used_again_is_taken(tmp_path: Path) -> None:
     held(tmp_path)
-    assert claim(tmp_path) is None
+    assert claim_run(tmp_path) is None
     rewrite(tmp_path, started="1")
-    assert claim(tmp_path) is not None
+    assert claim_run(tmp_path) is not None
 
 
 @pytest.mark.parametrize("elsewhere", [{"machine": "n7 some-boot pid:[1]", "host": "n7"}])
@@ -75,29 +75,29 @@ def test_a_claim_from_elsewhere_lives_by_its_heartbeat(
     tmp_path: Path, elsewhere: dict[str, str]
 ) -> None:
     held(tmp_path)
-    for age, taken in ((STALE - 5, False), (-3600, False), (STALE + 1, True)):
+    for age, taken in ((STALE_SECONDS - 5, False), (-3600, False), (STALE_SECONDS + 1, True)):
         rewrite(tmp_path, pid=2**22 + 1, heartbeat=time.time() - age, **elsewhere)
-        assert (claim(tmp_path) is not None) is taken, age
+        assert (claim_run(tmp_path) is not None) is taken, age
 
 
 def test_a_container_that_shares_the_host_name_is_elsewhere(tmp_path: Path) -> None:
     held(tmp_path)
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     rewrite(tmp_path, pid=2**22 + 1, machine=f"{socket.gethostname()} {boot} pid:[1]")
-    assert claim(tmp_path) is None
+    assert claim_run(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["", '{"host": "n', "[]", "{}"])
-def test_a_claim_that_cannot_be_read_goes_by_its_age(tmp_path: Path, content: str) -> None:
+def test_the_age_of_an_unreadable_claim_decides(tmp_path: Path, content: str) -> None:
     path = tmp_path / "claim.json"
     path.write_text(content)
-    assert claim(tmp_path) is None
-    os.utime(path, (time.time(), time.time() - STALE - 1))
+    assert claim_run(tmp_path) is None
+    os.utime(path, (time.time(), time.time() - STALE_SECONDS - 1))
     assert held(tmp_path).beat()
 
 
-def test_a_claim_says_who_holds_it_and_how_far_it_is(tmp_path: Path) -> None:
-    mine = claim(tmp_path, job="4711_3")
+def test_a_claim_has_its_holder_and_the_progress(tmp_path: Path) -> None:
+    mine = claim_run(tmp_path, job="4711_3")
     assert mine is not None
     assert mine.beat({"epoch": 3, "losses": {"kd": 0.5}})
     assert mine.beat()
@@ -108,7 +108,7 @@ def test_a_claim_says_who_holds_it_and_how_far_it_is(tmp_path: Path) -> None:
     assert holder.since < holder.heartbeat <= time.time()
 
 
-def test_who_lost_the_claim_is_told_and_leaves_the_new_one_alone(tmp_path: Path) -> None:
+def test_a_lost_claim_is_noticed_and_the_new_one_left_alone(tmp_path: Path) -> None:
     mine = held(tmp_path)
     rewrite(tmp_path, started="1")
     new = held(tmp_path)
@@ -170,12 +170,12 @@ def test_a_heartbeat_outlives_a_disk_that_refuses_for_a_while(
 RACER = """
 import sys, time
 from pathlib import Path
-from benchmark.claim import claim
+from benchmark.store.claim import claim_run
 root, rounds, start, pace = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), 0.004
 for i in range(rounds):
     while time.time() < start + i * pace:  # all at once
         pass
-    mine = claim(root / str(i))
+    mine = claim_run(root / str(i))
     print(i, mine is not None, mine is not None and mine.beat(), flush=True)
 sys.stdin.read()  # alive until all are through
 """
@@ -235,6 +235,6 @@ def test_an_heir_of_a_claim_that_is_gone_takes_nothing(tmp_path: Path) -> None:
     assert dead is not None
     new = dataclasses.replace(dead, token="new")
     rewrite(tmp_path, token="somebody else's by now")
-    assert claims._succeed(tmp_path / "claim.json", dead, new) is False
+    assert claims._take_over(tmp_path / "claim.json", dead, new) is False
     assert not mine.beat()
     assert [path.name for path in tmp_path.iterdir()] == ["claim.json"]

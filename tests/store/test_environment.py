@@ -1,4 +1,4 @@
-"""What is said about code and machine is true."""
+"""The environment in a record, and the digest of the code, are true."""
 
 import json
 import os
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.store import environment
+from benchmark.store.environment import PLANNING_FOLDERS
+from tests.whole.test_rooms import BENCHMARK, ORDER, loaded_with, room_of
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -35,8 +37,8 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_the_environment_is_plain_json_without_torch_being_imported() -> None:
     code = (
-        "import json, sys; from benchmark.store.environment import describe;"
-        "print(json.dumps(describe('cpu', 3))); assert 'torch' not in sys.modules"
+        "import json, sys; from benchmark.store.environment import describe_environment;"
+        "print(json.dumps(describe_environment('cpu', 3))); assert 'torch' not in sys.modules"
     )
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     said = json.loads(run.stdout)
@@ -82,20 +84,40 @@ def test_a_machine_without_git_has_no_commit(
     assert environment._checkout(checkout) == (None, None)
 
 
-def test_the_digest_follows_the_code_and_not_the_reports(checkout: Path) -> None:
+@pytest.mark.parametrize("folder", PLANNING_FOLDERS)
+def test_the_digest_follows_the_code_of_each_planning_folder(checkout: Path, folder: str) -> None:
     before = environment.source_digest(checkout)
-    (checkout / "benchmark/report/tables.py").write_text("# other\n")
+    path = checkout / folder / "deep/added.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("# new\n")
+    added = environment.source_digest(checkout)
+    path.write_text("# other\n")
+    changed = environment.source_digest(checkout)
+    path.rename(path.with_name("renamed.py"))
+    assert len({before, added, changed, environment.source_digest(checkout)}) == 4
+
+
+@pytest.mark.parametrize("room", sorted({*ORDER} - {Path(name).name for name in PLANNING_FOLDERS}))
+def test_no_other_room_changes_the_digest(checkout: Path, room: str) -> None:
+    before = environment.source_digest(checkout)
+    path = checkout / "benchmark" / room / "tables.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# other\n")
     (checkout / "methods/notes.md").write_text("other")
     assert environment.source_digest(checkout) == before
-    (checkout / "methods/kd.py").write_text("# other\n")
-    changed = environment.source_digest(checkout)
-    (checkout / "methods/kd.py").rename(checkout / "methods/kd2.py")
-    assert len({before, changed, environment.source_digest(checkout)}) == 3
+
+
+def test_the_planning_folders_are_the_rooms_that_planning_imports() -> None:
+    cannot_change_a_plan = {"processes", "store", "evaluation"}
+    imported = loaded_with("benchmark.suite.grid", at_import=False) & set(BENCHMARK)
+    named = {Path(name).name for name in PLANNING_FOLDERS if name.startswith("benchmark/")}
+    assert {room_of(module) for module in imported} - cannot_change_a_plan == named
 
 
 def test_peak_memory_is_what_this_process_held_and_not_its_parent() -> None:
     code = (
-        "from benchmark.store.environment import peak_memory_mb as peak; before = peak();"
+        "import sys; sys.modules['torch'] = type(sys)('torch');"  # torch alone takes 200 MiB
+        "from benchmark.training.meters import peak_memory_mb as peak; before = peak();"
         "held = b'x' * 100 * 2**20; del held; print(before, peak())"
     )
     ballast = b"x" * 200 * 2**20

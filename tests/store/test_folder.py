@@ -1,4 +1,4 @@
-"""Run folders keep what was written, whole, whatever happens to the writer."""
+"""The files of a run folder are complete, whatever happens to their writer."""
 
 import errno
 import hashlib
@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.config.errors import UserError, explain
-from benchmark.store.atomic import place_once, sweep, write_atomic
-from benchmark.store.claim import claim
-from benchmark.store.folder import Damaged, RunFolder, Store
+from benchmark.config.errors import UserError, explain_os_error
+from benchmark.store.atomic import remove_stale_temporaries, write_atomic, write_once
+from benchmark.store.checkpoint import DamagedFileError
+from benchmark.store.claim import claim_run
+from benchmark.store.folder import RunFolder, Store
 
 RECORD = {"schema": 1, "id": "digits-resnet8-kd-s0-0123456789", "result": {"top1": 97.3}}
 
@@ -49,7 +50,7 @@ WRITER = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from benchmark.store import RunFolder
+from benchmark.store.folder import RunFolder
 folder, n = RunFolder(Path(sys.argv[1])), 0
 while True:
     folder.save_checkpoint(bytes([n % 256]) * 300_000)
@@ -76,7 +77,7 @@ def test_a_writer_killed_at_any_moment_leaves_no_torn_file(folder: RunFolder) ->
         assert checkpoint.payload[0] in (saved, (saved + 1) % 256)
         kills += 1
     assert kills >= 3
-    sweep(folder.path, age=0)
+    remove_stale_temporaries(folder.path, age=0)
     assert names(folder.path) <= {"config.json", "checkpoint.pt", "checkpoint.previous.pt"}
 
 
@@ -97,8 +98,8 @@ def test_a_full_disk_leaves_the_old_file_whole(small_disk: Path) -> None:
     for write in (folder.save_checkpoint, folder.save_weights):
         with pytest.raises(OSError, match="No space left") as caught:
             write(b"new" * 30_000)
-        assert "no room left to write (" in explain(caught.value)
-        assert caught.value.filename in explain(caught.value)
+        assert "no room left to write (" in explain_os_error(caught.value)
+        assert caught.value.filename in explain_os_error(caught.value)
         assert str(caught.value.filename) in {str(folder.checkpoint), str(folder.weights)}
     checkpoint = folder.load_checkpoint()
     assert checkpoint is not None
@@ -112,7 +113,7 @@ def test_a_claim_on_a_full_disk_is_not_left_half_made(small_disk: Path) -> None:
     with (small_disk / "filler").open("wb", buffering=0) as filler:
         assert filler.write(b"x" * 2**17) < 2**16
     with pytest.raises(OSError, match="No space left"):
-        claim(folder.path)
+        claim_run(folder.path)
     assert names(folder.path) == {"config.json"}
 
 
@@ -125,7 +126,7 @@ def test_a_file_over_the_allowed_size_leaves_the_old_one_whole(tmp_path: Path) -
         with pytest.raises(OSError) as caught:  # noqa: PT011
             write_atomic(path, b"new" * 10_000)
         with pytest.raises(OSError):  # noqa: PT011
-            place_once(tmp_path / "other", b"new" * 10_000)
+            write_once(tmp_path / "other", b"new" * 10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert caught.value.errno == errno.EFBIG
@@ -142,20 +143,20 @@ def test_a_file_over_the_allowed_size_leaves_the_old_one_whole(tmp_path: Path) -
         (errno.EIO, "the system refused (/results/x): Input/output error"),
     ],
 )
-def test_what_the_system_refuses_is_said_in_a_sentence(number: int, said: str) -> None:
-    assert explain(OSError(number, os.strerror(number), "/results/x")).startswith(said)
+def test_an_error_of_the_system_is_explained_in_a_sentence(number: int, said: str) -> None:
+    assert explain_os_error(OSError(number, os.strerror(number), "/results/x")).startswith(said)
 
 
 # ---------------------------------------------------------------- what a folder says
 
 
-def test_the_files_of_a_run_tell_its_state(folder: RunFolder) -> None:
+def test_the_state_of_a_run_follows_from_its_files(folder: RunFolder) -> None:
     store = Store(folder.path.parent.parent)
     assert store.run("not-there").state() == "waiting"
     assert folder.state() == "waiting"
     folder.write_failure("error", "it broke", "Traceback ...", epoch=3, phase="init")
     assert folder.state() == "failed"
-    held = claim(folder.path)
+    held = claim_run(folder.path)
     assert held is not None
     assert folder.state() == "running"
     held.release()
@@ -181,7 +182,7 @@ def test_the_files_of_a_run_tell_its_state(folder: RunFolder) -> None:
     }
 
 
-def test_thousands_of_runs_are_told_in_a_moment(tmp_path: Path) -> None:
+def test_the_states_of_thousands_of_runs_take_less_than_a_second(tmp_path: Path) -> None:
     store = Store(tmp_path)
     ids = [f"digits-resnet8-kd-s{i}-0123456789" for i in range(2000)]
     for i, run_id in enumerate(ids[:1000]):
@@ -205,14 +206,14 @@ RACER = """
 import sys, time
 from datetime import datetime
 from pathlib import Path
-from benchmark.store import RunFolder
+from benchmark.store.folder import RunFolder
 time.sleep(max(0, float(sys.argv[2]) - time.time()))
 for i in range(200):
     print(int(RunFolder(Path(sys.argv[1]) / str(i)).write_record({"schema": 1, "by": sys.argv[3]})))
 """
 
 
-def test_of_two_writers_of_a_record_one_is_told_that_it_lost(tmp_path: Path) -> None:
+def test_of_two_writers_of_a_record_one_gets_false(tmp_path: Path) -> None:
     for i in range(200):
         (tmp_path / str(i)).mkdir()
     start = str(time.time() + 0.5)
@@ -231,7 +232,7 @@ def test_of_two_writers_of_a_record_one_is_told_that_it_lost(tmp_path: Path) -> 
         assert told[int(winner)][i] == "1"
 
 
-def test_a_record_with_what_is_no_number_is_refused_whole(folder: RunFolder) -> None:
+def test_a_record_with_a_nan_is_refused_and_leaves_no_file(folder: RunFolder) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         folder.write_record({**RECORD, "test_loss": float("nan")})
     assert names(folder.path) == {"config.json"}
@@ -290,36 +291,38 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(folder, damage, at) ->
     assert "is missing" in note
 
 
-def test_when_no_checkpoint_is_sound_it_is_said_each_time(folder: RunFolder) -> None:
+def test_without_an_intact_checkpoint_every_load_raises(folder: RunFolder) -> None:
     folder.save_checkpoint(b"first")
     flip_bit(folder.checkpoint, -1)
     for _ in range(2):
-        with pytest.raises(Damaged, match=r"0123456789/checkpoint\.pt: is damaged"):
+        with pytest.raises(DamagedFileError, match=r"0123456789/checkpoint\.pt: is damaged"):
             folder.load_checkpoint()
     folder.save_checkpoint(b"second")
     folder.save_checkpoint(b"third")
     flip_bit(folder.checkpoint, -1)
     flip_bit(folder.previous_checkpoint, -1)
-    with pytest.raises(Damaged, match=r"checkpoint\.previous\.pt: is damaged"):
+    with pytest.raises(DamagedFileError, match=r"checkpoint\.previous\.pt: is damaged"):
         folder.load_checkpoint()
     folder.discard_checkpoints()
     assert folder.load_checkpoint() is None
     assert names(folder.path) == {"config.json"}
 
 
-def test_weights_are_those_that_the_record_speaks_of(folder: RunFolder) -> None:
+def test_weights_are_checked_against_the_hash_in_the_record(folder: RunFolder) -> None:
     sha256 = folder.save_weights(b"weights")
     assert sha256 == hashlib.sha256(b"weights").hexdigest()
     assert folder.read_weights(sha256) == b"weights"
     flip_bit(folder.weights, 3)
-    with pytest.raises(UserError, match=r"student\.pt: is not what its record speaks of\. Remove"):
+    with pytest.raises(
+        UserError, match=r"student\.pt: is not the file that its record describes\. Remove"
+    ):
         folder.read_weights(sha256)
     folder.weights.unlink()
     with pytest.raises(UserError, match=r"student\.pt: is missing.*record\.json to have the run"):
         folder.read_weights(sha256)
 
 
-def test_predictions_are_those_of_the_run_that_is_done(folder: RunFolder) -> None:
+def test_predictions_of_a_finished_run_are_not_replaced(folder: RunFolder) -> None:
     folder.save_predictions(b"ours")
     folder.write_record({"schema": 1})
     folder.save_predictions(b"of somebody who comes late")
@@ -329,16 +332,16 @@ def test_predictions_are_those_of_the_run_that_is_done(folder: RunFolder) -> Non
     assert names(folder.path) == {"config.json", "record.json", "predictions.npy"}
 
 
-def test_what_killed_writers_left_goes_with_the_next_claim(folder: RunFolder) -> None:
+def test_leftovers_of_killed_writers_go_with_the_next_claim(folder: RunFolder) -> None:
     old, fresh = folder.path / ".student.pt.00.tmp", folder.path / ".student.pt.01.tmp"
     for path in (old, fresh):
         path.touch()
     os.utime(old, (0, 0))
-    assert claim(folder.path) is not None
+    assert claim_run(folder.path) is not None
     assert names(folder.path) == {"config.json", "claim.json", fresh.name}
 
 
-def test_what_is_written_can_be_read_by_people(folder: RunFolder) -> None:
+def test_a_record_is_indented_for_human_readers(folder: RunFolder) -> None:
     folder.write_record(RECORD)
     assert json.loads(folder.record.read_text()) == RECORD
     assert len(folder.record.read_text().splitlines()) > 3

@@ -13,10 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmark.config.document import load
+from benchmark.config.document import load_document
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = load(ROOT / "configs" / "cifar100.yaml").data
+SUITE = load_document(ROOT / "configs" / "cifar100.yaml").data
 FEW = {
     "methods": "{scratch: , kd: , fitnets: , at: , ab: }",
     "pairs": f"[{', '.join(SUITE['pairs'][:7])}]",

@@ -8,18 +8,24 @@ import torch
 import methods
 from benchmark import models
 from benchmark.config.errors import UserError
-from benchmark.suite.dry_run import Scene, attempt, mismatch, networks_output, with_gradient
-from benchmark.suite.rows import Entry, read
+from benchmark.suite.dry_run import (
+    NetworkPair,
+    as_leaves,
+    dry_run_method,
+    mismatch_reason,
+    network_and_features,
+)
+from benchmark.suite.rows import Row, parse_row
 from methods.interface import Budget
 from tests.methods.every_method import tensors
 from tests.methods.plugin import WORKING, clean
 
 __all__ = ["clean"]  # the fixture
-SCENE = Scene("resnet8", "resnet14", classes=10, size=16)
+SCENE = NetworkPair("resnet8", "resnet14", classes=10, size=16)
 
 
-def entry(name: str) -> Entry:
-    found, problems = read(name, None)
+def entry(name: str) -> Row:
+    found, problems = parse_row(name, None)
     assert found is not None, problems
     return found
 
@@ -31,7 +37,7 @@ def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
     path.write_text(WORKING.replace(old, new))
     methods.add_file(path)
     with pytest.raises(methods.BadMethod) as caught:
-        attempt(entry("mine"), SCENE, 4, Budget(8, "inside"))
+        dry_run_method(entry("mine"), SCENE, 4, Budget(8, "inside"))
     return [mistake.replace(f"{tmp_path}/", "") for mistake in caught.value.mistakes]
 
 
@@ -52,13 +58,13 @@ def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
 def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
     name: str, reads: list[tuple[str, ...]]
 ):
-    facts = attempt(entry(name), SCENE, 4, Budget(8, "inside"))
+    facts = dry_run_method(entry(name), SCENE, 4, Budget(8, "inside"))
     assert [phase.reads for phase in facts] == reads
 
 
 def test_every_feature_of_a_student_is_shown_and_takes_a_gradient():
-    _, features = networks_output("wrn_16_1", 10, 16)
-    shown = with_gradient(features)
+    _, features = network_and_features("wrn_16_1", 10, 16)
+    shown = as_leaves(features)
     for plain, leaf in zip(tensors(features), tensors(shown), strict=True):
         assert torch.equal(plain, leaf)
         assert leaf.requires_grad
@@ -66,34 +72,44 @@ def test_every_feature_of_a_student_is_shown_and_takes_a_gradient():
 
 @pytest.mark.parametrize("name", ["wrn_16_1", "vgg8", "MobileNetV2", "torchvision/resnet18"])
 def test_the_shapes_that_are_tried_are_those_that_a_job_builds_with(name: str):
-    scene = Scene(name, "resnet8", classes=10, size=64)
-    assert scene.shapes() == (models.shapes(name, 10, 3, 64), models.shapes("resnet8", 10, 3, 64))
+    scene = NetworkPair(name, "resnet8", classes=10, size=64)
+    assert scene.shapes() == (
+        models.feature_shapes(name, 10, 3, 64),
+        models.feature_shapes("resnet8", 10, 3, 64),
+    )
 
 
 def test_a_network_is_run_once_whatever_it_is_paired_with():
-    for scene in (Scene("resnet8", "resnet14", 7, 16), Scene("resnet14", "resnet20", 7, 16)):
-        mismatch(entry("kd"), scene)
-    before = networks_output.cache_info().misses
-    attempt(entry("at"), Scene("resnet20", "resnet8", 7, 16), 4, Budget(8, "inside"))
-    assert networks_output.cache_info().misses == before
+    for scene in (
+        NetworkPair("resnet8", "resnet14", 7, 16),
+        NetworkPair("resnet14", "resnet20", 7, 16),
+    ):
+        mismatch_reason(entry("kd"), scene)
+    before = network_and_features.cache_info().misses
+    dry_run_method(entry("at"), NetworkPair("resnet20", "resnet8", 7, 16), 4, Budget(8, "inside"))
+    assert network_and_features.cache_info().misses == before
 
 
 def test_images_that_are_too_small_are_the_users_mistake():
     with pytest.raises(UserError, match="MobileNetV2"):
-        attempt(entry("scratch"), Scene("MobileNetV2", "resnet8", 10, 8), 4, Budget(8, "inside"))
+        dry_run_method(
+            entry("scratch"), NetworkPair("MobileNetV2", "resnet8", 10, 8), 4, Budget(8, "inside")
+        )
 
 
 def test_connectors_are_counted():
-    wide = Scene("resnet8", "resnet8x4", classes=10, size=16)
-    assert {facts.connectors for facts in attempt(entry("kd"), wide, 4, Budget(8, "inside"))} == {0}
-    [init, _] = attempt(entry("ab"), wide, 4, Budget(8, "inside"))
+    wide = NetworkPair("resnet8", "resnet8x4", classes=10, size=16)
+    assert {
+        facts.connectors for facts in dry_run_method(entry("kd"), wide, 4, Budget(8, "inside"))
+    } == {0}
+    [init, _] = dry_run_method(entry("ab"), wide, 4, Budget(8, "inside"))
     # 1x1 convolutions of 16-64, 32-128 and 64-256 without bias, and their batch norms
     assert init.connectors == 16 * 64 + 32 * 128 + 64 * 256 + 2 * (64 + 128 + 256)
 
 
 def test_a_pair_that_cannot_be_has_a_reason():
-    assert mismatch(entry("fsp"), SCENE) is None
-    reason = mismatch(entry("fsp"), Scene("resnet8", "resnet8x4", classes=10, size=16))
+    assert mismatch_reason(entry("fsp"), SCENE) is None
+    reason = mismatch_reason(entry("fsp"), NetworkPair("resnet8", "resnet8x4", classes=10, size=16))
     assert reason == "widths differ: student 16-16-32-64, teacher 32-64-128-256"
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from benchmark.suite.rows import Entry, problems, read
+from benchmark.suite.rows import Row, parse_row, row_problems
 
 WEIGHTS = {"ce": 1, "at": 1, "kd": 1}
 
 
-def row(label: str, given: dict[str, Any] | None = None) -> Entry:
-    entry, wrong = read(label, given)
+def row(label: str, given: dict[str, Any] | None = None) -> Row:
+    entry, wrong = parse_row(label, given)
     assert entry is not None, wrong
     return entry
 
@@ -19,7 +19,7 @@ def said(label: str, given: dict[str, Any] | None = None) -> list[tuple[str, str
     """The places below `methods` and what is said of them."""
     return [
         (".".join(map(str, problem.where[1:])), problem.message)
-        for problem in problems({label: given})
+        for problem in row_problems({label: given})
     ]
 
 
@@ -110,5 +110,5 @@ def test_what_is_wrong_is_said_where_it_stands(
 
 
 def test_a_block_of_another_form_is_left_to_the_files_own_check():
-    assert list(problems(["kd"])) == []
-    assert list(problems({"kd": 3})) == []
+    assert list(row_problems(["kd"])) == []
+    assert list(row_problems({"kd": 3})) == []

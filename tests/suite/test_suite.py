@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmark.config.document import load
+from benchmark.config.document import load_document
 from benchmark.config.errors import UserError
 from benchmark.config.runs import ProbeRun, TrainRun
-from benchmark.suite.grid import Grid, expand
-from benchmark.suite.suite import Planned
+from benchmark.suite.grid import SuiteGrid, expand_suite
+from benchmark.suite.suite import Suite
 
 ROOT = Path(__file__).parents[2]
 SUITE = """
@@ -28,13 +28,13 @@ recipe: {epochs: 4, batch_size: 32, lr: 0.1}
 """
 
 
-def grid(tmp_path: Path, text: str = SUITE, *changes: str) -> Grid:
+def grid(tmp_path: Path, text: str = SUITE, *changes: str) -> SuiteGrid:
     path = tmp_path / "test.yaml"
     path.write_text(text)
-    return expand(load(path).with_overrides(changes), "test", tmp_path)
+    return expand_suite(load_document(path).with_overrides(changes), "test", tmp_path)
 
 
-def trained(made: Grid) -> list[TrainRun]:
+def trained(made: SuiteGrid) -> list[TrainRun]:
     """All runs that are no probes."""
     return [run for run in made.runs().values() if isinstance(run, TrainRun)]
 
@@ -135,7 +135,7 @@ recipe: {epochs: '240 ', batch_size: 64, lr: 1e-1, warmup: 5}
     assert "pairs.1 expected 'teacher -> student', got 'resnet20, resnet8'" in said["6"]
     assert "Did you mean 'temperature'? Fields: alpha, temperature" in text
     assert "methods.fitnet no such method. Did you mean 'fitnets'?" in said["9"]
-    assert "seeds.2 0 is in the list already" in said["10"]
+    assert "seeds.2 0 is already in the list" in said["10"]
     assert "recipe.epochs expected a whole number, got '240 '" in text
     assert "recipe.warmup no such field." in text
 
@@ -148,9 +148,9 @@ def test_an_override_that_is_wrong_is_named_as_the_option(tmp_path):
 
 
 @cache
-def repositorys(name: str) -> Grid:
+def repositorys(name: str) -> SuiteGrid:
     """A suite of the repository; the large ones take seconds to expand."""
-    return expand(load(ROOT / "configs" / f"{name}.yaml"), name, ROOT)
+    return expand_suite(load_document(ROOT / "configs" / f"{name}.yaml"), name, ROOT)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs").glob("*.yaml")))
@@ -285,7 +285,7 @@ def test_every_student_and_the_teacher_are_probed_after_their_training(tmp_path)
 
 def test_a_probe_shows_images_at_the_size_that_its_student_has_seen(tmp_path):
     made = grid(tmp_path, SUITE + PROBES)
-    [hsakd, strict] = [column.probing for column in made.columns if column.probing]
+    [hsakd, strict] = [column.probe for column in made.columns if column.probe]
     assert (hsakd.dataset.size, hsakd.dataset.crop, hsakd.dataset.flip) == (16, "resized", True)
     assert (strict.dataset.size, strict.dataset.crop, strict.dataset.flip) == (16, "padded", False)
     assert (hsakd.recipe.epochs, strict.recipe.epochs) == (100, 7)
@@ -294,7 +294,7 @@ def test_a_probe_shows_images_at_the_size_that_its_student_has_seen(tmp_path):
 def test_only_chooses_probes_by_their_column_and_brings_what_they_need(tmp_path):
     path = tmp_path / "test.yaml"
     path.write_text(SUITE + PROBES)
-    suite = Planned.open(path, [], tmp_path / "results", True, data=tmp_path)
+    suite = Suite.open(path, [], tmp_path / "results", True, data=tmp_path)
     kinds = Counter(type(r).__name__ for r in suite.select("dataset=stl10").values())
     assert kinds == {"TrainRun": 7, "ProbeRun": 7}
     one = suite.select("dataset=stl10,method=kd,seed=0")

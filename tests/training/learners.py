@@ -20,11 +20,11 @@ from benchmark.data.source import Data, Images, Split
 from benchmark.data.stream import Stream, TestImages
 from benchmark.job import recording
 from benchmark.models.network import Network
-from benchmark.suite.rows import read
+from benchmark.suite.rows import parse_row
 from benchmark.training import build as assemble
-from benchmark.training.cohort import CLOCKED, train
+from benchmark.training.cohort import TIMING_FIELDS, train_learners
 from benchmark.training.learner import Learner
-from methods.interface import Budget, Features, Given, Losses, Method, Phase
+from methods.interface import Budget, Features, Losses, Method, Phase
 
 CPU = torch.device("cpu")
 STUDENT, TEACHER = "resnet8", "resnet14"
@@ -68,7 +68,7 @@ def teacher() -> Network:
     """A teacher that has learnt something, or its features would be all alike."""
     learner = build("scratch", network=TEACHER, recipe=RECIPE.model_copy(update={"epochs": 3}))
     stream, test = streams(count=400)
-    train([learner], None, stream, test, lambda _: None)
+    train_learners([learner], None, stream, test, lambda _: None)
     return cast(Network, learner.student.eval().requires_grad_(False))
 
 
@@ -76,24 +76,22 @@ def build(method: str, network: str = STUDENT, recipe: Recipe = RECIPE) -> Learn
     """A learner of a method by its specification; a composition's weights are all 1."""
     parts = [part.partition("@")[0] for part in method.split("+")]
     weights = {"weights": dict.fromkeys(("ce", *parts), 1)} if len(parts) > 1 else None
-    entry, problems = read(method, weights)
-    assert entry is not None, problems
-    shapes = [models.shapes(name, 10, 3, DIGITS.size) for name in (network, TEACHER)]
+    row, problems = parse_row(method, weights)
+    assert row is not None, problems
+    shapes = [models.feature_shapes(name, 10, 3, DIGITS.size) for name in (network, TEACHER)]
     student = models.build(network, 10, SEED)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.derive("connectors", method, SEED))
-        made = entry.spec.kind.build(
-            entry.parameters, shapes[0], shapes[1], given(student, entry.spec)
-        )
-    assemble.place(student, CPU)
-    assemble.place(made, CPU)
-    return Learner(method, student, made, recipe)
-
-
-def given(student: Network, spec: methods.Spec) -> Given:
-    labels = digits().train.first(40).labels
-    shown = teacher() if spec.kind.needs_teacher else student
-    return assemble.handed_over(shown, labels, RECIPE.batch_size)
+    connected = assemble.build_method(
+        row.spec.kind,
+        row.parameters,
+        (shapes[0], shapes[1]),
+        teacher() if row.spec.kind.needs_teacher else student,
+        digits().train.first(40).labels,
+        batch_size=RECIPE.batch_size,
+        seed=seeds.derive("connectors", method, SEED),
+    )
+    assemble.to_device(student, CPU)
+    assemble.to_device(connected, CPU)
+    return Learner(method, student, connected, recipe)
 
 
 def custom(name: str, phases: Sequence[Phase]) -> Learner:
@@ -103,9 +101,9 @@ def custom(name: str, phases: Sequence[Phase]) -> Learner:
         def phases(self, budget: Budget) -> Sequence[Phase]:
             return phases
 
-    shapes = models.shapes(STUDENT, 10, 3, DIGITS.size)
+    shapes = models.feature_shapes(STUDENT, 10, 3, DIGITS.size)
     student = models.build(STUDENT, 10, SEED)
-    assemble.place(student, CPU)
+    assemble.to_device(student, CPU)
     return Learner(name, student, Custom(None, shapes, shapes), RECIPE)
 
 
@@ -113,7 +111,7 @@ def run(*learners: Learner) -> list[list[str]]:
     """Train to the end; return the order in which learners ended their epochs."""
     stream, test = streams()
     order: list[list[str]] = []
-    train(
+    train_learners(
         learners,
         teacher(),
         stream,
@@ -133,7 +131,8 @@ def numbers(learner: Learner) -> dict[str, Any]:
     """All of a learner that must not depend on its company: tensors and history, timing apart."""
     state = learner.state()
     history = [
-        {key: value for key, value in row.items() if key not in CLOCKED} for row in state["history"]
+        {key: value for key, value in row.items() if key not in TIMING_FIELDS}
+        for row in state["history"]
     ]
     return flat({**state, "history": history})
 

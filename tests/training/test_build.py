@@ -13,7 +13,7 @@ from tests.training import learners
 
 def put(data: Split[Images], **dataset: Any) -> tuple[Any, Any]:
     made = RUN.model_copy(update={"dataset": RUN.dataset.model_copy(update=dataset)})
-    return build.streams(made, DIGITS, data, learners.CPU)
+    return build.build_streams(made, DIGITS, data, learners.CPU)
 
 
 def test_by_default_train_trains_and_test_measures():

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import methods
-from benchmark.training.cohort import train
+from benchmark.training.cohort import train_learners
 from benchmark.training.learner import Learner
 from methods.interface import Batch, Features, Losses, Phase
 from tests.training import learners as training
@@ -75,7 +75,7 @@ def stop_after_one_epoch(learner: Learner) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        train([learner], training.teacher(), stream, test, kill)
+        train_learners([learner], training.teacher(), stream, test, kill)
 
 
 def test_learners_that_are_behind_catch_up_and_join(alone):
@@ -246,7 +246,7 @@ def test_progress_runs_from_0_towards_1_over_a_phase():
 def test_the_student_learns(alone):
     learner = training.build("scratch", recipe=training.RECIPE.model_copy(update={"epochs": 6}))
     stream, test = training.streams(count=400)
-    train([learner], None, stream, test, lambda _: None)
+    train_learners([learner], None, stream, test, lambda _: None)
     losses = [row["losses"]["ce"] for row in learner.history]
     assert losses[-1] < 0.6 * losses[0]
     assert learner.history[-1]["top1"] > 50

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from benchmark.training import cuda_graphs
-from benchmark.training.build import place
-from benchmark.training.cohort import Loop, train
-from benchmark.training.cuda_graphs import Capture, Graphed, Recorder
+from benchmark.training.build import to_device
+from benchmark.training.cohort import EpochLoop, train_learners
+from benchmark.training.cuda_graphs import CudaGraphRecorder, GraphedLoop, GraphRecorder
 from benchmark.training.learner import Learner
-from benchmark.training.numerics import adopt
+from benchmark.training.numerics import apply_profile
 from benchmark.training.optimizer import SGD
 from methods.interface import Batch, Features, Losses, Phase
 from tests.data.streams import stream as pictures
@@ -40,19 +40,19 @@ def nothing_said(line: str) -> None:
 
 def trained(
     learners: Sequence[Learner],
-    recorder: Recorder | None = None,
+    recorder: GraphRecorder | None = None,
     say: Callable[[str], None] = nothing_said,
     count: int = COUNT,
     epochs: int | None = None,
 ) -> list[dict[str, Any]]:
     """Train, by a recorder or by the plain loop, and return everyone's numbers."""
     stream, test = training.streams(count=count, batch_size=BATCH)
-    loop: Loop | None = Graphed(stream, recorder, say, warm_up=1) if recorder else None
+    loop: EpochLoop | None = GraphedLoop(stream, recorder, say, warm_up=1) if recorder else None
 
     def after_epoch(learner: Learner) -> None:
         learner.abandoned = learner.epoch == epochs
 
-    train(learners, training.teacher(), stream, test, after_epoch, loop)
+    train_learners(learners, training.teacher(), stream, test, after_epoch, loop)
     return [training.numbers(learner) for learner in learners]
 
 
@@ -107,7 +107,7 @@ def test_every_phase_of_every_method_is_operations_on_the_device_alone():
     recipe = RECIPE.model_copy(update={"epochs": 1})
     learners = [training.build(name, recipe=recipe) for name in ALL]
     stream, _ = training.streams(count=8, batch_size=4)
-    loop = Graphed(stream, Taped(), nothing_said, warm_up=1)
+    loop = GraphedLoop(stream, Taped(), nothing_said, warm_up=1)
     while turn := [learner for learner in learners if learner.active]:
         loop(turn, training.teacher(), stream, 0)
         for learner in turn:
@@ -230,8 +230,8 @@ def placed(names: Sequence[str], epochs: int = 17) -> list[Learner]:
 
 def on_gpu(learners: list[Learner]) -> list[Learner]:
     for learner in learners:
-        place(learner.student, GPU)
-        place(learner.method, GPU)
+        to_device(learner.student, GPU)
+        to_device(learner.method, GPU)
     return learners
 
 
@@ -239,16 +239,16 @@ def trained_there(
     learners: Sequence[Learner], graphed: bool, epochs: int | None = None
 ) -> list[dict[str, Any]]:
     """Train on the GPU, five batches an epoch and a short one, by graphs or by the plain loop."""
-    adopt("strict")
+    apply_profile("strict")
     stream, test = training.streams(batch_size=7, device=GPU)
     teacher = copy.deepcopy(training.teacher())
-    place(teacher, GPU)
-    loop = Graphed(stream, Capture(GPU), nothing_said) if graphed else None
+    to_device(teacher, GPU)
+    loop = GraphedLoop(stream, CudaGraphRecorder(GPU), nothing_said) if graphed else None
 
     def after_epoch(learner: Learner) -> None:
         learner.abandoned = learner.epoch == epochs
 
-    train(learners, teacher, stream, test, after_epoch, loop)
+    train_learners(learners, teacher, stream, test, after_epoch, loop)
     assert not loop or not loop.refused
     return [on_host(training.numbers(learner)) for learner in learners]
 
@@ -309,10 +309,10 @@ def test_a_loss_that_waits_for_the_host_is_trained_without_graphs():
 
     [reader] = on_gpu([training.custom("reader", [Phase("only", 2, reads)])])
     said: list[str] = []
-    adopt("strict")
+    apply_profile("strict")
     stream, test = training.streams(batch_size=7, device=GPU)
-    loop = Graphed(stream, Capture(GPU), said.append)
-    train([reader], None, stream, test, lambda _: None, loop)
+    loop = GraphedLoop(stream, CudaGraphRecorder(GPU), said.append)
+    train_learners([reader], None, stream, test, lambda _: None, loop)
     assert reader.failure is None
     assert len(said) == 1
     assert "reader" in said[0]
@@ -324,8 +324,8 @@ def test_an_epoch_of_replays_waits_for_the_device_once():
     stream, test = training.streams(batch_size=7, device=GPU)
     learners = placed(["kd", "at"], epochs=6)
     teacher = copy.deepcopy(training.teacher())
-    place(teacher, GPU)
-    loop = Graphed(stream, Capture(GPU), nothing_said)
+    to_device(teacher, GPU)
+    loop = GraphedLoop(stream, CudaGraphRecorder(GPU), nothing_said)
     waits: list[int] = []
 
     def watched(*arguments: Any) -> None:
@@ -336,7 +336,7 @@ def test_an_epoch_of_replays_waits_for_the_device_once():
             torch.cuda.set_sync_debug_mode("default")
         waits.append(sum("synchroniz" in str(warning.message) for warning in seen))
 
-    train(learners, teacher, stream, test, lambda _: None, watched)
+    train_learners(learners, teacher, stream, test, lambda _: None, watched)
     assert waits[-1] == 0  # the one is when the epoch's sums are read
 
 
@@ -368,4 +368,4 @@ def test_a_learning_rate_on_the_device_gives_the_bits_of_a_number():
 
 def test_on_a_cpu_nothing_is_captured():
     stream, _ = training.streams()
-    assert cuda_graphs.loop_for(stream, nothing_said) is None
+    assert cuda_graphs.make_graph_loop(stream, nothing_said) is None

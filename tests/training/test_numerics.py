@@ -14,9 +14,9 @@ from benchmark.config.runs import ProbeRun, TrainRun
 from benchmark.data.sets.digits import DIGITS
 from benchmark.models.folding import Folded
 from benchmark.store.folder import Store
-from benchmark.suite.grid import Grid
+from benchmark.suite.grid import SuiteGrid
 from benchmark.training import build
-from benchmark.training.numerics import PROFILES, adopt, precision
+from benchmark.training.numerics import PROFILES, apply_profile, autocast_dtype
 from methods.interface import Batch
 from tests.job import in_process
 from tests.training import learners
@@ -36,7 +36,7 @@ FAST = "numerics: fast\n"
 @pytest.fixture(autouse=True)
 def strict_again() -> Iterator[None]:
     yield
-    adopt("strict")
+    apply_profile("strict")
 
 
 def flags() -> list[Any]:
@@ -56,18 +56,20 @@ def spoil() -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
 
 
-@pytest.mark.parametrize("before", [spoil, lambda: adopt("fast"), lambda: adopt("strict")])
+@pytest.mark.parametrize(
+    "before", [spoil, lambda: apply_profile("fast"), lambda: apply_profile("strict")]
+)
 def test_a_profile_is_the_same_whatever_was_set_before(before):
     before()
-    adopt("strict")
+    apply_profile("strict")
     assert flags() == [1, True, False, False, False]
     before()
-    adopt("fast")
+    apply_profile("fast")
     assert flags() == [1, False, True, True, False]
 
 
 def test_no_profile_is_narrow_on_a_cpu():
-    assert [precision(name, learners.CPU) for name in PROFILES] == [None, None]
+    assert [autocast_dtype(name, learners.CPU) for name in PROFILES] == [None, None]
 
 
 def test_a_suites_profile_is_every_runs_and_runs_of_two_profiles_share_nothing(tmp_path):
@@ -88,7 +90,7 @@ def test_a_caption_will_say_that_the_numbers_are_fast(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid, Store]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[SuiteGrid, Store]:
     """A fast suite, run; `kd` and `ofd` were one cohort."""
     tmp_path = tmp_path_factory.mktemp("fast")
     made = in_process.grid(tmp_path, SUITE + FAST)
@@ -114,7 +116,7 @@ def test_a_fast_teacher_is_folded_and_a_strict_one_is_not(done):
 
 def folded(runs: list[TrainRun], store: Store) -> int:
     """How many batch norms of a cohort's teacher are folded."""
-    teacher = build.teacher(runs, store, DIGITS, learners.CPU)
+    teacher = build.load_teacher(runs, store, DIGITS, learners.CPU)
     assert teacher is not None
     return sum(isinstance(module, Folded) for module in teacher.modules())
 

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmark import models
-from benchmark.config.protocols import PROTOCOLS
-from benchmark.config.runs import ProbeRun, TrainRun, parse
+from benchmark.config.protocols import PROBE_PROTOCOLS
+from benchmark.config.runs import ProbeRun, TrainRun, parse_run
 from benchmark.data import SOURCES
 from benchmark.data.stream import Normaliser
 from benchmark.evaluation.accuracy import evaluate
 from benchmark.store.folder import Store
 from benchmark.training import build, embeddings, probes
-from benchmark.training.cohort import Cast, train
-from benchmark.training.embeddings import Embeddings, Linear
+from benchmark.training.cohort import Cohort, train_learners
+from benchmark.training.embeddings import EmbeddingStream, LinearProbe
 from benchmark.training.learner import Learner
-from benchmark.training.probes import Onlooker
+from benchmark.training.probes import ProbedNetwork
 from tests.job import in_process
 from tests.training.learners import CPU, in_memory, same
 
@@ -53,27 +53,27 @@ def trained(tmp_path_factory) -> tuple[Store, dict[tuple[str, str], Any]]:
     return store, {(headings[c.column], c.method): c.run for c in made.cells}
 
 
-def cast(store: Store, *runs: ProbeRun) -> Cast:
-    return probes.cast_of(runs, store, store.root, CPU)
+def cast(store: Store, *runs: ProbeRun) -> Cohort:
+    return probes.build_probe_cohort(runs, store, store.root, CPU)
 
 
-def finish(made: Cast, learners: list[Learner] | None = None) -> None:
-    train(learners or made.learners, None, made.stream, made.test, lambda _: None)
+def finish(made: Cohort, learners: list[Learner] | None = None) -> None:
+    train_learners(learners or made.learners, None, made.stream, made.test, lambda _: None)
     assert not [learner.failure for learner in made.learners if learner.failure]
 
 
-def onlooker(learner: Learner) -> Onlooker:
-    assert isinstance(learner.student, Onlooker)
+def onlooker(learner: Learner) -> ProbedNetwork:
+    assert isinstance(learner.student, ProbedNetwork)
     return learner.student
 
 
-def linear(learner: Learner) -> Linear:
-    assert isinstance(learner.method, Linear)
+def linear(learner: Learner) -> LinearProbe:
+    assert isinstance(learner.method, LinearProbe)
     return learner.method
 
 
-def values(made: Cast) -> Tensor:
-    assert isinstance(made.stream, Embeddings)
+def values(made: Cohort) -> Tensor:
+    assert isinstance(made.stream, EmbeddingStream)
     return made.stream.values
 
 
@@ -91,7 +91,7 @@ def test_weights_and_batch_norms_below_the_classifier_keep_every_bit(trained):
     assert not same(state(backbone), before)
     assert any("running_mean" in key for key in before)
     assert not torch.equal(onlooker(learner).head.weight, head)
-    assert probes.summary(learner) == {}
+    assert probes.probe_summary(learner) == {}
 
 
 def test_a_backbone_that_drifts_is_found_out(trained):
@@ -101,14 +101,14 @@ def test_a_backbone_that_drifts_is_found_out(trained):
     onlooker(learner).backbone.train()
     onlooker(learner).backbone(torch.randn(4, 3, 16, 16))
     with pytest.raises(RuntimeError, match="frozen network has changed"):
-        probes.summary(learner)
+        probes.probe_summary(learner)
 
 
 def test_a_probe_is_the_network_that_its_run_has_saved(trained):
     store, runs = trained
     run = runs["digits", "scratch"]
-    network = build.deployed(run.backbone, store, SOURCES["digits"], CPU)
-    _, test = build.streams(run.backbone, SOURCES["digits"], DATA, CPU)
+    network = build.load_deployed(run.backbone, store, SOURCES["digits"], CPU)
+    _, test = build.build_streams(run.backbone, SOURCES["digits"], DATA, CPU)
     record = store.run(run.backbone.id).read_record()
     assert evaluate(network, test).test_loss == record["result"]["test_loss"]
 
@@ -116,9 +116,9 @@ def test_a_probe_is_the_network_that_its_run_has_saved(trained):
 def test_of_a_method_that_deploys_more_than_the_student_all_is_probed(trained):
     store, runs = trained
     run = runs["digits", "simkd"]
-    network = build.deployed(run.backbone, store, SOURCES["digits"], CPU)
+    network = build.load_deployed(run.backbone, store, SOURCES["digits"], CPU)
     assert not isinstance(network, models.Network)
-    _, test = build.streams(run.backbone, SOURCES["digits"], DATA, CPU)
+    _, test = build.build_streams(run.backbone, SOURCES["digits"], DATA, CPU)
     record = store.run(run.backbone.id).read_record()
     assert evaluate(network, test).test_loss == record["result"]["test_loss"]
 
@@ -143,7 +143,7 @@ def test_a_resumed_probe_ends_with_the_same_bits(trained, column, epochs):
     def stop(learner: Learner) -> None:
         learner.abandoned = learner.epoch == epochs
 
-    train(first.learners, None, first.stream, first.test, stop)
+    train_learners(first.learners, None, first.stream, first.test, stop)
     second.learners[0].load_state(copy.deepcopy(first.learners[0].state()))
     finish(second)
     [done], [resumed] = whole.learners, second.learners
@@ -158,7 +158,7 @@ def test_strict_takes_the_weight_decay_that_serves_held_out_images_best(trained,
     made = cast(store, runs["digits strict", "scratch"])
     [learner] = made.learners
     finish(made)
-    chosen = probes.summary(learner)
+    chosen = probes.probe_summary(learner)
     scores = chosen["held_out_top1"]
     assert chosen["candidates"] == [0.3, 0.0, 1e-6]
     assert scores[0] < scores[1] == scores[2]
@@ -179,7 +179,7 @@ def test_strict_trains_its_candidates_without_the_held_out_images(trained):
     method = linear(fooled.learners[0])
     method.known.labels[method.held_out] = 0
     for made in (honest, fooled):
-        train(made.learners, None, made.stream, made.test, until_the_choice)
+        train_learners(made.learners, None, made.stream, made.test, until_the_choice)
     mine, theirs = (linear(made.learners[0]) for made in (honest, fooled))
     assert mine.candidates.any()
     assert torch.equal(mine.candidates, theirs.candidates)
@@ -193,18 +193,18 @@ def test_stricts_decay_term_is_the_optimizers_weight_decay(trained):
     store, runs = trained
     made = cast(store, runs["digits strict", "scratch"])
     [learner] = made.learners
-    train([learner], None, made.stream, made.test, until_the_choice)
+    train_learners([learner], None, made.stream, made.test, until_the_choice)
     linear(learner).choice.fill_(len(embeddings.WEIGHT_DECAYS) - 1)
     learner.abandoned = False
 
     def one(learner: Learner) -> None:
         learner.abandoned = learner.epoch == 13
 
-    train([learner], None, made.stream, made.test, one)
+    train_learners([learner], None, made.stream, made.test, one)
     torchs = nn.Linear(values(made).shape[1], 10)
     nn.init.zeros_(torchs.weight)
     nn.init.zeros_(torchs.bias)
-    rules = PROTOCOLS["strict"].recipe
+    rules = PROBE_PROTOCOLS["strict"].recipe
     by_torch = torch.optim.SGD(
         torchs.parameters(), rules.lr, rules.momentum, 0, max(embeddings.WEIGHT_DECAYS), True
     )
@@ -222,7 +222,7 @@ def test_strict_reads_plain_test_images_with_the_backbones_own_normalisation(tra
     made = cast(store, runs["digits strict", "scratch"])
     run = runs["digits strict", "scratch"]
     source = SOURCES["digits"]
-    network = build.deployed(run.backbone, store, source, CPU)
+    network = build.load_deployed(run.backbone, store, source, CPU)
     images = Normaliser(source, CPU)(DATA.train.pixels[:300])
     seen = network(images).embedding
     centred = seen - seen.mean(dim=0)
@@ -233,7 +233,7 @@ def test_strict_reads_plain_test_images_with_the_backbones_own_normalisation(tra
 
 
 def test_hsakd_is_the_published_protocol():
-    rules = PROTOCOLS["hsakd"]
+    rules = PROBE_PROTOCOLS["hsakd"]
     recipe = rules.recipe
     assert (recipe.lr, recipe.momentum, recipe.nesterov, recipe.weight_decay) == (0.1, 0.9, True, 0)
     assert (recipe.epochs, recipe.batch_size, recipe.lr_factor) == (100, 64, 0.1)
@@ -249,7 +249,7 @@ def test_a_probe_is_a_run_like_any_other(trained):
     record = store.run(run.id).read_record()
     assert record["kind"] == "probe"
     assert record["backbone"]["id"] == run.backbone.id
-    assert parse(record["config"]) == run
+    assert parse_run(record["config"]) == run
     assert run.needs == (run.backbone,)
     assert [need.student for need in run.trains_first] == ["resnet14", "resnet8"]
     assert [row["epoch"] for row in record["history"]] == [1, 2]
@@ -267,13 +267,13 @@ def test_another_backbone_protocol_or_recipe_is_another_probe(trained):
         run.model_copy(update={"protocol": "strict"}),
         run.model_copy(update={"recipe": run.recipe.model_copy(update={"epochs": 3})}),
     ]
-    ids = {parse(other.as_json()).id for other in (run, *others)}
+    ids = {parse_run(other.as_json()).id for other in (run, *others)}
     assert len(ids) == 4
 
 
 def test_a_backbone_that_drifts_while_embeddings_are_computed_is_found_out(trained, monkeypatch):
     store, runs = trained
-    real = embeddings.embeddings
+    real = embeddings.compute_embeddings
 
     def drifting(backbone, images):
         backbone.train()

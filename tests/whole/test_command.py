@@ -205,7 +205,7 @@ def test_a_damaged_teacher_is_told_and_trains_nobody(finished, tmp_path):
     (tmp_path / "results" / "runs" / kd["id"] / "record.json").unlink()
     done = call(tmp_path, "run", str(suite(tmp_path)))
     assert done.returncode == 1
-    assert "student.pt: is not what its record speaks of" in " ".join(done.stdout.split())
+    assert "student.pt: is not the file that its record describes" in " ".join(done.stdout.split())
     assert kd["id"] not in records(tmp_path)
     assert len(records(tmp_path)) == 3
 

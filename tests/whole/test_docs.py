@@ -13,12 +13,12 @@ import methods
 from benchmark import models
 from benchmark.cli import main, speed
 from benchmark.cli import models as zoo
-from benchmark.cli.methods import entry_of, facts_of, show
-from benchmark.config.document import load
+from benchmark.cli.methods import parse_method, phase_facts, print_methods
+from benchmark.config.document import load_document
 from benchmark.data import SOURCES
 from benchmark.launch.machine import Machine
 from benchmark.suite import suite as planned
-from benchmark.suite.suite import Planned, find
+from benchmark.suite.suite import Suite, suite_path
 from tests.cli.command import SUITE, call, records, suite
 from tests.methods.plugin import clean
 from tests.whole.pages import FENCED, INLINE, PAGES, ROOT, code, commands
@@ -76,15 +76,19 @@ def test_every_command_can_be_given_as_it_stands(
     command: str, tmp_path: Path, plans: Path, clean: None, monkeypatch: pytest.MonkeyPatch
 ):
     # Here torch is loaded already, so that planning needs no process of its own.
-    monkeypatch.setattr(planned, "in_a_child", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(
+        planned, "run_in_child_process", lambda function, *arguments: function(*arguments)
+    )
     words = shlex.split(command)[2:]
     if "--help" in words:
         with pytest.raises(SystemExit, match="0"):
-            main.parse(words)
+            main.parse_command_line(words)
         return
-    options = main.parse(words)
+    options = main.parse_command_line(words)
     if options.verb == "models":
-        zoo.show(options.names, options.shapes, options.dataset, tmp_path, Console(quiet=True))
+        zoo.print_models(
+            options.names, options.shapes, options.dataset, tmp_path, Console(quiet=True)
+        )
         return
     if options.verb == "data":
         named = {name for name in options.names if not is_placeholder(name.rpartition("/")[2])}
@@ -99,18 +103,20 @@ def test_every_command_can_be_given_as_it_stands(
         assert options.dataset in SOURCES
         return
     if options.verb == "speed" and options.suite is None:
-        assert speed.asked(options).pairs
+        assert speed.read_request(options).pairs
         return
     plugins = [example(tmp_path) for _ in options.plugins]
     if options.verb == "methods":
-        show(options.names, options.pair, options.dataset, tmp_path, plugins, Console(quiet=True))
+        print_methods(
+            options.names, options.pair, options.dataset, tmp_path, plugins, Console(quiet=True)
+        )
         return
     machine = getattr(options, "machine", None) or "local"
     if not is_placeholder(machine):
-        assert Machine.read(ROOT / find(machine, ROOT / "configs" / "machines"))
+        assert Machine.read(ROOT / suite_path(machine, ROOT / "configs" / "machines"))
     if not is_placeholder(options.suite):
-        path = ROOT / find(options.suite, ROOT / "configs")
-        suite = Planned.open(path, options.changes, plans, True, plugins, data=tmp_path)
+        path = ROOT / suite_path(options.suite, ROOT / "configs")
+        suite = Suite.open(path, options.changes, plans, True, plugins, data=tmp_path)
         assert suite.select(getattr(options, "only", ""))
 
 
@@ -182,7 +188,7 @@ def test_the_table_of_methods_says_what_the_code_does():
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*?) \| (.*?) ?\|$", text, re.MULTILINE)
     assert {row[0] for row in rows} == set(methods.names())
     for name, published, phases, reads, presets in rows:
-        kind, facts = methods.get(name), facts_of(entry_of(name))
+        kind, facts = methods.get(name), phase_facts(parse_method(name))
         assert published == (f"{kind.paper.venue} {kind.paper.year}" if kind.paper else "")
         assert phases == ", ".join(fact.phase.name for fact in facts)
         read = dict.fromkeys(word for fact in facts for word in fact.reads)
@@ -191,7 +197,7 @@ def test_the_table_of_methods_says_what_the_code_does():
 
 
 def test_the_page_of_every_method_has_the_suites_rows_and_every_method_is_in_it():
-    suite_file = load(ROOT / "configs" / "quickstart_all.yaml").data
+    suite_file = load_document(ROOT / "configs" / "quickstart_all.yaml").data
     page = (ROOT / "docs" / "every-method.md").read_text()
     labels = [t.replace("\\", "") for t in re.findall(r"^\| ([\w@+\\ ]+?) +\|", page, re.MULTILINE)]
     assert labels == ["method", *suite_file["methods"]]

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.config.errors import UserError, explain
+from benchmark.config.errors import UserError, explain_os_error
 from benchmark.job import __main__ as job
 from benchmark.job.file import Job
-from benchmark.store.claim import STALE, claim, read_claim
+from benchmark.store.claim import STALE_SECONDS, claim_run, read_claim
 from benchmark.store.folder import RunFolder, Store
 from tests.cli.command import KEPT, call, numbers, suite
 from tests.job.in_process import do, grid
@@ -56,7 +56,7 @@ class Small:
             asked = Job([self.run.id], str(results), str(self.folder), "cpu")
             asked.write(results / "jobs" / "1.json")
         except OSError as error:
-            print(explain(error))
+            print(explain_os_error(error))
             return 2
         return job.main([str(results / "jobs" / "1.json")])
 
@@ -238,21 +238,21 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @forks
-@pytest.mark.parametrize("shift", [-YEARS, -STALE - 1, STALE + 1, YEARS])
+@pytest.mark.parametrize("shift", [-YEARS, -STALE_SECONDS - 1, STALE_SECONDS + 1, YEARS])
 def test_a_clock_that_is_set_steals_no_live_claim_and_keeps_no_dead_one(tmp_path, clock, shift):
     ready, go = os.pipe()
     holder = os.fork()
     if holder == 0:
-        claim(tmp_path)
+        claim_run(tmp_path)
         os.write(go, b"x")
         time.sleep(60)
         os._exit(0)
     os.read(ready, 1)
     clock(shift)
-    assert claim(tmp_path) is None
+    assert claim_run(tmp_path) is None
     os.kill(holder, 9)
     os.waitpid(holder, 0)
-    mine = claim(tmp_path)
+    mine = claim_run(tmp_path)
     assert mine is not None
     clock(0)
     assert mine.beat()
@@ -267,7 +267,13 @@ def elsewhere(folder: Path, heartbeat: float) -> None:
 
 @pytest.mark.parametrize(
     ("age", "taken"),
-    [(STALE - 5, False), (STALE + 1, True), (-3600, False), (-YEARS, True), (YEARS, True)],
+    [
+        (STALE_SECONDS - 5, False),
+        (STALE_SECONDS + 1, True),
+        (-3600, False),
+        (-YEARS, True),
+        (YEARS, True),
+    ],
 )
 def test_a_dead_hosts_claim_is_taken_once_it_is_stale_whatever_clock_it_had(
     small, died, tmp_path, age, taken
@@ -279,7 +285,7 @@ def test_a_dead_hosts_claim_is_taken_once_it_is_stale_whatever_clock_it_had(
     if taken:
         assert small.again(results) == small.record
     else:
-        assert claim(folder.path) is None
+        assert claim_run(folder.path) is None
 
 
 def test_a_clock_that_jumps_about_changes_no_number(small, tmp_path, monkeypatch):
@@ -319,7 +325,7 @@ def test_without_hard_links_one_of_those_that_race_for_a_claim_wins(tmp_path, no
         for i in range(100):
             while time.time() < begin + i * 0.003:
                 pass
-            won += claim(tmp_path / str(i)) is not None
+            won += claim_run(tmp_path / str(i)) is not None
         print(won)
         time.sleep(1)  # alive until all are through
         return 0
@@ -374,7 +380,7 @@ def test_tidying_leaves_alone_what_is_not_done_or_still_held(small, died, tmp_pa
     before = {path.name for path in folder.path.iterdir()}
     store.tidy([small.run.id, "not-there"])
     assert {path.name for path in folder.path.iterdir()} == before
-    held = claim(folder.path)
+    held = claim_run(folder.path)
     assert held is not None
     folder.write_record({"schema": 1})  # and its writer has not come to the checkpoints yet
     store.tidy([small.run.id])

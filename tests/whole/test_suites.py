@@ -15,13 +15,13 @@ import torch
 from torchvision import datasets
 
 from benchmark import report
-from benchmark.config.document import load
+from benchmark.config.document import load_document
 from benchmark.config.runs import ProbeRun, Run, TrainRun
 from benchmark.data import SOURCES
 from benchmark.data.sets import imagenet, tinyimagenet
 from benchmark.data.sets.tinyimagenet import Counts
 from benchmark.store.folder import Store
-from benchmark.suite.grid import Grid, expand
+from benchmark.suite.grid import SuiteGrid, expand_suite
 from tests.data import official_layouts as layouts
 from tests.job import in_process
 from tests.training.learners import same
@@ -98,7 +98,7 @@ SUITES = {
 class Done(NamedTuple):
     """What has become of a suite."""
 
-    grid: Grid
+    grid: SuiteGrid
     store: Store
 
     def read(self, suffix: str) -> str:
@@ -145,7 +145,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], D
 
 def perform(root: Path, name: str) -> Done:
     """Plan a shrunk suite, do it and write its report."""
-    left, document = SUITES[name], load(CONFIGS / f"{name}.yaml")
+    left, document = SUITES[name], load_document(CONFIGS / f"{name}.yaml")
     assert set(left.pairs) <= set(document.data["pairs"])
     document.data["pairs"] = left.pairs
     document.data["methods"] = {row: document.data["methods"][row] for row in left.methods}
@@ -155,9 +155,11 @@ def perform(root: Path, name: str) -> Done:
     changes += [f"{part}.lr=0.001" for part in ("recipe", *rated)]
     for label, part in document.data.get("probes", {}).items():
         changes += [f"probes.{label}.epochs=1", f"probes.{label}.limit={PROBED[part['protocol']]}"]
-    grid = expand(document.with_overrides(changes), name, root)
+    grid = expand_suite(document.with_overrides(changes), name, root)
     store = in_process.perform(grid, root / "results" / name, root)
-    report.write(report.Material(grid.manifest("code"), store.root / "runs", store.root))
+    report.write_tables_and_plots(
+        report.ReportData(grid.manifest("code"), store.root / "runs", store.root)
+    )
     return Done(grid, store)
 
 

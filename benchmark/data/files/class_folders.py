@@ -11,10 +11,10 @@ from typing import NamedTuple
 from benchmark.config.errors import UserError
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-SHOWN = 20
+MAX_LISTED_PROBLEMS = 20
 
 
-class Member(NamedTuple):
+class ImageFile(NamedTuple):
     """One image."""
 
     file: str
@@ -28,8 +28,8 @@ class Listing(NamedTuple):
 
     folder: Path
     classes: tuple[str, ...]
-    train: tuple[Member, ...]
-    test: tuple[Member, ...]
+    train: tuple[ImageFile, ...]
+    test: tuple[ImageFile, ...]
     problems: tuple[str, ...] = ()
 
 
@@ -40,12 +40,12 @@ def class_folders(folder: Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
 
 
-def images(root: Path, inside: str, label: int) -> list[Member]:
+def list_image_files(root: Path, inside: str, label: int) -> list[ImageFile]:
     """List the image files that lie in a folder under ``root``, sorted by name."""
     folder = root / inside
     found = (e for e in os.scandir(folder) if e.name[0] != "." and is_image(e.name))
     # A mark of folders that were on a Mac: ._0.jpeg beside 0.jpeg.
-    return sorted(Member(f"{inside}/{e.name}", e.stat().st_size, label) for e in found)
+    return sorted(ImageFile(f"{inside}/{e.name}", e.stat().st_size, label) for e in found)
 
 
 def is_image(name: str) -> bool:
@@ -53,13 +53,13 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def of_class(root: Path, inside: str, label: int) -> list[Member]:
+def list_class_images(root: Path, inside: str, label: int) -> list[ImageFile]:
     """List a class folder's images; they may lie in a folder `images` in it."""
     deeper = f"{inside}/images"
-    return images(root, deeper if (root / deeper).is_dir() else inside, label)
+    return list_image_files(root, deeper if (root / deeper).is_dir() else inside, label)
 
 
-def deal(by_class: Iterable[Sequence[Member]]) -> Iterator[Member]:
+def interleave_classes(by_class: Iterable[Sequence[ImageFile]]) -> Iterator[ImageFile]:
     """Order images like dealt cards: the first of every class, then the second of every class.
 
     So ``dataset.limit``, which keeps the first ones, keeps all classes.
@@ -68,10 +68,13 @@ def deal(by_class: Iterable[Sequence[Member]]) -> Iterator[Member]:
         yield from (member for member in row if member is not None)
 
 
-def refuse(folder: Path, problems: Sequence[str]) -> UserError:
+def problems_error(folder: Path, problems: Sequence[str]) -> UserError:
     """Make one message of all that is wrong: each on a line, of very many the first ones."""
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    lines = [f"{folder.resolve()} cannot be used as it is: {count}", *problems[:SHOWN]]
-    if len(problems) > SHOWN:
-        lines.append(f"and {len(problems) - SHOWN} more")
+    lines = [
+        f"{folder.resolve()} cannot be used as it is: {count}",
+        *problems[:MAX_LISTED_PROBLEMS],
+    ]
+    if len(problems) > MAX_LISTED_PROBLEMS:
+        lines.append(f"and {len(problems) - MAX_LISTED_PROBLEMS} more")
     return UserError("\n  ".join(lines))

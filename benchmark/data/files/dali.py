@@ -22,14 +22,14 @@ from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.pillow import AHEAD, ordered, view
+from benchmark.data.files.pillow import PREFETCH, centre_crop, map_groups
 
 Integers = npt.NDArray[np.int64]
 Boxes = npt.NDArray[np.float32]
 """(..., 4): top, left, height, width."""
 
 
-def need() -> None:
+def require_dali() -> None:
     """Raise ``UserError`` where DALI is not installed."""
     if find_spec("nvidia") is None or find_spec("nvidia.dali") is None:
         raise UserError("the decoder dali is not installed: pip install -e '.[dali]'")
@@ -43,7 +43,7 @@ def crops(
     No batch may be larger than the first.
     """
     whole = ((indices, boxes.astype(np.float32)) for indices, boxes in batches)
-    return shown(read, whole, size, cut=True)
+    return decode_batches(read, whole, size, cut=True)
 
 
 def centres(
@@ -55,7 +55,7 @@ def centres(
     """Yield as ``pillow.centres`` does, likewise; ``sizes``: heights and widths of all images."""
 
     def box(height: int, width: int) -> tuple[float, ...]:
-        seen = view(height, width, size)
+        seen = centre_crop(height, width, size)
         down, right = height / seen.height, width / seen.width
         return seen.top * down, seen.left * right, size * down, size * right
 
@@ -63,13 +63,13 @@ def centres(
         pairs = zip(*(lengths[indices].tolist() for lengths in sizes), strict=True)
         return np.array([box(*pair) for pair in pairs], np.float32)
 
-    return shown(read, ((indices, boxes(indices)) for indices in batches), size, cut=False)
+    return decode_batches(read, ((indices, boxes(indices)) for indices in batches), size, cut=False)
 
 
 # ---------------------------------------------------------------- the pipeline
 
 
-def shown(
+def decode_batches(
     read: Callable[[int], bytes],
     batches: Iterable[tuple[Integers, Boxes]],
     size: int,
@@ -81,9 +81,9 @@ def shown(
     first = next(items, None)
     if first is None:
         return
-    work = partial(load, read)
-    with closing(ordered(work, chain([first], items))) as loaded:
-        line = pipeline(map(feed, loaded), len(first), size, cut)
+    work = partial(read_item, read)
+    with closing(map_groups(work, chain([first], items))) as loaded:
+        line = build_pipeline(map(pipeline_inputs, loaded), len(first), size, cut)
         while True:
             try:
                 (images,) = line.run()
@@ -101,19 +101,19 @@ Item = tuple[int, Boxes]
 Bytes = npt.NDArray[np.uint8]
 
 
-def load(read: Callable[[int], bytes], item: Item) -> Bytes:
+def read_item(read: Callable[[int], bytes], item: Item) -> Bytes:
     """Read a file's bytes."""
     return np.frombuffer(read(item[0]), np.uint8)
 
 
-def feed(loaded: tuple[Sequence[Item], list[Bytes]]) -> tuple[list[Bytes], Boxes, Boxes]:
+def pipeline_inputs(loaded: tuple[Sequence[Item], list[Bytes]]) -> tuple[list[Bytes], Boxes, Boxes]:
     """Return a batch as the pipeline takes it: files, upper left corners, heights and widths."""
     items, files = loaded
     starts, extents = (np.stack([box[half] for _, box in items]) for half in (np.s_[:2], np.s_[2:]))
     return files, starts, extents
 
 
-def pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) -> Any:  # noqa: ANN401
+def build_pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) -> Any:  # noqa: ANN401
     """Build what turns feeds into (B, size, size, 3) uint8, ``AHEAD`` batches ahead."""
     from nvidia.dali import Pipeline, fn, types
 
@@ -122,7 +122,7 @@ def pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) -> Any: 
         batch_size=batch,
         num_threads=len(os.sched_getaffinity(0)),
         device_id=torch.cuda.current_device() if cuda else None,
-        prefetch_queue_depth=AHEAD,
+        prefetch_queue_depth=PREFETCH,
         exec_dynamic=True,
     )
     with line:

@@ -24,11 +24,11 @@ from benchmark.config.errors import UserError
 from benchmark.store.atomic import write_atomic
 
 Pixels = npt.NDArray[np.uint8]
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises where a file is damaged; decompression bombs apart."""
 
 
-class Shard(NamedTuple):
+class DecodeTask(NamedTuple):
     """So many images of a data set, to be decoded into one file."""
 
     folder: Path
@@ -42,21 +42,21 @@ class Shard(NamedTuple):
     """The .npy file: (N, 3, size, size) uint8."""
 
 
-def decoder() -> str:
+def decoder_version() -> str:
     """Name what decodes, with versions: JPEG leaves the last bit of a pixel to its decoder."""
     return f"Pillow {pillow}, libjpeg-turbo {features.version('libjpeg_turbo')}"
 
 
-def decode(shard: Shard) -> list[str]:
+def decode_to_file(shard: DecodeTask) -> list[str]:
     """Write a shard's file, and return nothing; or one line for each image that cannot be used."""
     pixels = np.empty((len(shard.files), 3, shard.size, shard.size), np.uint8)
     problems = []
     for i, name in enumerate(shard.files):
         try:
-            pixels[i] = read(shard.folder / name, shard.size, shard.fit)
+            pixels[i] = decode_image(shard.folder / name, shard.size, shard.fit)
         except UnidentifiedImageError:
             problems.append(f"{name}: is no image that can be read")
-        except (*BROKEN, Image.DecompressionBombError) as error:
+        except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
             problems.append(f"{name}: cannot be decoded ({error})")
     if not problems:
         buffer = io.BytesIO()
@@ -65,7 +65,7 @@ def decode(shard: Shard) -> list[str]:
     return problems
 
 
-def read(path: Path, size: int, fit: bool) -> Pixels:
+def decode_image(path: Path, size: int, fit: bool) -> Pixels:
     """Decode one image to (3, size, size); grey ones and others become RGB."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
@@ -76,16 +76,16 @@ def read(path: Path, size: int, fit: bool) -> Pixels:
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def in_parallel(shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[str]]]:
+def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTask, list[str]]]:
     """Decode shards on all cores; yield each as it is done, with its problems."""
     workers = min(len(os.sched_getaffinity(0)), len(shards))
     if workers < 2:
         for shard in shards:
-            yield shard, decode(shard)
+            yield shard, decode_to_file(shard)
         return
     # Not a fork: the parent may have threads.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-        tasks = {pool.submit(decode, shard): shard for shard in shards}
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=exit_with_parent) as pool:
+        tasks = {pool.submit(decode_to_file, shard): shard for shard in shards}
         try:
             for task in as_completed(tasks):
                 yield tasks[task], task.result()
@@ -98,7 +98,7 @@ def in_parallel(shards: Sequence[Shard]) -> Iterator[tuple[Shard, list[str]]]:
             pool.shutdown(cancel_futures=True)
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Of a worker: never outlive who asked, and leave it to that one to speak of Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()

@@ -27,23 +27,25 @@ from torch import Tensor
 from benchmark.config.errors import UserError
 from benchmark.config.recipe import Decoder
 from benchmark.data.files import dali, pillow
-from benchmark.data.files.decode import BROKEN
+from benchmark.data.files.decode import DECODE_ERRORS
 
 Integers = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.void]
+IndexRows = npt.NDArray[np.void]
 SCHEMA = 1
-COLUMNS = ("shard", "offset", "length", "height", "width", "label")
+INDEX_COLUMNS = ("shard", "offset", "length", "height", "width", "label")
 """Of the index: which .bin file, where in it, the size as decoded, the class."""
-ROW = np.dtype([(name, "<i8") for name in COLUMNS])
-UNREADABLE = (*BROKEN, Image.DecompressionBombError)
+INDEX_DTYPE = np.dtype([(name, "<i8") for name in INDEX_COLUMNS])
+IMAGE_ERRORS = (*DECODE_ERRORS, Image.DecompressionBombError)
 
 
 class Packed:
     """Packed images: a view that costs little; nothing in it changes."""
 
-    def __init__(self, rows: Rows, labels: Tensor, shards: Shards, decoder: Decoder) -> None:
+    def __init__(
+        self, rows: IndexRows, labels: Tensor, shards: ShardFiles, decoder: Decoder
+    ) -> None:
         if decoder == "dali":
-            dali.need()
+            dali.require_dali()
         self.rows, self.labels, self.shards, self.decoder = rows, labels, shards, decoder
         self.heights: Integers = np.ascontiguousarray(rows["height"])
         self.widths: Integers = np.ascontiguousarray(rows["width"])
@@ -94,22 +96,22 @@ class Packed:
     def image(self, index: int) -> Image.Image:
         """Decode one whole image with Pillow."""
         try:
-            return pillow.rgb(self.read(index))
-        except UNREADABLE as error:
+            return pillow.decode_rgb(self.read(index))
+        except IMAGE_ERRORS as error:
             shard, offset, *_ = self.rows[index].item()
             path = self.shards.paths[shard]
-            raise damaged(
-                path.parent, f"in {path.name}, the image at byte {offset:,} {reason(error)}"
+            raise damaged_packed_error(
+                path.parent, f"in {path.name}, the image at byte {offset:,} {decode_problem(error)}"
             ) from error
 
 
-class Shards:
+class ShardFiles:
     """The open big files of a part."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
         self.files: list[int] = []
-        weakref.finalize(self, shut, self.files)
+        weakref.finalize(self, close_files, self.files)
         for path in paths:
             self.files.append(os.open(path, os.O_RDONLY))
 
@@ -118,13 +120,13 @@ class Shards:
         return os.pread(self.files[shard], length, offset)
 
 
-def shut(files: Iterable[int]) -> None:
+def close_files(files: Iterable[int]) -> None:
     """Close open files."""
     for file in files:
         os.close(file)
 
 
-def reason(error: Exception) -> str:
+def decode_problem(error: Exception) -> str:
     """Say what is the matter with an image."""
     if isinstance(error, UnidentifiedImageError):  # its own words name a place in memory
         return "is no image that can be read"
@@ -134,71 +136,75 @@ def reason(error: Exception) -> str:
 # ---------------------------------------------------------------- opening
 
 
-def done(folder: Path) -> bool:
+def is_packed(folder: Path) -> bool:
     """Whether a folder holds a packed set."""
-    return manifest_of(folder).is_file()
+    return packed_manifest_path(folder).is_file()
 
 
-def manifest_of(folder: Path) -> Path:
+def packed_manifest_path(folder: Path) -> Path:
     """Return where it is said what was packed, from what, with which checksums."""
     return folder / "manifest.json"
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_packed_manifest(folder: Path) -> dict[str, Any]:
     """Read what was packed."""
     try:
-        manifest = json.loads(manifest_of(folder).read_bytes())
+        manifest = json.loads(packed_manifest_path(folder).read_bytes())
     except ValueError as error:
-        raise damaged(folder, f"its manifest cannot be read ({error})") from error
+        raise damaged_packed_error(folder, f"its manifest cannot be read ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise damaged(folder, "its manifest is not what this version writes")
+        raise damaged_packed_error(folder, "its manifest is not what this version writes")
     return manifest
 
 
 def open_packed(folder: Path, part: str, decoder: Decoder = "pillow") -> Packed:
     """Open the train or the test part; ``UserError`` where files are gone, or of another size."""
-    manifest = read_manifest(folder)
+    manifest = read_packed_manifest(folder)
     sizes: dict[str, int] = manifest["shards"][part]
     try:
         rows = np.load(folder / f"{part}.npy", mmap_mode="r")
-        shards = Shards([folder / name for name in sizes])
+        shards = ShardFiles([folder / name for name in sizes])
     except (OSError, ValueError) as error:
-        raise damaged(folder, f"{part} cannot be read ({error})") from error
-    if rows.dtype != ROW or rows.shape != (manifest["images"][part],):
-        raise damaged(folder, f"{part}.npy is not of the shape that its manifest says")
+        raise damaged_packed_error(folder, f"{part} cannot be read ({error})") from error
+    if rows.dtype != INDEX_DTYPE or rows.shape != (manifest["images"][part],):
+        raise damaged_packed_error(folder, f"{part}.npy is not of the shape that its manifest says")
     for name, size, file in zip(sizes, sizes.values(), shards.files, strict=True):
         if os.fstat(file).st_size != size:
-            raise damaged(folder, f"{name} has {os.fstat(file).st_size:,} bytes, not {size:,}")
+            raise damaged_packed_error(
+                folder, f"{name} has {os.fstat(file).st_size:,} bytes, not {size:,}"
+            )
     return Packed(rows, torch.from_numpy(np.array(rows["label"])), shards, decoder)
 
 
-def verify(folder: Path) -> None:
+def verify_packed(folder: Path) -> None:
     """Compare every file with the checksum that was taken when it was written."""
-    sums: dict[str, str] = read_manifest(folder)["sha256"]
-    summed = pillow.ordered(partial(checksum, folder), ([name] for name in sums))
-    with closing(summed), bar("files", len(sums)) as advance:
+    sums: dict[str, str] = read_packed_manifest(folder)["sha256"]
+    summed = pillow.map_groups(partial(file_sha256, folder), ([name] for name in sums))
+    with closing(summed), count_progress("files", len(sums)) as advance:
         for (name,), (found,) in summed:
             if found != sums[name]:
-                raise damaged(folder, f"{name}'s sha256 is {found}, {sums[name]} was written")
+                raise damaged_packed_error(
+                    folder, f"{name}'s sha256 is {found}, {sums[name]} was written"
+                )
             advance(1)
 
 
-def checksum(folder: Path, name: str) -> str:
+def file_sha256(folder: Path, name: str) -> str:
     """Return the sha256 of a file."""
     try:
         with (folder / name).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError as error:
-        raise damaged(folder, f"{name} is missing") from error
+        raise damaged_packed_error(folder, f"{name} is missing") from error
 
 
-def damaged(folder: Path, why: str) -> UserError:
+def damaged_packed_error(folder: Path, why: str) -> UserError:
     """Say how to get rid of packed files that cannot be trusted."""
     return UserError(f"{folder} is damaged: {why}. Delete it, and it is packed anew.")
 
 
 @contextmanager
-def bar(noun: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+def count_progress(noun: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show how far something has got; yield what to call when so many more are done."""
     columns = (TextColumn(noun), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:

@@ -17,38 +17,38 @@ import numpy as np
 
 from benchmark.config.errors import UserError
 from benchmark.data.files import pillow
-from benchmark.data.files.class_folders import Listing, Member, refuse
-from benchmark.data.files.decode import decoder
+from benchmark.data.files.class_folders import ImageFile, Listing, problems_error
+from benchmark.data.files.decode import decoder_version
 from benchmark.data.files.packed import (
-    COLUMNS,
-    ROW,
+    IMAGE_ERRORS,
+    INDEX_COLUMNS,
+    INDEX_DTYPE,
     SCHEMA,
-    UNREADABLE,
-    Rows,
-    bar,
-    done,
-    manifest_of,
-    reason,
+    IndexRows,
+    count_progress,
+    decode_problem,
+    is_packed,
+    packed_manifest_path,
 )
-from benchmark.data.files.prepared import PARTS, alone, digest
-from benchmark.store.atomic import as_json, write_atomic
+from benchmark.data.files.prepared import PARTS, exclusive_access, json_sha256
+from benchmark.store.atomic import encode_json, write_atomic
 
-SHARD = 8192
+IMAGES_PER_PACKED_SHARD = 8192
 """Images of a shard: about a gigabyte of ImageNet's, and what an interruption costs at most."""
-GROUP = 32
+IMAGES_PER_GROUP = 32
 """Images in a group of ``pillow.ordered``."""
 
 
-class Shard(NamedTuple):
+class ShardPlan(NamedTuple):
     """So many images of a part, which go into one big file."""
 
     part: str
     name: str
     """Of its file, without suffix; for all that its content follows from."""
-    members: Sequence[Member]
+    members: Sequence[ImageFile]
 
 
-class Examined(NamedTuple):
+class CheckedImage(NamedTuple):
     """An image that can be decoded."""
 
     content: bytes
@@ -62,38 +62,38 @@ def pack(folder: Path, find: Callable[[], Listing]) -> None:
     Raises ``UserError`` with all that is wrong with the listing; if nothing is, with all images
     that cannot be used.
     """
-    if done(folder):
+    if is_packed(folder):
         return
     listing = find()
     if listing.problems:
-        raise refuse(listing.folder, listing.problems)
-    with alone(folder):
-        if not done(folder):  # somebody else may have been faster
-            write(folder, listing)
+        raise problems_error(listing.folder, listing.problems)
+    with exclusive_access(folder):
+        if not is_packed(folder):  # somebody else may have been faster
+            write_packed_set(folder, listing)
 
 
-def write(folder: Path, listing: Listing) -> None:
+def write_packed_set(folder: Path, listing: Listing) -> None:
     """Write all shards, then the index, then the manifest."""
     for torn in [*folder.glob(".*.bin.tmp")]:
         torn.unlink()
     shards = [
-        *cut("train", in_order(listing.train)),
-        *cut("test", in_order(listing.test)),
+        *plan_shards("train", sorted_by_file(listing.train)),
+        *plan_shards("test", sorted_by_file(listing.test)),
     ]
-    missing = [shard for shard in shards if not said(folder, shard).is_file()]
-    need_room(folder, sum(member.bytes for shard in missing for member in shard.members))
+    missing = [shard for shard in shards if not shard_record_path(folder, shard).is_file()]
+    check_disk_space(folder, sum(member.bytes for shard in missing for member in shard.members))
     total, left = (sum(len(shard.members) for shard in some) for some in (shards, missing))
     print(f"packing {left:,} images once, to {folder}", flush=True)
     problems: list[str] = []
-    with bar("images", total, total - left) as advance:
+    with count_progress("images", total, total - left) as advance:
         for shard in missing:
-            problems += fill(folder, listing.folder, shard, advance)
+            problems += write_shard(folder, listing.folder, shard, advance)
     if problems:
-        raise refuse(listing.folder, sorted(problems))
-    finish(folder, listing, shards)
+        raise problems_error(listing.folder, sorted(problems))
+    write_index_and_manifest(folder, listing, shards)
 
 
-def in_order(members: Iterable[Member]) -> list[Member]:
+def sorted_by_file(members: Iterable[ImageFile]) -> list[ImageFile]:
     """Sort by file: a folder's images are read one after the other, and packed side by side.
 
     That is kind to disks that turn, and to whoever reads some classes only.
@@ -101,19 +101,21 @@ def in_order(members: Iterable[Member]) -> list[Member]:
     return sorted(members, key=lambda member: member.file)
 
 
-def cut(part: str, members: Sequence[Member]) -> Iterator[Shard]:
+def plan_shards(part: str, members: Sequence[ImageFile]) -> Iterator[ShardPlan]:
     """Cut a part into shards."""
-    for start in range(0, len(members), SHARD):
-        piece = members[start : start + SHARD]
-        yield Shard(part, f"{part}-{start // SHARD:04d}-{digest(piece)[:12]}", piece)
+    for start in range(0, len(members), IMAGES_PER_PACKED_SHARD):
+        piece = members[start : start + IMAGES_PER_PACKED_SHARD]
+        yield ShardPlan(
+            part, f"{part}-{start // IMAGES_PER_PACKED_SHARD:04d}-{json_sha256(piece)[:12]}", piece
+        )
 
 
-def said(folder: Path, shard: Shard) -> Path:
+def shard_record_path(folder: Path, shard: ShardPlan) -> Path:
     """Return where it is said what is in a shard: it exists = the shard is whole."""
     return folder / f"{shard.name}.json"
 
 
-def need_room(folder: Path, size: int) -> None:
+def check_disk_space(folder: Path, size: int) -> None:
     """Say so at once where the disk is too small, not hours later."""
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -123,7 +125,9 @@ def need_room(folder: Path, size: int) -> None:
 # ---------------------------------------------------------------- a shard
 
 
-def fill(folder: Path, source: Path, shard: Shard, advance: Callable[[int], None]) -> list[str]:
+def write_shard(
+    folder: Path, source: Path, shard: ShardPlan, advance: Callable[[int], None]
+) -> list[str]:
     """Write a shard's file, and return nothing; or a line for each image that cannot be used."""
     path = folder / f"{shard.name}.bin"
     temp = path.with_name(f".{path.name}.tmp")
@@ -132,7 +136,7 @@ def fill(folder: Path, source: Path, shard: Shard, advance: Callable[[int], None
     sha256 = hashlib.sha256()
     try:
         with temp.open("wb") as file:
-            for found in examined(source, shard.members, advance):
+            for found in check_images(source, shard.members, advance):
                 if isinstance(found, str):
                     problems.append(found)
                     continue
@@ -145,39 +149,41 @@ def fill(folder: Path, source: Path, shard: Shard, advance: Callable[[int], None
         if not problems:
             temp.replace(path)
             about = {"bytes": size, "sha256": sha256.hexdigest(), "places": places}
-            write_atomic(said(folder, shard), json.dumps(about).encode())
+            write_atomic(shard_record_path(folder, shard), json.dumps(about).encode())
     finally:
         temp.unlink(missing_ok=True)
     return problems
 
 
-def examined(
-    source: Path, members: Sequence[Member], advance: Callable[[int], None]
-) -> Iterator[Examined | str]:
+def check_images(
+    source: Path, members: Sequence[ImageFile], advance: Callable[[int], None]
+) -> Iterator[CheckedImage | str]:
     """Yield every image, or what is wrong with it."""
-    groups = (members[i : i + GROUP] for i in range(0, len(members), GROUP))
-    with closing(pillow.ordered(partial(examine, source), groups)) as results:
+    groups = (members[i : i + IMAGES_PER_GROUP] for i in range(0, len(members), IMAGES_PER_GROUP))
+    with closing(pillow.map_groups(partial(check_image, source), groups)) as results:
         for group, found in results:
             yield from found
             advance(len(group))
 
 
-def examine(source: Path, member: Member) -> Examined | str:
+def check_image(source: Path, member: ImageFile) -> CheckedImage | str:
     """Read and decode an image."""
     try:
         content = (source / member.file).read_bytes()
-        image = pillow.rgb(content)
-    except UNREADABLE as error:
-        return f"{member.file}: {reason(error)}"
-    return Examined(content, image.height, image.width)
+        image = pillow.decode_rgb(content)
+    except IMAGE_ERRORS as error:
+        return f"{member.file}: {decode_problem(error)}"
+    return CheckedImage(content, image.height, image.width)
 
 
 # ---------------------------------------------------------------- the whole
 
 
-def finish(folder: Path, listing: Listing, shards: Sequence[Shard]) -> None:
+def write_index_and_manifest(folder: Path, listing: Listing, shards: Sequence[ShardPlan]) -> None:
     """Write what makes a packed set of shards, and remove what else there is."""
-    about = {shard.name: json.loads(said(folder, shard).read_bytes()) for shard in shards}
+    about = {
+        shard.name: json.loads(shard_record_path(folder, shard).read_bytes()) for shard in shards
+    }
     sums = {f"{name}.bin": told["sha256"] for name, told in about.items()}
     sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     for shard in shards:
@@ -185,26 +191,28 @@ def finish(folder: Path, listing: Listing, shards: Sequence[Shard]) -> None:
     for part, members in zip(PARTS, (listing.train, listing.test), strict=True):
         places = [about[shard.name]["places"] for shard in shards if shard.part == part]
         buffer = io.BytesIO()
-        np.save(buffer, index(members, places))
+        np.save(buffer, build_index(members, places))
         write_atomic(folder / f"{part}.npy", buffer.getbuffer())
         sums[f"{part}.npy"] = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    write_atomic(manifest_of(folder), as_json(describe(listing, sizes, sums)))
+    write_atomic(packed_manifest_path(folder), encode_json(packed_manifest(listing, sizes, sums)))
     for path in [*folder.glob("*.bin"), *folder.glob("t*-*.json")]:
         if path.name not in sums:
             path.unlink()
 
 
-def index(members: Sequence[Member], places: Sequence[Sequence[Sequence[int]]]) -> Rows:
+def build_index(
+    members: Sequence[ImageFile], places: Sequence[Sequence[Sequence[int]]]
+) -> IndexRows:
     """Return a row for each image, in the data set's order, from what is where in the shards."""
     table = [(k, *place, 0) for k, shard in enumerate(places) for place in shard]
-    rows: Rows = np.empty(len(members), ROW)
+    rows: IndexRows = np.empty(len(members), INDEX_DTYPE)
     files = np.array([member.file for member in members])
-    rows[sorted(range(len(members)), key=files.__getitem__)] = np.array(table, ROW)
+    rows[sorted(range(len(members)), key=files.__getitem__)] = np.array(table, INDEX_DTYPE)
     rows["label"] = [member.label for member in members]
     return rows
 
 
-def describe(
+def packed_manifest(
     listing: Listing, sizes: dict[str, dict[str, int]], sums: dict[str, str]
 ) -> dict[str, Any]:
     """Make the manifest."""
@@ -212,9 +220,9 @@ def describe(
         "schema": SCHEMA,
         "images": {"train": len(listing.train), "test": len(listing.test)},
         "classes": list(listing.classes),
-        "columns": list(COLUMNS),
-        "examined by": decoder(),
-        "source": {"folder": str(listing.folder.resolve()), "listing": digest(listing[1:4])},
+        "columns": list(INDEX_COLUMNS),
+        "examined by": decoder_version(),
+        "source": {"folder": str(listing.folder.resolve()), "listing": json_sha256(listing[1:4])},
         "shards": sizes,
         "sha256": sums,
     }

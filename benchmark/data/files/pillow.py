@@ -22,16 +22,16 @@ Integers = npt.NDArray[np.int64]
 Picture = Image.Image
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-AHEAD = 3
+PREFETCH = 3
 """Groups (of a stream: batches) that are worked on before anybody asks for them."""
-TASK = 4
+IMAGES_PER_TASK = 4
 """Images that a thread takes at a time."""
 
 # Of what cameras write beside the pixels nothing is read here, and ILSVRC has it damaged.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
-def rgb(content: bytes) -> Picture:
+def decode_rgb(content: bytes) -> Picture:
     """Decode the whole of an image file; grey, CMYK, RGBA and others become RGB.
 
     As torchvision's ImageFolder has it: what a camera's tag says about rotation is not followed.
@@ -57,7 +57,7 @@ def crops(
         return part.resize((size, size), Image.Resampling.BILINEAR)
 
     shots = (zip(i.tolist(), boxes.tolist(), strict=True) for i, boxes in batches)
-    return shown((([partial(show, *shot) for shot in batch]) for batch in shots), size)
+    return assemble_batches((([partial(show, *shot) for shot in batch]) for batch in shots), size)
 
 
 def centres(
@@ -67,15 +67,15 @@ def centres(
 
     def show(index: int) -> Picture:
         whole = image(index)
-        seen = view(whole.height, whole.width, size)
+        seen = centre_crop(whole.height, whole.width, size)
         # Resizing to the crop alone saves a fifth of the time, but not every pixel is the same.
         small = whole.resize((seen.width, seen.height), Image.Resampling.BILINEAR)
         return small.crop((seen.left, seen.top, seen.left + size, seen.top + size))
 
-    return shown(([partial(show, i) for i in batch.tolist()] for batch in batches), size)
+    return assemble_batches(([partial(show, i) for i in batch.tolist()] for batch in batches), size)
 
 
-class View(NamedTuple):
+class CentreCrop(NamedTuple):
     """An image resized, and where in it the centre begins."""
 
     height: int
@@ -84,20 +84,20 @@ class View(NamedTuple):
     left: int
 
 
-def view(height: int, width: int, size: int) -> View:
+def centre_crop(height: int, width: int, size: int) -> CentreCrop:
     """Return the field's test view, with torchvision's rounding.
 
     The short side comes to 256 for a ``size`` of 224 (He et al., CVPR 2016, section 3.4).
     """
     short = size * 256 // 224
     tall, wide = (int(short * n / min(height, width)) for n in (height, width))
-    return View(tall, wide, round((tall - size) / 2), round((wide - size) / 2))
+    return CentreCrop(tall, wide, round((tall - size) / 2), round((wide - size) / 2))
 
 
 # ---------------------------------------------------------------- in threads
 
 
-class Task(NamedTuple):
+class BatchSlice(NamedTuple):
     """A few images of a batch."""
 
     batch: npt.NDArray[np.uint8]
@@ -106,26 +106,31 @@ class Task(NamedTuple):
     shots: Sequence[Callable[[], Picture]]
 
 
-def shown(batches: Iterable[Sequence[Callable[[], Picture]]], size: int) -> Iterator[Tensor]:
+def assemble_batches(
+    batches: Iterable[Sequence[Callable[[], Picture]]], size: int
+) -> Iterator[Tensor]:
     """Yield what comes of batches of pictures yet to be made."""
-    with closing(ordered(fill, (tasks(shots, size) for shots in batches))) as groups:
+    with closing(map_groups(fill_slice, (split_batch(shots, size) for shots in batches))) as groups:
         for group, _ in groups:
             yield torch.from_numpy(group[0].batch).permute(0, 3, 1, 2)
 
 
-def tasks(shots: Sequence[Callable[[], Picture]], size: int) -> list[Task]:
+def split_batch(shots: Sequence[Callable[[], Picture]], size: int) -> list[BatchSlice]:
     """Cut a batch into tasks."""
     batch = np.empty((len(shots), size, size, 3), np.uint8)
-    return [Task(batch, i, shots[i : i + TASK]) for i in range(0, len(shots), TASK)]
+    return [
+        BatchSlice(batch, i, shots[i : i + IMAGES_PER_TASK])
+        for i in range(0, len(shots), IMAGES_PER_TASK)
+    ]
 
 
-def fill(task: Task) -> None:
+def fill_slice(task: BatchSlice) -> None:
     """Make a task's pictures."""
     for i, shot in enumerate(task.shots, task.start):
         task.batch[i] = np.asarray(shot())
 
 
-def ordered(
+def map_groups(
     work: Callable[[Item], Result], groups: Iterable[Sequence[Item]]
 ) -> Generator[tuple[Sequence[Item], list[Result]]]:
     """Yield every group of items, in order, with what the work on each came to.
@@ -143,7 +148,7 @@ def ordered(
     try:
         for group in groups:
             waiting.append((group, [pool.submit(work, item) for item in group]))
-            if len(waiting) > AHEAD:
+            if len(waiting) > PREFETCH:
                 yield first()
         while waiting:
             yield first()

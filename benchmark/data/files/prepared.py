@@ -23,14 +23,14 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.class_folders import Listing, Member, refuse
-from benchmark.data.files.decode import Shard, decoder, in_parallel
+from benchmark.data.files.class_folders import ImageFile, Listing, problems_error
+from benchmark.data.files.decode import DecodeTask, decode_in_parallel, decoder_version
 from benchmark.data.source import Images, Split
-from benchmark.store.atomic import as_json, write_atomic
-from benchmark.store.claim import claim, read_claim
+from benchmark.store.atomic import encode_json, write_atomic
+from benchmark.store.claim import claim_run, read_claim
 
 SCHEMA = 1
-SHARD = 1000
+IMAGES_PER_DECODE_TASK = 1000
 """Images that are decoded at a time: what an interruption costs at most, for each process."""
 PARTS = ("train", "test")
 
@@ -54,17 +54,17 @@ class Prepared(NamedTuple):
         """What a preparation goes on from after an interruption."""
         return self.folder / "shards"
 
-    def done(self) -> bool:
+    def exists(self) -> bool:
         """Whether it can be opened."""
         return self.manifest.is_file()
 
     def load(self, find: Callable[[], Listing]) -> Split[Images]:
         """Open it; where it is not prepared, ``find`` the images and prepare it first."""
-        if not self.done():
+        if not self.exists():
             listing = find()
-            with alone(self.folder):
-                if not self.done():  # somebody else may have been faster
-                    prepare(self, listing)
+            with exclusive_access(self.folder):
+                if not self.exists():  # somebody else may have been faster
+                    decode_data_set(self, listing)
         return Split(*(open_part(self, part) for part in PARTS))
 
     def read_manifest(self) -> dict[str, Any]:
@@ -72,9 +72,9 @@ class Prepared(NamedTuple):
         try:
             manifest = json.loads(self.manifest.read_bytes())
         except ValueError as error:
-            raise damaged(self, f"its manifest cannot be read ({error})") from error
+            raise damaged_prepared_error(self, f"its manifest cannot be read ({error})") from error
         if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-            raise damaged(self, "its manifest is not what this version writes")
+            raise damaged_prepared_error(self, "its manifest is not what this version writes")
         return manifest
 
     def verify(self) -> None:
@@ -84,15 +84,17 @@ class Prepared(NamedTuple):
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
             if found != sha256:
-                raise damaged(self, f"{name}'s sha256 is {found}, {sha256} was written")
+                raise damaged_prepared_error(
+                    self, f"{name}'s sha256 is {found}, {sha256} was written"
+                )
 
 
-def place(root: Path, name: str, version: int | str) -> Path:
+def prepared_folder(root: Path, name: str, version: int | str) -> Path:
     """Return where a data set's prepared files lie."""
     return root / ".prepared" / f"{name}-{version}"
 
 
-def damaged(prepared: Prepared, why: str) -> UserError:
+def damaged_prepared_error(prepared: Prepared, why: str) -> UserError:
     """Say how to get rid of prepared files that cannot be trusted."""
     return UserError(f"{prepared.folder} is damaged: {why}. Delete it, and it is prepared anew.")
 
@@ -108,9 +110,9 @@ def open_part(prepared: Prepared, part: str) -> Images:
         pixels = np.load(prepared.folder / f"{part}.npy", mmap_mode="c")
         labels = np.load(prepared.folder / f"{part}-labels.npy")
     except (OSError, ValueError) as error:
-        raise damaged(prepared, f"{part} cannot be read ({error})") from error
+        raise damaged_prepared_error(prepared, f"{part} cannot be read ({error})") from error
     if pixels.shape != (count, 3, size, size) or labels.shape != (count,):
-        raise damaged(prepared, f"{part} is not of the shape that its manifest says")
+        raise damaged_prepared_error(prepared, f"{part} is not of the shape that its manifest says")
     return Images(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 
@@ -118,10 +120,10 @@ def open_part(prepared: Prepared, part: str) -> Images:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_access(folder: Path) -> Iterator[None]:
     """Wait until nobody else is at this folder, then hold it."""
     said = False
-    while (mine := claim(folder)) is None:
+    while (mine := claim_run(folder)) is None:
         if not said and (holder := read_claim(folder)):
             print(f"waiting: {holder.host}, process {holder.pid}, prepares {folder}", flush=True)
             said = True
@@ -133,7 +135,7 @@ def alone(folder: Path) -> Iterator[None]:
         mine.release()
 
 
-def prepare(prepared: Prepared, listing: Listing) -> None:
+def decode_data_set(prepared: Prepared, listing: Listing) -> None:
     """Decode all images, then put the whole in place. What is decoded already is not done again.
 
     Raises ``UserError`` with all that is wrong with the images, if anything is.
@@ -141,32 +143,32 @@ def prepare(prepared: Prepared, listing: Listing) -> None:
     prepared.shards.mkdir(exist_ok=True)
     for torn in [*prepared.folder.rglob(".*.npy.*.tmp")]:
         torn.unlink()
-    shards = {part: list(make_shards(prepared, listing, part)) for part in PARTS}
+    shards = {part: list(plan_decoding(prepared, listing, part)) for part in PARTS}
     problems = [*listing.problems, *decode_missing(prepared, [*shards["train"], *shards["test"]])]
     if problems:
-        raise refuse(listing.folder, problems)
+        raise problems_error(listing.folder, problems)
     sums: dict[str, str] = {}
     for part, members in zip(PARTS, (listing.train, listing.test), strict=True):
         labels = np.array([member.label for member in members], np.int64)
-        sums |= write(prepared.folder / f"{part}-labels.npy", header(labels), [labels])
+        sums |= write_npy(prepared.folder / f"{part}-labels.npy", npy_header(labels), [labels])
         pixels = [np.load(shard.target, mmap_mode="r") for shard in shards[part]]
-        sums |= write(prepared.folder / f"{part}.npy", header(*pixels), pixels)
-    write_atomic(prepared.manifest, as_json(describe(prepared, listing, sums)))
+        sums |= write_npy(prepared.folder / f"{part}.npy", npy_header(*pixels), pixels)
+    write_atomic(prepared.manifest, encode_json(prepared_manifest(prepared, listing, sums)))
     shutil.rmtree(prepared.shards)
 
 
-def make_shards(prepared: Prepared, listing: Listing, part: str) -> Iterator[Shard]:
+def plan_decoding(prepared: Prepared, listing: Listing, part: str) -> Iterator[DecodeTask]:
     """Cut a part into shards, each named for all that its pixels follow from."""
-    members: tuple[Member, ...] = getattr(listing, part)
-    for start in range(0, len(members), SHARD):
-        piece = members[start : start + SHARD]
-        key = digest([prepared.size, prepared.fit, decoder(), piece])[:12]
+    members: tuple[ImageFile, ...] = getattr(listing, part)
+    for start in range(0, len(members), IMAGES_PER_DECODE_TASK):
+        piece = members[start : start + IMAGES_PER_DECODE_TASK]
+        key = json_sha256([prepared.size, prepared.fit, decoder_version(), piece])[:12]
         files = tuple(member.file for member in piece)
         target = prepared.shards / f"{part}-{start:07d}-{key}.npy"
-        yield Shard(listing.folder, files, prepared.size, prepared.fit, target)
+        yield DecodeTask(listing.folder, files, prepared.size, prepared.fit, target)
 
 
-def decode_missing(prepared: Prepared, shards: Sequence[Shard]) -> list[str]:
+def decode_missing(prepared: Prepared, shards: Sequence[DecodeTask]) -> list[str]:
     """Decode the shards that are not there, showing how far it has got; return the problems."""
     missing = [shard for shard in shards if not shard.target.is_file()]
     total = sum(len(shard.files) for shard in shards)
@@ -176,13 +178,13 @@ def decode_missing(prepared: Prepared, shards: Sequence[Shard]) -> list[str]:
     problems: list[str] = []
     with Progress(*columns) as progress:
         task = progress.add_task("", total=total, completed=done)
-        for shard, found in in_parallel(missing):
+        for shard, found in decode_in_parallel(missing):
             problems += found
             progress.advance(task, len(shard.files))
     return sorted(problems)
 
 
-def header(*arrays: npt.NDArray[Any]) -> bytes:
+def npy_header(*arrays: npt.NDArray[Any]) -> bytes:
     """Return the head of the .npy file that holds these arrays, one after the other."""
     buffer = io.BytesIO()
     shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
@@ -191,7 +193,7 @@ def header(*arrays: npt.NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def write(path: Path, head: bytes, arrays: Sequence[npt.NDArray[Any]]) -> dict[str, str]:
+def write_npy(path: Path, head: bytes, arrays: Sequence[npt.NDArray[Any]]) -> dict[str, str]:
     """Put a .npy file in place; return its sha256 by its name."""
     parts = [memoryview(head), *(array.data.cast("B") for array in arrays)]
     sha256 = hashlib.sha256()
@@ -201,7 +203,7 @@ def write(path: Path, head: bytes, arrays: Sequence[npt.NDArray[Any]]) -> dict[s
     return {path.name: sha256.hexdigest()}
 
 
-def describe(prepared: Prepared, listing: Listing, sums: dict[str, str]) -> dict[str, Any]:
+def prepared_manifest(prepared: Prepared, listing: Listing, sums: dict[str, str]) -> dict[str, Any]:
     """Make the manifest."""
     return {
         "schema": SCHEMA,
@@ -209,12 +211,12 @@ def describe(prepared: Prepared, listing: Listing, sums: dict[str, str]) -> dict
         "size": prepared.size,
         "fit": prepared.fit,
         "classes": list(listing.classes),
-        "decoder": decoder(),
-        "source": {"folder": str(listing.folder.resolve()), "listing": digest(listing[1:4])},
+        "decoder": decoder_version(),
+        "source": {"folder": str(listing.folder.resolve()), "listing": json_sha256(listing[1:4])},
         "sha256": sums,
     }
 
 
-def digest(value: object) -> str:
+def json_sha256(value: object) -> str:
     """Return the sha256 of plain values, as names, sizes and labels of files."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()

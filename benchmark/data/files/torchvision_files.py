@@ -1,4 +1,9 @@
-"""Official files that torchvision knows: where they lie, their md5, how to get them."""
+"""Official files of the data sets that torchvision knows.
+
+torchvision's data set classes supply the addresses and the md5 checksums. This module finds the
+files under the data root, downloads and unpacks those that are missing, and compares every file
+with its checksum before it is read.
+"""
 
 from __future__ import annotations
 
@@ -8,114 +13,108 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.config.errors import UserError, explain
-from benchmark.data.files.download import fetch, md5_of
-from benchmark.data.files.prepared import alone
+from benchmark.config.errors import UserError, explain_os_error
+from benchmark.data.files.download import download
+from benchmark.data.files.prepared import exclusive_access
 from benchmark.data.source import Presence
 from benchmark.store.atomic import write_atomic
 
 
 @dataclass(frozen=True)
-class Official:
-    """One data set of torchvision's."""
+class TorchvisionFiles:
+    """The files of one of torchvision's data sets."""
 
     title: str
-    kind: str
-    """Its class in torchvision.datasets, which knows the addresses and checksums."""
+    class_name: str
+    """The name of its class in torchvision.datasets."""
     folder: str
-    """Where under the data root its files lie, as torchvision unpacks them."""
+    """The folder of the unpacked files, relative to the data root."""
     megabytes: int
-    """Of what is downloaded."""
+    """The size of the download."""
     files: Callable[[Any], list[tuple[str, str]]]
-    """Of that class: the names and md5s of the files that are read."""
-    packed: bool = True
-    """Whether they come in one tar file, which lies beside the folder; else file by file."""
+    """Maps that class to the names and md5s of the files that are read."""
+    archived: bool = True
+    """True: the files come in one tar file, kept beside the folder. False: one by one."""
 
     @property
-    def torchvisions(self) -> Any:  # noqa: ANN401  (torchvision has no types)
-        """The class itself."""
+    def dataset_class(self) -> Any:  # noqa: ANN401  (torchvision has no types)
         from torchvision import datasets  # slow to import
 
-        return getattr(datasets, self.kind)
+        return getattr(datasets, self.class_name)
 
     def missing(self, root: Path) -> list[str]:
-        """Name the files that are not there."""
-        names = [name for name, _ in self.files(self.torchvisions)]
+        """Return the names of the files that do not exist."""
+        names = [name for name, _ in self.files(self.dataset_class)]
         return [name for name in names if not (root / self.folder / name).is_file()]
 
-    def unpackable(self, root: Path) -> bool:
-        """Whether there is a tar file; whether it is whole is for ``fetch`` to see."""
-        return self.packed and (root / self.torchvisions.filename).is_file()
+    def has_archive(self, root: Path) -> bool:
+        """Return whether the tar file exists; ``download`` checks whether it is intact."""
+        return self.archived and (root / self.dataset_class.filename).is_file()
 
-    def look(self, root: Path) -> Presence:
-        """Say what is there; whether it is sound is for ``provide`` to see."""
+    def presence(self, root: Path) -> Presence:
+        """Return which files exist; ``ensure_files`` checks whether they are intact."""
         missing = self.missing(root)
-        todo = "unpacked" if self.unpackable(root) else f"downloaded, {self.megabytes:,} MB"
+        todo = "unpacked" if self.has_archive(root) else f"downloaded, {self.megabytes:,} MB"
         return Presence(self.folder, tuple(missing), f"to be {todo}" if missing else "")
 
-    def provide(self, root: Path) -> Path:
-        """Return the folder with all files in it, each compared with its checksum."""
+    def ensure_files(self, root: Path) -> Path:
+        """Download and unpack what is missing; return the folder, every file in it checked.
+
+        Raises ``UserError`` if a file cannot be obtained or is damaged.
+        """
         folder = root / self.folder
-        if self.lacking(root):
+        if self.files_to_fetch(root):
             try:
-                with alone(folder):
-                    if lacking := self.lacking(root):  # somebody else may have been faster
-                        self.get(root, lacking)
+                with exclusive_access(folder):
+                    # Again, since another process may have fetched them in the meantime.
+                    if missing := self.files_to_fetch(root):
+                        self.fetch_files(root, missing)
             except OSError as error:
-                raise UserError(explain(error)) from error
+                raise UserError(explain_os_error(error)) from error
         return folder
 
-    def lacking(self, root: Path) -> dict[str, str]:
-        """Return the files to get, with their md5s: missing ones, damaged ones of a tar file.
+    def files_to_fetch(self, root: Path) -> dict[str, str]:
+        """Return the md5s, by name, of files that are missing, or damaged but in the tar file.
 
-        A damaged one that cannot be unpacked again is a ``UserError``: it may be all that there is.
+        Raises ``UserError`` for a damaged file that cannot be unpacked again: it may be the user's
+        only copy, so it is never replaced.
         """
-        sums, missing = dict(self.files(self.torchvisions)), self.missing(root)
-        for name in sums.keys() - missing:
+        md5s, missing = dict(self.files(self.dataset_class)), self.missing(root)
+        for name in md5s.keys() - missing:
             try:
-                check(root / self.folder / name, sums[name])
+                check_md5(root / self.folder / name, md5s[name])
             except UserError:
-                if not self.unpackable(root):
+                if not self.has_archive(root):
                     raise
                 missing.append(name)
-        return {name: sums[name] for name in missing}
+        return {name: md5s[name] for name in missing}
 
-    def get(self, root: Path, lacking: dict[str, str]) -> None:
-        """Download and unpack files."""
-        folder, kind = root / self.folder, self.torchvisions
+    def fetch_files(self, root: Path, md5s: dict[str, str]) -> None:
+        """Download these files, by name with their md5s, and unpack them."""
+        folder, dataset = root / self.folder, self.dataset_class
         try:
-            if self.packed:
-                fetch(kind.url, root / kind.filename, kind.tgz_md5)
-                print(f"{self.title}: unpacking {', '.join(lacking)}", flush=True)
-                unpack(root / kind.filename, root, [f"{self.folder}/{name}" for name in lacking])
+            if self.archived:
+                download([dataset.url], root / dataset.filename, dataset.tgz_md5)
+                print(f"{self.title}: unpacking {', '.join(md5s)}", flush=True)
+                members = [f"{self.folder}/{name}" for name in md5s]
+                extract_members(root / dataset.filename, root, members)
             else:
-                for name, md5 in lacking.items():
-                    fetch_from([f"{mirror}{name}" for mirror in kind.mirrors], folder / name, md5)
+                for name, md5 in md5s.items():
+                    download([f"{mirror}{name}" for mirror in dataset.mirrors], folder / name, md5)
         except UserError as error:
             raise UserError(
-                f"{self.title} is neither at {folder.resolve()} nor could it be downloaded: "
-                f"{error} Try again, put the official files ({', '.join(lacking)}) there, or say "
-                "where they are with --data-root or the environment variable KD_DATA."
+                f"{self.title} lacks {', '.join(md5s)} in {folder.resolve()}. {error} If you have "
+                "the files elsewhere, name their folder with --data-root or the environment "
+                "variable KD_DATA."
             ) from error
-        for name, md5 in lacking.items():
-            check(folder / name, md5)
+        for name, md5 in md5s.items():
+            check_md5(folder / name, md5)
 
 
-def fetch_from(mirrors: list[str], path: Path, md5: str) -> None:
-    """Download a file from the first of several addresses that has it."""
-    *others, last = mirrors
-    for url in others:
-        try:
-            return fetch(url, path, md5)
-        except UserError as error:
-            print(f"{error} Trying the next address.", flush=True)
-    return fetch(last, path, md5)
+def extract_members(archive: Path, root: Path, names: Collection[str]) -> None:
+    """Write these members of a tar file under ``root``, each completely or not at all.
 
-
-def unpack(archive: Path, root: Path, names: Collection[str]) -> None:
-    """Put these members of a tar file under a folder, each whole or not at all.
-
-    Of the archive nothing but their content is used: no other path, link, owner or mode.
+    Only their content is used: no other path, link, owner or mode from the archive.
     """
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -123,11 +122,13 @@ def unpack(archive: Path, root: Path, names: Collection[str]) -> None:
                 write_atomic(root / member.name, file.read())
 
 
-def check(path: Path, md5: str) -> None:
-    """Compare a file with the official checksum."""
-    found = md5_of(path)
-    if found != md5:
+def check_md5(path: Path, md5: str) -> None:
+    """Raise ``UserError`` if a file's md5 is another one."""
+    from torchvision.datasets.utils import calculate_md5
+
+    actual = calculate_md5(path)
+    if actual != md5:
         raise UserError(
-            f"{path} is damaged: its md5 is {found}, the official file's is {md5}. "
+            f"{path} is damaged: its md5 is {actual}, the official file's is {md5}. "
             "Delete it, and it will be downloaded again (or put the official file there)."
         )

@@ -11,31 +11,31 @@ from typing import Any
 
 import torch
 
-from benchmark.data.files.torchvision_files import Official
+from benchmark.data.files.torchvision_files import TorchvisionFiles
 from benchmark.data.source import Images, Source, Split
 
 
-def files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
+def official_files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
     """Name what is read, and what torchvision insists on."""
     meta = [kind.meta["filename"], kind.meta["md5"]]
     return [(name, md5) for name, md5 in (*kind.train_list, *kind.test_list, meta)]
 
 
-def load(official: Official, root: Path) -> Split[Images]:
+def load(official: TorchvisionFiles, root: Path) -> Split[Images]:
     """Read the files, downloading them first if they are not there."""
-    official.provide(root)
-    return Split(read(official, root, train=True), read(official, root, train=False))
+    official.ensure_files(root)
+    return Split(read_part(official, root, train=True), read_part(official, root, train=False))
 
 
-def read(official: Official, root: Path, train: bool) -> Images:
+def read_part(official: TorchvisionFiles, root: Path, train: bool) -> Images:
     """Decode one part; the files have been checked."""
-    part = official.torchvisions(root, train=train)
+    part = official.dataset_class(root, train=train)
     pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
     return Images(pixels, torch.tensor(part.targets))
 
 
-TEN = Official("CIFAR-10", "CIFAR10", "cifar-10-batches-py", 170, files)
-HUNDRED = Official("CIFAR-100", "CIFAR100", "cifar-100-python", 169, files)
+TEN = TorchvisionFiles("CIFAR-10", "CIFAR10", "cifar-10-batches-py", 170, official_files)
+HUNDRED = TorchvisionFiles("CIFAR-100", "CIFAR100", "cifar-100-python", 169, official_files)
 
 # Padding and flip: He et al. 2016, section 4.2, and everybody since.
 CIFAR10 = Source(
@@ -50,7 +50,7 @@ CIFAR10 = Source(
     padding=4,
     flip=True,
     load=partial(load, TEN),
-    look=TEN.look,
+    presence=TEN.presence,
 )
 CIFAR100 = Source(
     name="cifar100",
@@ -63,5 +63,5 @@ CIFAR100 = Source(
     padding=4,
     flip=True,
     load=partial(load, HUNDRED),
-    look=HUNDRED.look,
+    presence=HUNDRED.presence,
 )

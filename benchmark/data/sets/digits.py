@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.data.draws import draw
+from benchmark.data.draws import random_words
 from benchmark.data.source import Images, Presence, Source, Split
 
 SCALE = 2
@@ -22,11 +22,11 @@ SPLIT_SEED = 20191
 
 def load(root: Path) -> Split[Images]:
     """Read the package's copy; ``root`` is not looked at."""
-    grey, labels = read()
+    grey, labels = read_digits()
     pixels = ((grey.reshape(-1, 8, 8).astype(np.int64) * 255 + 8) // 16).astype(np.uint8)
     pixels = pixels.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
     images = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1).contiguous()
-    order = np.argsort(draw(SPLIT_SEED, 0, "order", len(labels)), kind="stable")
+    order = np.argsort(random_words(SPLIT_SEED, 0, "order", len(labels)), kind="stable")
     is_train = np.zeros(len(labels), dtype=bool)
     for digit in range(10):
         members = order[labels[order] == digit]
@@ -36,7 +36,7 @@ def load(root: Path) -> Split[Images]:
     return Split(train, test)
 
 
-def read() -> tuple[np.ndarray, np.ndarray]:
+def read_digits() -> tuple[np.ndarray, np.ndarray]:
     """Return what `sklearn.datasets.load_digits` does: (1797, 64) of 0 to 16, and (1797,)."""
     # Its file, for the package takes longer to import than a network of the quickstart an epoch.
     package = find_spec("sklearn")
@@ -51,7 +51,7 @@ def read() -> tuple[np.ndarray, np.ndarray]:
     return grey, labels
 
 
-def look(root: Path) -> Presence:
+def presence(root: Path) -> Presence:
     """It is always there."""
     return Presence("ships with scikit-learn")
 
@@ -67,5 +67,5 @@ DIGITS = Source(
     padding=2,
     flip=False,  # a mirrored 2 is no 2
     load=load,
-    look=look,
+    presence=presence,
 )

@@ -14,35 +14,37 @@ import numpy as np
 import torch
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.torchvision_files import Official
+from benchmark.data.files.torchvision_files import TorchvisionFiles
 from benchmark.data.source import Images, Source, Split
 
 IMAGES_MAGIC, LABELS_MAGIC = 0x0803, 0x0801  # the IDX format: unsigned bytes, in 3 or 1 dimensions
 
 
-def files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
+def official_files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
     """Name the four files."""
     return [(name, md5) for name, md5 in kind.resources]
 
 
-OFFICIAL = Official("Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", 31, files, packed=False)
+OFFICIAL = TorchvisionFiles(
+    "Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", 31, official_files, archived=False
+)
 
 
 def load(root: Path) -> Split[Images]:
     """Read the four files, downloading them first if they are not there."""
-    folder = OFFICIAL.provide(root)
-    return Split(read(folder, "train"), read(folder, "t10k"))
+    folder = OFFICIAL.ensure_files(root)
+    return Split(read_part(folder, "train"), read_part(folder, "t10k"))
 
 
-def read(folder: Path, part: str) -> Images:
+def read_part(folder: Path, part: str) -> Images:
     """Decode one part."""
-    grey = idx(folder / f"{part}-images-idx3-ubyte.gz", IMAGES_MAGIC)
-    labels = idx(folder / f"{part}-labels-idx1-ubyte.gz", LABELS_MAGIC)
+    grey = read_idx(folder / f"{part}-images-idx3-ubyte.gz", IMAGES_MAGIC)
+    labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz", LABELS_MAGIC)
     pixels = torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).contiguous()
     return Images(pixels, torch.from_numpy(labels.astype(np.int64)))
 
 
-def idx(path: Path, magic: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_idx(path: Path, magic: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Read an array in the IDX format: magic number, lengths, bytes; all numbers big-endian."""
     content = gzip.decompress(path.read_bytes())
     if int.from_bytes(content[:4], "big") != magic:
@@ -63,5 +65,5 @@ FASHION_MNIST = Source(
     padding=4,  # with the flip, usual in public code
     flip=True,
     load=load,
-    look=OFFICIAL.look,
+    presence=OFFICIAL.presence,
 )

@@ -10,33 +10,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark.config.errors import UserError
-from benchmark.config.recipe import filed
-from benchmark.data.files.class_folders import Listing, class_folders, deal, of_class
-from benchmark.data.files.prepared import Prepared, digest, place
+from benchmark.config.recipe import as_folder_name
+from benchmark.data.files.class_folders import (
+    Listing,
+    class_folders,
+    interleave_classes,
+    list_class_images,
+)
+from benchmark.data.files.prepared import Prepared, json_sha256, prepared_folder
 from benchmark.data.source import Presence, Source
 
 PREFIX = "imagefolder/"
 NAME = re.compile(r"imagefolder/(?P<path>.+)@(?P<size>[1-9][0-9]*)")
 
 
-def named(name: str, root: Path) -> Source:
+def parse_source(name: str, root: Path) -> Source:
     """Return the data set `imagefolder/PATH@SIZE`. Raises ``UserError`` where there is none."""
     match = NAME.fullmatch(name)
     if match is None:
         raise UserError(f"'{name}': expected imagefolder/PATH@SIZE, as in imagefolder/birds@64")
-    return source(root, match["path"], int(match["size"]))
+    return imagefolder_source(root, match["path"], int(match["size"]))
 
 
-def source(root: Path, path: str, size: int) -> Source:
+def imagefolder_source(root: Path, path: str, size: int) -> Source:
     """Return the data set in a folder, seen from the data root, as squares of ``size`` pixels.
 
     Its version follows from the names and sizes of its files: other images, other runs. Raises
     ``UserError`` where there is no such folder.
     """
-    listing = find(root / path)
-    key = digest([size, listing.classes, listing.train, listing.test])
+    listing = list_images(root / path)
+    key = json_sha256([size, listing.classes, listing.train, listing.test])
     name = f"{PREFIX}{path}@{size}"
-    prepared = Prepared(place(root, filed(name), key[:10]), size, fit=True)
+    prepared = Prepared(prepared_folder(root, as_folder_name(name), key[:10]), size, fit=True)
     return Source(
         name=name,
         version=int(key[:8], 16),
@@ -49,20 +54,20 @@ def source(root: Path, path: str, size: int) -> Source:
         padding=size // 8,  # as on CIFAR
         flip=True,
         load=lambda _: prepared.load(lambda: listing),
-        look=lambda _: Presence(path, todo="" if prepared.done() else "to be decoded once"),
+        presence=lambda _: Presence(path, todo="" if prepared.exists() else "to be decoded once"),
         verify=lambda _: prepared.verify(),
     )
 
 
-def find(folder: Path) -> Listing:
+def list_images(folder: Path) -> Listing:
     """List the images of a folder, and what is wrong with them at first sight."""
     if not folder.is_dir():
         raise UserError(f"there is no folder of images at {folder.resolve()}")
     names = class_folders(folder / "train")
     other = "test" if class_folders(folder / "test") else "val"
-    train = [of_class(folder, f"train/{name}", i) for i, name in enumerate(names)]
+    train = [list_class_images(folder, f"train/{name}", i) for i, name in enumerate(names)]
     test = [
-        of_class(folder, f"{other}/{name}", i) if (folder / other / name).is_dir() else []
+        list_class_images(folder, f"{other}/{name}", i) if (folder / other / name).is_dir() else []
         for i, name in enumerate(names)
     ]
     counts = {"train": [len(found) for found in train], other: [len(found) for found in test]}
@@ -72,7 +77,13 @@ def find(folder: Path) -> Listing:
         for name in class_folders(folder / other)
         if name not in names
     ]
-    return Listing(folder, tuple(names), (*deal(train),), (*deal(test),), tuple(problems))
+    return Listing(
+        folder,
+        tuple(names),
+        (*interleave_classes(train),),
+        (*interleave_classes(test),),
+        tuple(problems),
+    )
 
 
 def missing_parts(folder: Path, other: str) -> Iterator[str]:

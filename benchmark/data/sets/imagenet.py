@@ -1,77 +1,75 @@
 """ImageNet (ILSVRC-2012): 1000 classes, 1,281,167 train and 50,000 validation images.
 
-The validation images are the test part, as in the field. They stay JPEGs, packed once, and are
-decoded in passing. ImageNet's terms hold, research and teaching, not commerce; nothing is
-downloaded here. A list of classes makes a smaller set of it, as ImageNet-100.
+The validation images are the test part, as in the literature. The images stay JPEGs: they are
+packed into big files once and decoded during training. `imagenet@LIST` is the subset with the
+classes in a list of wnids, such as ImageNet-100. ImageNet's terms apply: research and teaching
+only, no commercial use. Nothing is downloaded: users unpack the archives themselves.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.config.errors import UserError
-from benchmark.config.recipe import filed
-from benchmark.data.files import packed
+from benchmark.config.recipe import as_folder_name
 from benchmark.data.files.class_folders import (
     Listing,
-    Member,
     class_folders,
-    deal,
-    images,
-    of_class,
+    interleave_classes,
+    list_image_files,
 )
-from benchmark.data.files.packed import open_packed, read_manifest
+from benchmark.data.files.packed import is_packed, open_packed, read_packed_manifest, verify_packed
 from benchmark.data.files.packing import pack
-from benchmark.data.files.prepared import PARTS, digest, place
+from benchmark.data.files.prepared import PARTS, json_sha256, prepared_folder
+from benchmark.data.sets.imagenet_layout import (
+    ByClass,
+    ExpectedCounts,
+    Labels,
+    count_problems,
+    label_classes,
+    list_by_class,
+    match_table,
+    missing_parts,
+    require_folder,
+)
 from benchmark.data.source import Presence, Source, Split, Streamed
 
 NAME, VERSION, SIZE, FOLDER = "imagenet", 1, 224, "imagenet"
-KAGGLE = "ILSVRC/Data/CLS-LOC"
-TABLE = "LOC_val_solution.csv"
+KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
+VALIDATION_TABLE = "LOC_val_solution.csv"
 WNID = re.compile(r"n\d{8}")
 REMEDY = (
     "unpack https://image-net.org/download.php there, under its terms, as train/<wnid>/*.JPEG and "
     "val/<wnid>/*.JPEG"
 )
+OFFICIAL = ExpectedCounts(
+    classes=1000, train_total=1_281_167, train_min=732, train_max=1300, test=50
+)
 
 
-class Counts(NamedTuple):
-    """What a complete copy has."""
-
-    classes: int
-    train: int
-    """Images of all classes."""
-    least: int
-    most: int
-    """Train images of a class."""
-    test: int
-    """Test images of each class."""
-
-
-OFFICIAL = Counts(classes=1000, train=1_281_167, least=732, most=1300, test=50)
-
-
-class Chosen(NamedTuple):
-    """A list of classes."""
+class ClassList(NamedTuple):
+    """A list of some of ImageNet's classes."""
 
     name: str
     wnids: tuple[str, ...]
-    """Sorted, as classes are numbered."""
+    """Sorted, which is the order of the class numbers."""
 
 
-def source(root: Path, list_name: str | None = None, counts: Counts = OFFICIAL) -> Source:
-    """Return ImageNet, or of it the classes that a list under the data root or beside this has.
+def imagenet_source(
+    root: Path, list_name: str | None = None, counts: ExpectedCounts = OFFICIAL
+) -> Source:
+    """Return ImageNet, or its subset with the classes in a list.
 
-    Raises ``UserError`` where there is no such list or it cannot be used.
+    Raises ``UserError`` if there is no such list or it cannot be used.
     """
-    chosen = None if list_name is None else read_list(root, list_name)
+    chosen = None if list_name is None else read_class_list(root, list_name)
     return Source(
         name=NAME if chosen is None else f"{NAME}@{chosen.name}",
-        version=version(chosen),
+        version=source_version(chosen),
         title="ImageNet" if chosen is None else f"ImageNet, {chosen.name}",
         classes=counts.classes if chosen is None else len(chosen.wnids),
         size=SIZE,
@@ -82,179 +80,170 @@ def source(root: Path, list_name: str | None = None, counts: Counts = OFFICIAL) 
         crop="resized",
         decoder="pillow",
         load=partial(load, chosen=chosen, counts=counts),
-        look=partial(look, chosen=chosen),
+        presence=partial(presence, chosen=chosen),
         verify=partial(verify, chosen=chosen),
     )
 
 
-def version(chosen: Chosen | None) -> int:
-    """Return a version that changes with the classes of a list."""
-    return VERSION if chosen is None else int(digest([VERSION, chosen.wnids])[:8], 16)
+def source_version(chosen: ClassList | None) -> int:
+    """Return the data set's version; a list's follows from its classes."""
+    return VERSION if chosen is None else int(json_sha256([VERSION, chosen.wnids])[:8], 16)
 
 
-def read_list(root: Path, name: str) -> Chosen:
-    """Read `<name>` or `<name>.txt`: a wnid a line; what follows one is a remark, as after a #."""
-    files = (name, f"{name}.txt")
-    places = [folder / file for folder in (root, Path(__file__).parent) for file in files]
-    path = next((place for place in places if place.is_file()), None)
+def read_class_list(root: Path, name: str) -> ClassList:
+    """Read the list `<name>` or `<name>.txt` under the data root or beside this module.
+
+    Each line begins with a wnid; the rest of the line and lines that begin with # are comments.
+    Raises ``UserError`` if there is no such list or it cannot be used.
+    """
+    names = (name, f"{name}.txt")
+    candidates = [folder / file for folder in (root, Path(__file__).parent) for file in names]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None or Path(name).name != name:
         raise UserError(
             f"{NAME}@{name}: there is no list of classes {name} or {name}.txt in {root.resolve()}"
         )
     lines = path.read_text().splitlines()
     words = [line.split()[0] for line in lines if line.strip() and line.lstrip()[0] != "#"]
-    strange = [word for word in words if not WNID.fullmatch(word)]
-    if strange or len(words) != len({*words}) or len(words) < 2:
+    invalid = [word for word in words if not WNID.fullmatch(word)]
+    if invalid or len(words) != len({*words}) or len(words) < 2:
         raise UserError(
-            f"{path}: expected two or more wnids such as n01440764, one a line, each once; "
-            f"there are {len(words)}, {len({*words})} different ones"
-            + (f", and '{strange[0]}' is none" if strange else "")
+            f"{path}: expected two or more different wnids such as n01440764, one a line; found "
+            f"{len(words)}, of which {len({*words})} are different"
+            + (f", and '{invalid[0]}' is not a wnid" if invalid else "")
         )
-    return Chosen(name, tuple(sorted(words)))
+    return ClassList(name, tuple(sorted(words)))
 
 
-# ---------------------------------------------------------------- what is packed
+# ---------------------------------------------------------------- packed images
 
 
-def load(root: Path, chosen: Chosen | None = None, counts: Counts = OFFICIAL) -> Split[Streamed]:
-    """Open the packed images; the first time pack ``root/imagenet``."""
-    folder = home(root, chosen)
-    pack(folder, partial(find, root, chosen, counts))
+def load(
+    root: Path, chosen: ClassList | None = None, counts: ExpectedCounts = OFFICIAL
+) -> Split[Streamed]:
+    """Open the packed images; the first time, pack those in ``root/imagenet``."""
+    folder = packed_folder(root, chosen)
+    pack(folder, partial(list_images, root, chosen, counts))
     train, test = (open_packed(folder, part) for part in PARTS)
-    if chosen is None or folder != home(root, None):
+    if chosen is None or folder != packed_folder(root, None):
         return Split(train, test)
-    numbers = {wnid: i for i, wnid in enumerate(read_manifest(folder)["classes"])}
-    strange = [wnid for wnid in chosen.wnids if wnid not in numbers]
-    if strange:
-        raise UserError(f"{chosen.name}: {strange[0]} is no class of ImageNet's 1000")
-    labels = [numbers[wnid] for wnid in chosen.wnids]
+    label_of = label_classes(read_packed_manifest(folder)["classes"])
+    unknown = [wnid for wnid in chosen.wnids if wnid not in label_of]
+    if unknown:
+        raise UserError(f"{chosen.name}: {unknown[0]} is no class of ImageNet's 1000")
+    labels = [label_of[wnid] for wnid in chosen.wnids]
     return Split(train.of_classes(labels), test.of_classes(labels))
 
 
-def home(root: Path, chosen: Chosen | None) -> Path:
-    """Return where the packed images are or come to be: one copy, where the whole is packed."""
-    whole = place(root, NAME, VERSION)
-    if chosen is None or packed.done(whole):
+def packed_folder(root: Path, chosen: ClassList | None) -> Path:
+    """Return the folder of the packed images, which may not exist yet.
+
+    A list uses the packed images of all of ImageNet if they exist, and else has its own.
+    """
+    whole = prepared_folder(root, NAME, VERSION)
+    if chosen is None or is_packed(whole):
         return whole
-    return place(root, filed(f"{NAME}@{chosen.name}"), version(chosen))
+    return prepared_folder(root, as_folder_name(f"{NAME}@{chosen.name}"), source_version(chosen))
 
 
-def verify(root: Path, chosen: Chosen | None = None) -> None:
-    """Compare what is packed with its checksums: all of it is read."""
-    packed.verify(home(root, chosen))
+def verify(root: Path, chosen: ClassList | None = None) -> None:
+    """Compare the packed files with their checksums, which reads all of them."""
+    verify_packed(packed_folder(root, chosen))
 
 
-def look(root: Path, chosen: Chosen | None = None) -> Presence:
-    """Say what is there."""
-    folder = home(root, chosen)
-    if packed.done(folder):
+def presence(root: Path, chosen: ClassList | None = None) -> Presence:
+    """Return what exists: the packed images, or else the unpacked archives."""
+    folder = packed_folder(root, chosen)
+    if is_packed(folder):
         return Presence(str(folder.relative_to(root)))
-    copy = layout(root)
-    missing = [name for name in ("train", "val") if not (copy / name).is_dir()]
-    size = 150 if chosen is None else max(1, round(0.13 * len(chosen.wnids)))
-    todo = REMEDY if missing else f"to be packed once, about {size} GB"
-    return Presence(str(copy.relative_to(root)), tuple(missing), todo)
+    unpacked = unpacked_folder(root)
+    missing = missing_parts(unpacked)
+    gigabytes = 150 if chosen is None else max(1, round(0.13 * len(chosen.wnids)))
+    todo = REMEDY if missing else f"to be packed once, about {gigabytes} GB"
+    return Presence(str(unpacked.relative_to(root)), missing, todo)
 
 
-# ---------------------------------------------------------------- what is unpacked
+# ---------------------------------------------------------------- unpacked archives
 
 
-def layout(root: Path) -> Path:
-    """Return where train and val are: Kaggle's archive has them three folders down."""
-    kaggle = root / FOLDER / KAGGLE
+def unpacked_folder(root: Path) -> Path:
+    """Return the folder that holds train and val; in Kaggle's archive it is three levels down."""
+    kaggle = root / FOLDER / KAGGLE_FOLDER
     return kaggle if kaggle.is_dir() else root / FOLDER
 
 
-def find(root: Path, chosen: Chosen | None, counts: Counts) -> Listing:
-    """List the images of a copy, and all that differs from the official one."""
-    if not (root / FOLDER).is_dir():
-        raise UserError(
-            f"ImageNet is not at {(root / FOLDER).resolve()}: {REMEDY}, or say where it is with "
-            "--data-root or the environment variable KD_DATA."
-        )
-    folder = layout(root)
-    there = class_folders(folder / "train")
-    wnids = tuple(there) if chosen is None else chosen.wnids
-    label = {wnid: i for i, wnid in enumerate(wnids)}
-    train = [of_class(folder, f"train/{w}", i) if w in there else [] for w, i in label.items()]
-    test, problems = validation(root, label, whole=chosen is None)
+def list_images(root: Path, chosen: ClassList | None, counts: ExpectedCounts) -> Listing:
+    """List the images of an unpacked copy, and every difference from the official one.
+
+    Raises ``UserError`` if there is no copy.
+    """
+    require_folder(root / FOLDER, "ImageNet", REMEDY)
+    folder = unpacked_folder(root)
+    existing = class_folders(folder / "train")
+    labels = label_classes(existing if chosen is None else chosen.wnids)
+    train = list_by_class(folder, "train", labels)
+    test, problems = list_validation_images(root, labels, whole=chosen is None)
     if any(train):
-        problems += wrong_counts("train", label, train, counts.least, counts.most)
+        problems += count_problems("train", labels, train, counts.train_min, counts.train_max)
     if any(test):
-        problems += wrong_counts("val", label, test, counts.test, counts.test)
+        problems += count_problems("val", labels, test, counts.test, counts.test)
     total = sum(map(len, train))
-    if chosen is None and len(there) == counts.classes and total != counts.train:
-        problems.append(f"train: {total:,} images, {counts.train:,} expected")
-    problems = [*wrong_classes(there, chosen, counts), *problems]
-    return Listing(folder, wnids, (*deal(train),), (*deal(test),), tuple(problems))
+    if chosen is None and len(existing) == counts.classes and total != counts.train_total:
+        problems.append(f"train: {total:,} images, {counts.train_total:,} expected")
+    problems = [*train_folder_problems(existing, chosen, counts), *problems]
+    train_files, test_files = (tuple(interleave_classes(part)) for part in (train, test))
+    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems))
 
 
-def wrong_classes(there: list[str], chosen: Chosen | None, counts: Counts) -> Iterator[str]:
-    """Compare the class folders with what they must be."""
-    if not there:
+def train_folder_problems(
+    existing: Sequence[str], chosen: ClassList | None, counts: ExpectedCounts
+) -> Iterator[str]:
+    """Compare the train folders with the list of classes, or with their official number."""
+    if not existing:
         yield "train: is missing or holds no class folders"
     elif chosen is not None:
-        missing = (wnid for wnid in chosen.wnids if wnid not in there)
+        missing = (wnid for wnid in chosen.wnids if wnid not in existing)
         yield from (f"train/{wnid}: is missing, {chosen.name} names it" for wnid in missing)
     else:
-        yield from (f"train/{name}: is no wnid" for name in there if not WNID.fullmatch(name))
-        if len(there) != counts.classes:
-            yield f"train: {len(there):,} class folders, {counts.classes:,} expected"
+        yield from (f"train/{name}: is no wnid" for name in existing if not WNID.fullmatch(name))
+        if len(existing) != counts.classes:
+            yield f"train: {len(existing):,} class folders, {counts.classes:,} expected"
 
 
-def wrong_counts(
-    part: str, label: dict[str, int], by_class: list[list[Member]], least: int, most: int
-) -> Iterator[str]:
-    """Name the classes that have more or fewer images than they must."""
-    expected = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    for wnid, members in zip(label, by_class, strict=True):
-        if not least <= len(members) <= most:
-            yield f"{part}/{wnid}: {len(members):,} images, {expected} expected"
+def list_validation_images(root: Path, labels: Labels, *, whole: bool) -> tuple[ByClass, list[str]]:
+    """Return the validation images by class, and what is wrong with them.
 
-
-def validation(
-    root: Path, label: dict[str, int], *, whole: bool
-) -> tuple[list[list[Member]], list[str]]:
-    """List the validation images by class, and what is wrong with them.
-
-    Usually they have been sorted into class folders; Kaggle's archive has them in one folder, and
-    a table of their classes beside it. ``whole``: other classes than those of ``label`` are wrong.
+    They lie in class folders, or as in Kaggle's archive in one folder with a table beside it.
+    ``whole``: images of classes without a label are a problem; else they are ignored.
     """
-    folder = layout(root)
+    folder = unpacked_folder(root)
     names = class_folders(folder / "val")
     if names:
-        by_class = [
-            of_class(folder, f"val/{wnid}", i) if wnid in names else [] for wnid, i in label.items()
-        ]
-        strangers = [name for name in names if name not in label] if whole and label else []
-        return by_class, [f"val/{name}: is no class of train" for name in strangers]
-    flat = images(folder, "val", 0) if (folder / "val").is_dir() else []
-    tables = [place / TABLE for place in (folder, root / FOLDER) if (place / TABLE).is_file()]
-    if not flat:
+        unknown = [name for name in names if name not in labels] if whole and labels else []
+        problems = [f"val/{name}: is no class of train" for name in unknown]
+        return list_by_class(folder, "val", labels), problems
+    files = list_image_files(folder, "val", 0) if (folder / "val").is_dir() else []
+    if not files:
         return [], ["val: is missing or holds no class folders"]
-    if not tables:
-        return [], [f"val: its images lie in one folder, and {TABLE} is not beside it"]
-    return by_table(tables[0], flat, label, whole=whole)
+    tables = (parent / VALIDATION_TABLE for parent in (folder, root / FOLDER))
+    table = next((path for path in tables if path.is_file()), None)
+    if table is None:
+        return [], [f"val: its images lie in one folder, and {VALIDATION_TABLE} is not beside it"]
+    match = match_table(read_table(table), {Path(file.file).stem: file for file in files}, labels)
+    problems = [f"val/{name}: is missing, {VALIDATION_TABLE} lists it" for name in match.missing]
+    if whole:
+        problems = [
+            *(f"val/{k}: is of {v}, no class of train" for k, v in match.unknown_classes.items()),
+            *problems,
+            *(f"val/{name}: is not in {VALIDATION_TABLE}" for name in match.unlisted),
+        ]
+    return match.by_class, problems
 
 
-def by_table(
-    table: Path, flat: list[Member], label: dict[str, int], *, whole: bool
-) -> tuple[list[list[Member]], list[str]]:
-    """Sort validation images by a table, as in `ILSVRC2012_val_00048981,n03995372 85 1 499 272`."""
-    rows = [line.split(",") for line in table.read_text().splitlines()[1:] if line.strip()]
-    told = {name: boxes.split()[0] for name, boxes in rows}
-    found = {Path(member.file).stem: member for member in flat}
-    by_class: list[list[Member]] = [[] for _ in label]
-    problems = []
-    for name, wnid in sorted(told.items()):
-        if wnid not in label:
-            problems += [f"val/{name}: is of {wnid}, no class of train"] if whole else []
-        elif name not in found:
-            problems.append(f"val/{name}: is missing, {TABLE} lists it")
-        else:
-            by_class[label[wnid]].append(found[name]._replace(label=label[wnid]))
-    unknown = sorted(found.keys() - told.keys()) if whole else []
-    return by_class, [*problems, *(f"val/{name}: is not in {TABLE}" for name in unknown)]
+def read_table(path: Path) -> dict[str, str]:
+    """Read names and wnids from rows like `ILSVRC2012_val_00048981,n03995372 85 1 499 272`."""
+    rows = (line.split(",") for line in path.read_text().splitlines()[1:] if line.strip())
+    return {name: boxes.split()[0] for name, boxes in rows}
 
 
-IMAGENET = source(Path())
+IMAGENET = imagenet_source(Path())

@@ -13,28 +13,28 @@ import numpy as np
 import torch
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.torchvision_files import Official
+from benchmark.data.files.torchvision_files import TorchvisionFiles
 from benchmark.data.source import Images, Source, Split
 
 CLASSES, SIZE = 10, 96
 UNREAD = "unlabeled_X.bin"
 
 
-def files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
+def official_files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
     """Name what is read. torchvision's own reader would insist on 2.6 GB of unlabelled images."""
     return [(name, md5) for name, md5 in (*kind.train_list, *kind.test_list) if name != UNREAD]
 
 
-OFFICIAL = Official("STL-10", "STL10", "stl10_binary", 2640, files)
+OFFICIAL = TorchvisionFiles("STL-10", "STL10", "stl10_binary", 2640, official_files)
 
 
 def load(root: Path) -> Split[Images]:
     """Read the four binary files, downloading them first if they are not there."""
-    folder = OFFICIAL.provide(root)
-    return Split(read(folder, "train"), read(folder, "test"))
+    folder = OFFICIAL.ensure_files(root)
+    return Split(read_part(folder, "train"), read_part(folder, "test"))
 
 
-def read(folder: Path, part: str) -> Images:
+def read_part(folder: Path, part: str) -> Images:
     """Read one part. On disk an image is three channels, each column by column; labels are 1-10."""
     raw = np.fromfile(folder / f"{part}_X.bin", dtype=np.uint8).reshape(-1, 3, SIZE, SIZE)
     labels = np.fromfile(folder / f"{part}_y.bin", dtype=np.uint8).astype(np.int64) - 1
@@ -56,5 +56,5 @@ STL10 = Source(
     padding=12,  # an eighth of the width, as on CIFAR; usual in public code
     flip=True,
     load=load,
-    look=OFFICIAL.look,
+    presence=OFFICIAL.presence,
 )

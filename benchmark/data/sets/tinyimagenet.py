@@ -1,8 +1,8 @@
-"""TinyImageNet (Stanford CS231n): 200 classes, 500 train and 50 validation images each, of 64 px.
+"""TinyImageNet (Stanford CS231n): 200 classes, 100,000 train and 10,000 validation images, 64x64.
 
-The validation images are the test part, as in the field: the test images' labels were never given
-out. The images are ImageNet's, so ImageNet's terms hold: research and teaching, not commerce; and
-nothing is downloaded here.
+The validation images are the test part, as in the literature, since the labels of the official test
+images were never published. The images come from ImageNet, so ImageNet's terms apply: research and
+teaching only, no commercial use. Nothing is downloaded: users unpack the archive themselves.
 """
 
 from __future__ import annotations
@@ -10,170 +10,136 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from benchmark.config.errors import UserError
 from benchmark.data.files.class_folders import (
     Listing,
-    Member,
     class_folders,
-    deal,
-    images,
-    of_class,
+    interleave_classes,
+    list_image_files,
 )
-from benchmark.data.files.prepared import Prepared, place
+from benchmark.data.files.prepared import Prepared, prepared_folder
+from benchmark.data.sets.imagenet_layout import (
+    ByClass,
+    ExpectedCounts,
+    Labels,
+    count_problems,
+    label_classes,
+    list_by_class,
+    match_table,
+    missing_parts,
+    require_folder,
+)
 from benchmark.data.source import Images, Presence, Source, Split
 
 NAME, VERSION, SIZE, FOLDER = "tinyimagenet", 1, 64, "tiny-imagenet-200"
 ARCHIVE = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 REMEDY = f"unpack {ARCHIVE} (248 MB, md5 {MD5}) there, under ImageNet's terms"
-
-
-class Counts(NamedTuple):
-    """What a complete copy has."""
-
-    classes: int
-    train: int
-    """Images of each class."""
-    test: int
-    """Likewise."""
-
-
-OFFICIAL = Counts(200, 500, 50)
-KNOWN = {
+OFFICIAL = ExpectedCounts(classes=200, train_total=100_000, train_min=500, train_max=500, test=50)
+REFERENCE_SHA256 = {
     "train.npy": "8437ee5bb79c7085e3fd2b64063a9618132c3168863ae29b20fe79e8fd79dfcf",
     "test.npy": "0be953015ec2e10d5f9aeddeb9cce035b39647bf7968517f790bd62e1006ff5d",
 }
-"""Of a complete copy, by Pillow 13.0.0 with libjpeg-turbo 3.2.0."""
+"""Checksums of a complete copy, decoded by Pillow 13.0.0 with libjpeg-turbo 3.2.0."""
 
 
-def load(root: Path, counts: Counts = OFFICIAL) -> Split[Images]:
-    """Open the prepared images; the first time decode ``root/tiny-imagenet-200``."""
-    return prepared(root).load(partial(find, root, counts))
+def load(root: Path, counts: ExpectedCounts = OFFICIAL) -> Split[Images]:
+    """Open the prepared images; the first time, decode those in ``root/tiny-imagenet-200``."""
+    return prepared(root).load(partial(list_images, root, counts))
 
 
 def prepared(root: Path) -> Prepared:
-    """Return where the decoded images are."""
-    return Prepared(place(root, NAME, VERSION), SIZE)
+    """Return the place of the decoded images."""
+    return Prepared(prepared_folder(root, NAME, VERSION), SIZE)
 
 
 def verify(root: Path) -> None:
-    """Check what is prepared, and say so where it is sound but not as elsewhere."""
-    here = prepared(root)
-    here.verify()
-    manifest = here.read_manifest()
-    if not KNOWN.items() <= manifest["sha256"].items():
+    """Check the prepared files; print a note if they are intact but differ from the reference."""
+    images = prepared(root)
+    images.verify()
+    manifest = images.read_manifest()
+    if not REFERENCE_SHA256.items() <= manifest["sha256"].items():
         print(
-            f"note: the pixels in {here.folder} are not, to the last bit, those that we know: the "
-            f"files are another copy's, or their decoder ({manifest['decoder']}) does otherwise",
+            f"note: the pixels in {images.folder} differ from the reference copy: the image files "
+            f"are another copy's, or their decoder ({manifest['decoder']}) rounds differently",
             flush=True,
         )
 
 
-def look(root: Path) -> Presence:
-    """Say what is there."""
-    if prepared(root).done():
+def presence(root: Path) -> Presence:
+    """Return what exists: the prepared images, or else the unpacked archive."""
+    if prepared(root).exists():
         return Presence(str(prepared(root).folder.relative_to(root)))
-    missing = [name for name in ("train", "val") if not (root / FOLDER / name).is_dir()]
-    todo = REMEDY if missing else "to be decoded once, 1.4 GB"
-    return Presence(FOLDER, tuple(missing), todo)
+    missing = missing_parts(root / FOLDER)
+    return Presence(FOLDER, missing, REMEDY if missing else "to be decoded once, 1.4 GB")
 
 
-def find(root: Path, counts: Counts) -> Listing:
-    """List the images of a copy, and all that differs from the official one."""
+def list_images(root: Path, counts: ExpectedCounts) -> Listing:
+    """List the images of an unpacked copy, and every difference from the official one.
+
+    Raises ``UserError`` if there is no copy.
+    """
     folder = root / FOLDER
-    if not folder.is_dir():
-        raise UserError(
-            f"TinyImageNet is not at {folder.resolve()}: {REMEDY}, or say where it is with "
-            "--data-root or the environment variable KD_DATA."
-        )
-    names = class_folders(folder / "train")
-    label = {name: i for i, name in enumerate(names)}
-    train = [of_class(folder, f"train/{name}", i) for name, i in label.items()]
-    test, strangers, problems = validation(folder, label)
+    require_folder(folder, "TinyImageNet", REMEDY)
+    labels = label_classes(class_folders(folder / "train"))
+    train = list_by_class(folder, "train", labels)
+    test, val_only, problems = list_validation_images(folder, labels)
     problems = [
-        *wrong_classes(folder, names, strangers, counts),
+        *class_problems(folder, labels, val_only, counts),
         *problems,
-        *wrong_counts("train", names, train, counts.train),
-        *wrong_counts("val", names, test, counts.test),
+        *count_problems("train", labels, train, counts.train_min, counts.train_max),
+        *count_problems("val", labels, test, counts.test, counts.test),
     ]
-    return Listing(folder, tuple(names), (*deal(train),), (*deal(test),), tuple(problems))
+    train_files, test_files = (tuple(interleave_classes(part)) for part in (train, test))
+    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems))
 
 
-def wrong_classes(
-    folder: Path, names: list[str], strangers: set[str], counts: Counts
+def class_problems(
+    folder: Path, labels: Labels, val_only: set[str], counts: ExpectedCounts
 ) -> Iterator[str]:
-    """Compare the class folders with the list of ids, and with those that only validation has."""
+    """Compare the train folders with wnids.txt and with the classes that only val has."""
     path = folder / "wnids.txt"
     listed = path.read_text().split() if path.is_file() else []
-    if 0 < len(listed) < len(names):
+    if 0 < len(listed) < len(labels):
         print(
-            f"{path} lists {len(listed)} classes, but there are {len(names)} class folders (it is "
-            "known to be cut in a public copy); the folders count",
+            f"{path} lists {len(listed)} classes, but there are {len(labels)} class folders. The "
+            "file is ignored: it is known to be truncated in a public copy.",
             flush=True,
         )
         listed = []
-    if not names:
+    if not labels:
         yield "train: is missing or holds no class folders"
         return
-    for name in sorted(strangers.union(listed).difference(names)):
-        yield f"train/{name}: is missing, {'wnids.txt' if name in listed else 'val'} names it"
-    for name in sorted(set(names) - set(listed)) if listed else ():
-        yield f"train/{name}: is no class of wnids.txt"
-    if len(names) != counts.classes:
-        yield f"train: {len(names)} class folders, {counts.classes} expected"
+    for wnid in sorted(val_only.union(listed).difference(labels)):
+        yield f"train/{wnid}: is missing, {'wnids.txt' if wnid in listed else 'val'} names it"
+    for wnid in sorted(set(labels) - set(listed)) if listed else ():
+        yield f"train/{wnid}: is no class of wnids.txt"
+    if len(labels) != counts.classes:
+        yield f"train: {len(labels)} class folders, {counts.classes} expected"
 
 
-def validation(
-    folder: Path, label: dict[str, int]
-) -> tuple[list[list[Member]], set[str], list[str]]:
-    """List the validation images by class, the classes that train has not, and other problems.
+def list_validation_images(folder: Path, labels: Labels) -> tuple[ByClass, set[str], list[str]]:
+    """Return the validation images by class, the classes that train lacks, and other problems.
 
-    Officially they lie in one folder beside a table of their classes; many copies have been
-    sorted into class folders, under the same file names, and are as good.
+    The archive has all images in val/images and their classes in val_annotations.txt. Copies that
+    were sorted into class folders have the same file names and are read to the same data set.
     """
     table = folder / "val" / "val_annotations.txt"
     if not table.is_file():
-        return sorted_copy(folder, label)
+        names = class_folders(folder / "val")
+        if not names or names == ["images"]:
+            return [], set(), ["val: neither val_annotations.txt nor class folders are there"]
+        return list_by_class(folder, "val", labels), set(names).difference(labels), []
     if not (folder / "val" / "images").is_dir():
         return [], set(), ["val/images: is missing"]
-    found = {Path(m.file).name: m for m in images(folder, "val/images", 0)}
-    by_class: list[list[Member]] = [[] for _ in label]
-    strangers: set[str] = set()
-    problems = []
-    told = dict(line.split("\t")[:2] for line in table.read_text().splitlines() if "\t" in line)
-    for name, wnid in sorted(told.items()):
-        if name not in found:
-            problems.append(f"val/images/{name}: is missing, val_annotations.txt lists it")
-        elif wnid not in label:
-            strangers.add(wnid)
-        else:
-            by_class[label[wnid]].append(found[name]._replace(label=label[wnid]))
-    problems += [f"val/images/{name}: has no annotation" for name in sorted(found.keys() - told)]
-    return by_class, strangers, problems
-
-
-def sorted_copy(
-    folder: Path, label: dict[str, int]
-) -> tuple[list[list[Member]], set[str], list[str]]:
-    """Do so for validation images that somebody has sorted into class folders."""
-    names = class_folders(folder / "val")
-    if not names or names == ["images"]:
-        return [], set(), ["val: neither val_annotations.txt nor class folders are there"]
-    by_class = [
-        of_class(folder, f"val/{name}", i) if name in names else [] for name, i in label.items()
+    rows = (line.split("\t")[:2] for line in table.read_text().splitlines() if "\t" in line)
+    files = {Path(file.file).name: file for file in list_image_files(folder, "val/images", 0)}
+    match = match_table(dict(rows), files, labels)
+    problems = [
+        *(f"val/images/{name}: is missing, {table.name} lists it" for name in match.missing),
+        *(f"val/images/{name}: has no annotation" for name in match.unlisted),
     ]
-    return by_class, set(names).difference(label), []
-
-
-def wrong_counts(
-    part: str, names: list[str], by_class: list[list[Member]], expected: int
-) -> Iterator[str]:
-    """Name the classes that have more or fewer images than they must."""
-    for name, members in zip(names, by_class, strict=False):  # none where the part is missing
-        if len(members) != expected:
-            yield f"{part}, {name}: {len(members)} images, {expected} expected"
+    return match.by_class, set(match.unknown_classes.values()), problems
 
 
 TINY_IMAGENET = Source(
@@ -183,11 +149,11 @@ TINY_IMAGENET = Source(
     classes=OFFICIAL.classes,
     size=SIZE,
     mean=(0.4802, 0.4481, 0.3975),
-    # The field's, mdistiller's too: the mean of images' own; all pixels' is .276, .269, .282.
+    # As in mdistiller: the mean of each image's own std; over all pixels it is .276, .269, .282.
     std=(0.2302, 0.2265, 0.2262),
-    padding=8,  # an eighth of the width, as on CIFAR; usual in public code, beside 4
+    padding=8,  # an eighth of the width, as on CIFAR; public code uses 8 or 4
     flip=True,
     load=load,
-    look=look,
+    presence=presence,
     verify=verify,
 )

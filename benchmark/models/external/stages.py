@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.config.errors import UserError
-from benchmark.models.tracing import Activation, Call, Trace, naming
+from benchmark.models.tracing import ActivationCall, ModuleCall, Trace, size_errors_for
 
-SIDE = 224
-MOST_STAGES = 4
-DROP = 1.5  # to lose a border, as convolutions without padding do, is no drop in resolution
+DEFAULT_IMAGE_SIDE = 224
+MAX_STAGES = 4
+MIN_DROP = 1.5  # to lose a border, as convolutions without padding do, is no drop in resolution
 
 
 class Tap(NamedTuple):
@@ -38,7 +38,7 @@ class Tap(NamedTuple):
     channels_last: bool
 
 
-class Layout(NamedTuple):
+class FeatureLayout(NamedTuple):
     """Where a network's features can be seen."""
 
     stem: Tap
@@ -52,13 +52,15 @@ class Layout(NamedTuple):
     """How many different ones the stages have."""
 
 
-def find(network: nn.Module, name: str, paths: Sequence[str] = (), side: int = SIDE) -> Layout:
+def find_layout(
+    network: nn.Module, name: str, paths: Sequence[str] = (), side: int = DEFAULT_IMAGE_SIDE
+) -> FeatureLayout:
     """Find the stages on an image of that side, or take the outputs of the modules at the paths.
 
     Raises ``UserError`` where there are none, or where no linear layer returns the logits.
     """
     trace = Trace()
-    with naming(name, (side, side)):
+    with size_errors_for(name, (side, side)):
         trace.run(network, (3, side, side))
     linear = [call for call in trace.calls if isinstance(call.module, nn.Linear)]
     logits = linear[-1].output if linear else None
@@ -68,82 +70,88 @@ def find(network: nn.Module, name: str, paths: Sequence[str] = (), side: int = S
         ends = [call_at(trace, network, name, path) for path in paths]
         first = ends[0]
     else:
-        ends, first = stages_of(trace, name, side)
-    seen = [stage_tap(trace, call) for call in ends]
-    return Layout(
-        stem=tap(first, "input"),
+        ends, first = find_stages(trace, name, side)
+    seen = [tap_stage(trace, call) for call in ends]
+    return FeatureLayout(
+        stem=tap_call(first, "input"),
         stages=tuple(stage for stage, _, _ in seen),
         preacts=tuple(preact for _, preact, _ in seen),
         norms=tuple(norm for _, _, norm in seen),
-        embedding=tap(linear[-1], "input"),
+        embedding=tap_call(linear[-1], "input"),
         classifier=linear[-1].path,
-        resolutions=len({known_side(call.output) for call in ends}),
+        resolutions=len({side_of_map(call.output) for call in ends}),
     )
 
 
 # ---------------------------------------------------------------- where stages end
 
 
-def stages_of(trace: Trace, name: str, side: int) -> tuple[list[Call], Call]:
+def find_stages(trace: Trace, name: str, side: int) -> tuple[list[ModuleCall], ModuleCall]:
     """Return the calls that end the stages, and the one that begins the first."""
-    stretches: list[list[Call]] = [[]]
+    stretches: list[list[ModuleCall]] = [[]]
     before = side
-    for call in path_of_maps(trace, side):
-        now = known_side(call.output)
-        if before / now >= DROP:
+    for call in main_path(trace, side):
+        now = side_of_map(call.output)
+        if before / now >= MIN_DROP:
             stretches.append([])
         stretches[-1].append(call)
         before = now
-    stages = [calls for calls in stretches[1:] if any(works(trace, call) for call in calls)]
+    stages = [
+        calls
+        for calls in stretches[1:]
+        if any(has_layer_beyond_reduction(trace, call) for call in calls)
+    ]
     if len(stages) < 2:
         raise UserError(
             f"{name}: found no stages, since its modules return no maps (B, C, H, W) of falling "
             f"resolution. Modules that do return maps can be named: {name}@PATH+PATH"
         )
-    if stretches[-1] not in stages and any(layers_of(trace, call) for call in stretches[-1]):
+    if stretches[-1] not in stages and any(layers_in(trace, call) for call in stretches[-1]):
         stages.append(stretches[-1])  # one block, all of which reduces
-    begins = next(call for call in stages[-MOST_STAGES:][0] if works(trace, call))
-    return [calls[-1] for calls in stages[-MOST_STAGES:]], begins
+    begins = next(
+        call for call in stages[-MAX_STAGES:][0] if has_layer_beyond_reduction(trace, call)
+    )
+    return [calls[-1] for calls in stages[-MAX_STAGES:]], begins
 
 
-def path_of_maps(trace: Trace, side: int) -> list[Call]:
+def main_path(trace: Trace, side: int) -> list[ModuleCall]:
     """List the calls through which all of the network's information passes, one after another."""
-    calls = [call for call in chain(trace, None, side) if known_side(call.output) > 1]
-    kept: list[Call] = []
+    calls = [call for call in calls_on_path(trace, None, side) if side_of_map(call.output) > 1]
+    kept: list[ModuleCall] = []
     for call in reversed(calls):  # what is smaller than a later map was a branch
-        if not kept or known_side(call.output) >= known_side(kept[-1].output):
+        if not kept or side_of_map(call.output) >= side_of_map(kept[-1].output):
             kept.append(call)
     return kept[::-1]
 
 
-def chain(trace: Trace, parent: Call | None, before: int) -> Iterator[Call]:
+def calls_on_path(trace: Trace, parent: ModuleCall | None, before: int) -> Iterator[ModuleCall]:
     """Yield the calls inside one; for one that spans several stages, those inside it."""
     for call in trace.children(parent):
         now = map_side(call.output)
         if now is None:
             continue
         entering = map_side(call.source) or before
-        if entering / now > 2 * DROP and trace.children(call):
-            yield from chain(trace, call, entering)
+        if entering / now > 2 * MIN_DROP and trace.children(call):
+            yield from calls_on_path(trace, call, entering)
         else:
             yield call
         before = now
 
 
-def works(trace: Trace, call: Call) -> bool:
+def has_layer_beyond_reduction(trace: Trace, call: ModuleCall) -> bool:
     """Whether weights work here, beyond those that reduce the map."""
-    layers = layers_of(trace, call)
+    layers = layers_in(trace, call)
     sides = [(map_side(layer.source), map_side(layer.output)) for layer in layers]
-    return any(a is None or b is None or a / b < DROP for a, b in sides)
+    return any(a is None or b is None or a / b < MIN_DROP for a, b in sides)
 
 
-def layers_of(trace: Trace, call: Call) -> list[Call]:
+def layers_in(trace: Trace, call: ModuleCall) -> list[ModuleCall]:
     """List the convolutions and linear layers inside a call, itself included."""
     calls = (call, *trace.inside(call))
     return [inner for inner in calls if isinstance(inner.module, nn.Conv2d | nn.Linear)]
 
 
-def call_at(trace: Trace, network: nn.Module, name: str, path: str) -> Call:
+def call_at(trace: Trace, network: nn.Module, name: str, path: str) -> ModuleCall:
     """Return the last call of the module at a path. Raises ``UserError``."""
     calls = [call for call in trace.calls if call.path == path]
     if not calls:
@@ -168,7 +176,7 @@ def map_side(x: Tensor | None) -> int | None:
     return a if a == b else None
 
 
-def known_side(x: Tensor | None) -> int:
+def side_of_map(x: Tensor | None) -> int:
     """Return the side of what is known to be a map."""
     side = map_side(x)
     assert side is not None
@@ -178,7 +186,7 @@ def known_side(x: Tensor | None) -> int:
 # ---------------------------------------------------------------- what is seen of a stage
 
 
-def tap(call: Call, side: Literal["input", "output"], version: int | None = None) -> Tap:
+def tap_call(call: ModuleCall, side: Literal["input", "output"], version: int | None = None) -> Tap:
     """Tap a call; ``version`` is that of the tensor when it is what it should be."""
     tensor = call.source if side == "input" else call.output
     assert tensor is not None
@@ -188,7 +196,7 @@ def tap(call: Call, side: Literal["input", "output"], version: int | None = None
     return Tap(call.path, side, call.number, written, last)
 
 
-def stage_tap(trace: Trace, end: Call) -> tuple[Tap, Tap, str | None]:
+def tap_stage(trace: Trace, end: ModuleCall) -> tuple[Tap, Tap, str | None]:
     """Tap a stage and its preact; name the batch norm behind it."""
     entered = [
         event
@@ -196,24 +204,24 @@ def stage_tap(trace: Trace, end: Call) -> tuple[Tap, Tap, str | None]:
         if event.output is end.output and event.version_after >= end.output_version
     ]
     if not entered:
-        stage = tap(end, "output")
+        stage = tap_call(end, "output")
         return stage, stage, norm_behind(trace, end.output, end.exited)
     event = entered[-1]
-    stage = tap(end, "output", event.version_after)
-    preact = preact_tap(trace, event)
+    stage = tap_call(end, "output", event.version_after)
+    preact = tap_preact(trace, event)
     if preact is None:  # a sum that no module returns, and a function activates
         return stage, stage, None
     return stage, preact, norm_behind(trace, event.source, event.position)
 
 
-def preact_tap(trace: Trace, event: Activation) -> Tap | None:
+def tap_preact(trace: Trace, event: ActivationCall) -> Tap | None:
     """Tap what enters an activation: before its module, else behind another. None: neither."""
     for call in reversed(trace.calls):
         if call.source is event.source and call.output is event.output and not trace.inside(call):
-            return tap(call, "input")
+            return tap_call(call, "input")
     for call in reversed(trace.calls):
         if call.output is event.source and call.output_version == event.version:
-            return tap(call, "output")
+            return tap_call(call, "output")
     return None
 
 
@@ -227,29 +235,29 @@ def norm_behind(trace: Trace, preact: Tensor | None, position: int) -> str | Non
         return same[-1]
     layers = (nn.BatchNorm2d, nn.Conv2d, nn.Linear, nn.LayerNorm, nn.GroupNorm)
     last = next((call for call in reversed(earlier) if isinstance(call.module, layers)), None)
-    if last not in norms or shape_of(last) != preact.shape:
+    if last not in norms or output_shape(last) != preact.shape:
         return None
     # The shortcut may have come last. It reads what the block reads; then the branch's norm counts.
     for block in reversed(earlier[: last.entered]):
-        if block.exited > last.entered and block.source is reads(trace, last):
+        if block.exited > last.entered and block.source is conv_input(trace, last):
             branch = [
                 norm
                 for norm in norms
                 if block.entered < norm.entered < last.entered
-                and shape_of(norm) == preact.shape
-                and reads(trace, norm) is not block.source
+                and output_shape(norm) == preact.shape
+                and conv_input(trace, norm) is not block.source
             ]
             if branch:
                 return branch[-1].path
     return last.path
 
 
-def shape_of(call: Call) -> torch.Size | None:
+def output_shape(call: ModuleCall) -> torch.Size | None:
     """Return the shape of what a call returned."""
     return None if call.output is None else call.output.shape
 
 
-def reads(trace: Trace, norm: Call) -> Tensor | None:
+def conv_input(trace: Trace, norm: ModuleCall) -> Tensor | None:
     """Return what the convolution before a batch norm reads."""
     before = trace.calls[: norm.entered]
     sources = [call.source for call in before if isinstance(call.module, nn.Conv2d)]

@@ -20,20 +20,24 @@ from torch.utils.hooks import RemovableHandle
 from torchvision.ops import StochasticDepth
 
 from benchmark.config.errors import UserError, suggest
-from benchmark.models.external.stages import SIDE, Tap, find
+from benchmark.models.external.stages import DEFAULT_IMAGE_SIDE, Tap, find_layout
 from benchmark.models.network import Network
-from benchmark.models.tracing import naming, rehearse
+from benchmark.models.tracing import run_on_meta_device, size_errors_for
 from methods.interface import Features
 
 LIBRARIES = ("torchvision", "timm")
-HEADLESS = {
+WITHOUT_AUXILIARY_HEADS = {
     name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")
 }
-QUIET = {"inplace": False, "drop_prob": 0.0, "drop_rate": 0.0}  # the last two are timm's
+DISABLED_ATTRIBUTES = {
+    "inplace": False,
+    "drop_prob": 0.0,
+    "drop_rate": 0.0,
+}  # the last two are timm's
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, StochasticDepth)
 
 
-class Name(NamedTuple):
+class ExternalName(NamedTuple):
     """What a network is called: ``LIBRARY/MODEL`` or ``LIBRARY/MODEL@PATH+PATH``."""
 
     library: str
@@ -51,12 +55,12 @@ class Name(NamedTuple):
             raise UserError(
                 f"'{text}': timm is not installed. To have it: pip install -e '.[timm]'"
             )
-        if model not in (known := models_of(library)):
-            raise UserError(f"'{text}': {unknown(model, known, library)}")
+        if model not in (known := list_models(library)):
+            raise UserError(f"'{text}': {unknown_model_message(model, known, library)}")
         return cls(library, model, tuple(filter(None, paths.split("+"))))
 
 
-def models_of(library: str) -> list[str]:
+def list_models(library: str) -> list[str]:
     """List the classifiers of a library by the library's own names."""
     if library == "timm":
         import timm
@@ -65,59 +69,59 @@ def models_of(library: str) -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def unknown(model: str, known: Sequence[str], library: str) -> str:
+def unknown_model_message(model: str, known: Sequence[str], library: str) -> str:
     """Say that there is no such network, without listing a thousand others."""
     said = suggest(model, known, f"network in {library}")
     return said.partition(" There are:")[0]
 
 
-def factory(text: str) -> Callable[[int], Network]:
+def external_factory(text: str) -> Callable[[int], Network]:
     """Return what builds the network of that name for a number of classes.
 
     Raises ``UserError`` where there is no such network, and building does where it has no stages.
     """
-    name = Name.read(text)
+    name = ExternalName.read(text)
 
     def build(classes: int) -> Network:
-        inner = original(name, classes)
-        return Found(inner, f"{name.library}/{name.model}", name.paths)
+        inner = library_network(name, classes)
+        return ExternalNetwork(inner, f"{name.library}/{name.model}", name.paths)
 
     return build
 
 
-def original(name: Name, classes: int) -> nn.Module:
+def library_network(name: ExternalName, classes: int) -> nn.Module:
     """Build the library's own network, its weights random."""
     if name.library == "timm":
         import timm
 
         made: Any = timm.create_model(name.model, pretrained=False, num_classes=classes)
     else:
-        options: dict[str, Any] = HEADLESS.get(name.model, {})
+        options: dict[str, Any] = WITHOUT_AUXILIARY_HEADS.get(name.model, {})
         made = torchvision.models.get_model(
             name.model, weights=None, num_classes=classes, **options
         )
     return cast(nn.Module, made)
 
 
-def usual_side(inner: nn.Module) -> int:
+def default_image_side(inner: nn.Module) -> int:
     """Return the image size that a network is made for, which some of timm's insist on."""
     config: Any = getattr(inner, "pretrained_cfg", {})
-    return int(config.get("input_size", (3, SIDE, SIDE))[-1])
+    return int(config.get("input_size", (3, DEFAULT_IMAGE_SIDE, DEFAULT_IMAGE_SIDE))[-1])
 
 
-class Found(Network):
+class ExternalNetwork(Network):
     """Somebody else's network under our head: the same modules, seen at the places of a layout."""
 
     def __init__(self, inner: nn.Module, name: str, paths: Sequence[str] = ()) -> None:
         super().__init__()
         for module in inner.modules():
-            for attribute, value in QUIET.items():
+            for attribute, value in DISABLED_ATTRIBUTES.items():
                 if isinstance(getattr(module, attribute, None), type(value)):
                     setattr(module, attribute, value)
             if isinstance(module, DROPOUTS):
                 module.p = 0.0
         self.name = name
-        self.layout = find(inner, name, paths, usual_side(inner))
+        self.layout = find_layout(inner, name, paths, default_image_side(inner))
         # Not a child: two heads on one body, so that every key is the original's. A copy and a
         # pickle keep this, for both see that it is one dictionary.
         self._inner = (inner,)
@@ -154,8 +158,8 @@ class Found(Network):
         """Raise ``UserError`` where an image (C, H, W) cannot be seen; once a shape."""
         if shape in self._fitting:
             return
-        with naming(self.name, shape[1:]):
-            features = self._seen(lambda: cast(Tensor, rehearse(self._inner[0], shape)))
+        with size_errors_for(self.name, shape[1:]):
+            features = self._seen(lambda: cast(Tensor, run_on_meta_device(self._inner[0], shape)))
         sizes = [tuple(stage.shape[2:]) for stage in features.stages]
         if len(set(sizes)) < self.layout.resolutions:
             shown = ", ".join(f"{height}x{width}" for height, width in sizes)
@@ -173,7 +177,7 @@ class Found(Network):
             place: [] for place in (*preacts, *stages, stem, embedding)
         }
         handles = [
-            attach(place, self._inner[0].get_submodule(place.path), seen)
+            attach_tap(place, self._inner[0].get_submodule(place.path), seen)
             for place, seen in kept.items()
         ]
         try:
@@ -197,7 +201,7 @@ class Found(Network):
         )
 
 
-def attach(place: Tap, module: nn.Module, seen: list[Tensor]) -> RemovableHandle:
+def attach_tap(place: Tap, module: nn.Module, seen: list[Tensor]) -> RemovableHandle:
     """Note what passes a tap; where it would be overwritten, the network goes on with a copy."""
 
     def enters(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:

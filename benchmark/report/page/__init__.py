@@ -1,24 +1,29 @@
-"""One page to read: a suite's table, its curves and all its runs in a single HTML file."""
+"""The HTML page of a suite: its tables, curves and all of its runs in a single file.
+
+Read `content.py` first: it collects everything that the page shows as JSON. `html.py` embeds it,
+the style (`page.css`) and the scripts (`*.js`, in the order of `html.SCRIPTS`) in `page.html`.
+"""
 
 from pathlib import Path
 
-from benchmark.report.material import Material
-from benchmark.report.page.content import Sources, content
+from benchmark.report.page.content import PageSources, page_content
 from benchmark.report.page.html import render
+from benchmark.report.report_data import ReportData
 from benchmark.store.atomic import write_atomic
 
 __all__ = ["write"]
 
 
-def write(material: Material, refresh: int | None = None) -> Path:
-    """Write tables/SUITE.html below `results` and return its path.
+def write(data: ReportData, refresh: int | None = None) -> Path:
+    """Write `tables/SUITE.html` below the results folder and return its path.
 
-    With `refresh` the page loads itself anew every so many seconds, for a grid that still runs.
-    Unchanged records give unchanged bytes. Raises UserError for a damaged record.
+    With `refresh`, the page reloads itself after so many seconds; this is for a grid that is still
+    running. Unchanged records give the same bytes.
+
+    Raises UserError: a record is damaged.
     """
-    outcome = material.outcome
-    path = material.results / "tables" / f"{outcome.manifest.suite}.html"
+    path = data.results_folder / "tables" / f"{data.results.manifest.suite}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    sources = Sources(material.manifest.get("runs", {}), material.runs, path.parent)
-    write_atomic(path, render(content(outcome, material.table, sources), refresh).encode())
+    sources = PageSources(data.manifest.get("runs", {}), data.runs_folder, path.parent)
+    write_atomic(path, render(page_content(data.results, data.table, sources), refresh).encode())
     return path

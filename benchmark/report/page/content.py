@@ -1,4 +1,4 @@
-"""What the page holds, as JSON: the table's cells, and of every run what a reader may ask for."""
+"""The data of the page as JSON: the cells of all tables, and the details of every run."""
 
 import json
 import os
@@ -9,110 +9,129 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmark.report.page import thinning
-from benchmark.report.page.literature import literature
-from benchmark.report.page.missing import why
-from benchmark.report.palette import looks
+from benchmark.report.page.missing import reason_without_result
+from benchmark.report.page.published_values import PublishedByCell, published_by_cell
+from benchmark.report.palette import method_styles
 from benchmark.report.results.outcomes import Outcome, Results
-from benchmark.report.results.quantities import NAMES, flat, label, quantities
-from benchmark.report.tables.all_tables import layouts
-from benchmark.report.tables.cells import Cell, Row, Table
-from benchmark.report.tables.layout import Layout, pair
+from benchmark.report.results.quantities import (
+    QUANTITY_NAMES,
+    flatten,
+    measured_quantities,
+    quantity_label,
+)
+from benchmark.report.tables.all_tables import layout_all_tables
+from benchmark.report.tables.cells import Table, TableCell, TableRow
+from benchmark.report.tables.layout import TableLayout, pair_heading
 
-SCHEMA = 1
-POINTS = 60_000  # epochs of all histories together: sixty a run of a thousand runs
-FEWEST, MOST = 12, 120  # points of one
-LINES = 12  # of a traceback: its end says what broke
-FILES = ("record.json", "config.json", "failure.json", "student.pt")
+PAGE_SCHEMA = 1
+MAX_POINTS_OF_PAGE = 60_000
+"""The number of epochs in all histories together: sixty a run with a thousand runs."""
+MIN_POINTS_OF_RUN, MAX_POINTS_OF_RUN = 12, 120
+TRACEBACK_LINES = 12
+"""How many lines of a traceback are kept: the last ones, which name the error."""
+LINKED_FILES = ("record.json", "config.json", "failure.json", "student.pt")
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where a page's facts come from, and the folder that it lies in."""
+class PageSources:
+    """Where the details of runs come from."""
 
     configs: Mapping[str, Mapping[str, Any]]
+    """The resolved configuration of each run in the manifest, by run id."""
     runs: Path
+    """The folder of all run folders."""
     folder: Path
+    """The folder of the page; links are relative to it."""
 
 
 @dataclass
-class Pool:
-    """Values that many runs share, each kept once; a run has their places."""
+class SharedValues:
+    """A list of values that many runs share. A run refers to a value by its index."""
 
     values: list[Any] = field(default_factory=list)
-    places: dict[str, int] = field(default_factory=dict)
+    indices: dict[str, int] = field(default_factory=dict)
 
-    def put(self, value: object) -> int:
-        """The place of a value."""
+    def index_of(self, value: object) -> int:
+        """Return the index of a value, which is added if it is not in the list yet."""
         key = json.dumps(value, sort_keys=True)
-        if key not in self.places:
-            self.places[key] = len(self.values)
+        if key not in self.indices:
+            self.indices[key] = len(self.values)
             self.values.append(value)
-        return self.places[key]
+        return self.indices[key]
 
 
-def content(results: Results, table: Table, sources: Sources) -> dict[str, Any]:
-    """All that the page shows. Raises ValueError for a number that is none."""
-    grid, pool = results.manifest, Pool()
+def page_content(results: Results, table: Table, sources: PageSources) -> dict[str, Any]:
+    """Return everything that the page shows, as values that JSON can hold."""
+    grid, shared = results.manifest, SharedValues()
     outcomes = {
-        _key(row, place, outcome): outcome
+        _run_key(row, column, outcome): outcome
         for row in table.rows
-        for place, cell in enumerate(row.cells)
+        for column, cell in enumerate(row.cells)
         for outcome in cell.outcomes
     }
-    places = {key: place for place, key in enumerate(outcomes)}
-    points = min(MOST, max(FEWEST, POINTS // max(1, len(outcomes))))
-    published = literature(results, table)
-    rows = [
-        {
-            "name": row.name,
-            "shown": row.shown or row.name,
-            "role": row.role,
-            "cells": [
-                _cell(cell, [places[_key(row, place, outcome)] for outcome in cell.outcomes])
-                | {"published": [pool.put(value) for value in published.get((row.name, place), [])]}
-                for place, cell in enumerate(row.cells)
-            ],
-        }
-        for row in table.rows
-    ]
+    run_indices = {key: index for index, key in enumerate(outcomes)}
+    points = MAX_POINTS_OF_PAGE // max(1, len(outcomes))
+    points = min(MAX_POINTS_OF_RUN, max(MIN_POINTS_OF_RUN, points))
+    published = published_by_cell(results, table)
+    rows = [_row_entry(row, run_indices, published, shared) for row in table.rows]
+    layouts = [layout for layout in layout_all_tables(table) if layout.groups_are_pairs]
     return {
-        "schema": SCHEMA,
+        "schema": PAGE_SCHEMA,
         **{key: getattr(table, key) for key in ("suite", "title", "caption", "references")},
         "measure": grid.measure,
         "seeds": grid.seeds,
-        "columns": _columns(table),
-        "tables": [_sheet(layout, table) for layout in layouts(table) if layout.paired],
-        "looks": looks(grid.methods),
+        "columns": _column_entries(table),
+        "tables": [_measure_table(layout, table) for layout in layouts],
+        "looks": method_styles(grid.methods),
         "rows": rows,
         "notes": table.notes,
         "published": bool(published),
         "overall": asdict(table.summary) if table.summary else None,
-        "runs": [_run(outcome, sources, pool, points) for outcome in outcomes.values()],
-        "pool": pool.values,
+        "runs": [_run_entry(outcome, sources, shared, points) for outcome in outcomes.values()],
+        "pool": shared.values,
         "folder": quote(os.path.relpath(sources.runs, sources.folder).replace(os.sep, "/")),
     }
 
 
-def _key(row: Row, place: int, outcome: Outcome) -> str:
-    """A run's id, for two columns may share a run; where there is none, its place."""
-    return outcome.run or f"{row.name} {place} {outcome.seed}"
+def _run_key(row: TableRow, column: int, outcome: Outcome) -> str:
+    """Return the id of a run, which columns may share; without a run, a key of the table cell."""
+    return outcome.run or f"{row.name} {column} {outcome.seed}"
 
 
-def _columns(table: Table) -> list[dict[str, Any]]:
-    several = len({column.dataset for column in table.columns}) > 1
+def _row_entry(
+    row: TableRow,
+    run_indices: Mapping[str, int],
+    published: PublishedByCell,
+    shared: SharedValues,
+) -> dict[str, Any]:
+    cells = [
+        _cell_entry(cell, [run_indices[_run_key(row, column, o)] for o in cell.outcomes])
+        | {"published": [shared.index_of(v) for v in published.get((row.name, column), [])]}
+        for column, cell in enumerate(row.cells)
+    ]
+    return {
+        "name": row.name,
+        "shown": row.display_name or row.name,
+        "role": row.role,
+        "cells": cells,
+    }
+
+
+def _column_entries(table: Table) -> list[dict[str, Any]]:
+    with_dataset = len({column.dataset for column in table.columns}) > 1
     return [
         {
             "dataset": column.dataset,
             "teacher": column.teacher,
             "student": column.student,
-            "head": [line for line in pair(column, several) if line],
+            "head": [line for line in pair_heading(column, with_dataset) if line],
         }
         for column in table.columns
     ]
 
 
-def _sheet(layout: Layout, table: Table) -> dict[str, Any]:
-    """A further table as it is printed: by row, and by column of the table, its texts."""
+def _measure_table(layout: TableLayout, table: Table) -> dict[str, Any]:
+    """Return a table of measures: for each row, the texts of each pair's cells."""
     grid, size = layout.grid, layout.groups[0]
     starts = range(1, len(grid.heads), size)
     names = [row.name for row in table.rows][-len(grid.blocks) :]
@@ -122,14 +141,14 @@ def _sheet(layout: Layout, table: Table) -> dict[str, Any]:
         "caption": layout.caption,
         "heads": [" ".join(filter(None, head[2:])) for head in grid.heads[1 : 1 + size]],
         "rows": {
-            name: [[entry.text for entry in line[start : start + size]] for start in starts]
+            name: [[cell.text for cell in line[start : start + size]] for start in starts]
             for name, [line] in zip(names, grid.blocks, strict=True)
         },
     }
 
 
-def _cell(cell: Cell, runs: Sequence[int]) -> dict[str, Any]:
-    """A cell's numbers unrounded, as the other tables have them."""
+def _cell_entry(cell: TableCell, runs: Sequence[int]) -> dict[str, Any]:
+    """Return a cell's numbers, unrounded. `runs` are the indices of its runs."""
     return {
         "runs": runs,
         "mean": cell.mean,
@@ -146,67 +165,77 @@ def _cell(cell: Cell, runs: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _run(outcome: Outcome, sources: Sources, pool: Pool, points: int) -> dict[str, Any]:
+def _run_entry(
+    outcome: Outcome, sources: PageSources, shared: SharedValues, points: int
+) -> dict[str, Any]:
+    """Return everything that the page shows of a run. `points` is the length of its curves."""
     folder = sources.runs / outcome.run if outcome.run else None
-    record = _read(folder, "record.json") if outcome.record else {}
-    known = dict(sources.configs.get(outcome.run or "", record.get("config", {})))
-    config = {
-        # A manifest names a teacher by its id; a reader wants to see what it is.
+    record = _read_json(folder, "record.json") if outcome.record else {}
+    config = dict(sources.configs.get(outcome.run or "", record.get("config", {})))
+    resolved = {
+        # A configuration refers to a teacher by its run id; show the teacher's configuration.
         key: sources.configs.get(value, value) if isinstance(value, str) else value
-        for key, value in known.items()
+        for key, value in config.items()
     }
-    made: dict[str, Any] = {"id": outcome.run, "seed": outcome.seed, "state": outcome.state}
-    made["config"] = {key: pool.put(value) for key, value in config.items()}
+    entry: dict[str, Any] = {"id": outcome.run, "seed": outcome.seed, "state": outcome.state}
+    entry["config"] = {key: shared.index_of(value) for key, value in resolved.items()}
     if folder:
-        made["files"] = [name for name in FILES if (folder / name).is_file()]
-        made["folder"] = quote(str(outcome.run), safe="")
+        entry["files"] = [name for name in LINKED_FILES if (folder / name).is_file()]
+        entry["folder"] = quote(str(outcome.run), safe="")
     if outcome.state == "done":
-        return made | _done(outcome, record, pool, points)
+        return entry | _finished_run_fields(outcome, record, shared, points)
     if outcome.state == "failed":
-        return made | {"why": outcome.failure} | _failed(_read(folder, "failure.json"), pool)
-    return made | {"why": outcome.reason or why(folder, known, sources.runs)}
+        failure = _read_json(folder, "failure.json")
+        return entry | {"why": outcome.failure} | _failure_fields(failure, shared)
+    reason = outcome.reason or reason_without_result(folder, config, sources.runs)
+    return entry | {"why": reason}
 
 
-def _done(outcome: Outcome, record: dict[str, Any], pool: Pool, points: int) -> dict[str, Any]:
+def _finished_run_fields(
+    outcome: Outcome, record: dict[str, Any], shared: SharedValues, points: int
+) -> dict[str, Any]:
     history = record.get("history", [])
-    places = thinning.kept(history, points)
+    indices = thinning.thinned_indices(history, points)
     best = outcome.record.best_on_test() if outcome.record and history else None
     return {
-        "result": {k: _figure(v) for k, v in flat(record.get("result", {})).items()},
-        "measured": _measured(outcome, record, pool),
-        "where": pool.put(record.get("environment", {})),
-        "teacher": pool.put(record.get("teacher")),
+        "result": {k: _round_float(v) for k, v in flatten(record.get("result", {})).items()},
+        "measured": _measured_fields(outcome, record, shared),
+        "where": shared.index_of(record.get("environment", {})),
+        "teacher": shared.index_of(record.get("teacher")),
         "times": [record.get("started"), record.get("finished")],
         "best": best and [best.epoch, best.top1],
-        "axis": pool.put(thinning.axis(history, places)),
-        "top1": thinning.hundredths(history, places),
-        "losses": thinning.losses(history, places),
+        "axis": shared.index_of(thinning.epoch_axis(history, indices)),
+        "top1": thinning.top1_hundredths(history, indices),
+        "losses": thinning.thinned_losses(history, indices),
     }
 
 
-def _measured(outcome: Outcome, record: dict[str, Any], pool: Pool) -> list[Any]:
-    """Names, which runs share, and values: of all quantities, then what else the cost says."""
-    found = {**dict.fromkeys(NAMES), **quantities(outcome)}
-    found |= flat(record.get("cost", {}))
-    known = {name: value for name, value in found.items() if value is not None}
-    names = [[name, label(name)] for name in known]
-    return [pool.put(names), [_figure(value, 4) for value in known.values()]]
+def _measured_fields(outcome: Outcome, record: dict[str, Any], shared: SharedValues) -> list[Any]:
+    """Return the index of the shared names and labels of quantities, and the run's values.
+
+    The quantities are those of the CSV files, then any other fields of the record's cost.
+    """
+    values = {**dict.fromkeys(QUANTITY_NAMES), **measured_quantities(outcome)}
+    values |= flatten(record.get("cost", {}))
+    known = {name: value for name, value in values.items() if value is not None}
+    names = [[name, quantity_label(name)] for name in known]
+    return [shared.index_of(names), [_round_float(value, 4) for value in known.values()]]
 
 
-def _failed(failure: Mapping[str, Any], pool: Pool) -> dict[str, Any]:
-    end = "\n".join((failure.get("traceback") or "").splitlines()[-LINES:])
-    about = {key: failure.get(key) for key in ("kind", "epoch", "phase", "when")}
-    return {"failure": {**about, "traceback": pool.put(end)}}
+def _failure_fields(failure: Mapping[str, Any], shared: SharedValues) -> dict[str, Any]:
+    end = "\n".join((failure.get("traceback") or "").splitlines()[-TRACEBACK_LINES:])
+    fields = {key: failure.get(key) for key in ("kind", "epoch", "phase", "when")}
+    return {"failure": {**fields, "traceback": shared.index_of(end)}}
 
 
-def _figure(value: object, digits: int = 7) -> object:
-    return thinning.rounded(value, digits) if isinstance(value, float) else value
+def _round_float(value: object, digits: int = 7) -> object:
+    return thinning.round_significant(value, digits) if isinstance(value, float) else value
 
 
-def _read(folder: Path | None, name: str) -> dict[str, Any]:
-    """A file that the table has been made from; empty where a retry has just removed it."""
+def _read_json(folder: Path | None, name: str) -> dict[str, Any]:
+    """Return a JSON file of a run folder; empty if a new try of the run has just deleted it."""
     try:
-        read: dict[str, Any] = json.loads((folder / name).read_bytes()) if folder else {}
+        content: dict[str, Any] = json.loads((folder / name).read_bytes()) if folder else {}
     except FileNotFoundError:
         return {}
-    return read
+    return content

@@ -1,59 +1,67 @@
-// What is embedded, and the few questions that the page asks of it.
+// The data that report/page/content.py embeds in the page, and functions that read it.
 
 const content = JSON.parse(byId("content").textContent);
-const { rows, columns, runs, pool, seeds } = content;
-const several = new Set(columns.map((column) => column.dataset)).size > 1;
+const { rows, columns, runs, pool: sharedValues, seeds } = content;
+const severalDatasets = new Set(columns.map((column) => column.dataset)).size > 1;
 const students = rows.filter((row) => row.role === "student");
 
 const pairName = (column) => column.head.join(" \u2192 ");
-const lookOf = (row) => content.looks[row.name] ?? null;
-const rowNamed = (name) => rows.find((row) => row.name === name);
-const runsOf = (cell) => cell.runs.map((place) => runs[place]);
-const doneOf = (cell) => runsOf(cell).filter((run) => run.state === "done");
-const about = (row, column, reference) => {
-  const place = content.references.indexOf(reference);
+const styleOf = (row) => content.looks[row.name] ?? null;
+const rowByName = (name) => rows.find((row) => row.name === name);
+const runsOf = (cell) => cell.runs.map((index) => runs[index]);
+const finishedRuns = (cell) => runsOf(cell).filter((run) => run.state === "done");
+// The difference of a cell to a reference, its test, and the mark of a significant one.
+const comparisonOf = (row, column, reference) => {
+  const index = content.references.indexOf(reference);
   const cell = row.cells[column];
   return {
-    delta: cell.deltas[place] ?? null,
-    test: cell.tests[place] ?? null,
-    mark: cell.tests[place]?.[3] < 0.05 ? DAGGERS[place] : "",
+    delta: cell.deltas[index] ?? null,
+    test: cell.tests[index] ?? null,
+    mark: cell.tests[index]?.[3] < 0.05 ? SIGNIFICANCE_MARKS[index] : "",
   };
 };
-const DAGGERS = ["\u2020", "\u2021"];
-const seedName = (run) => (run.seed === null ? "teacher" : `seed ${run.seed}`);
+const SIGNIFICANCE_MARKS = ["\u2020", "\u2021"];
+const seedLabel = (run) => (run.seed === null ? "teacher" : `seed ${run.seed}`);
+// The quantities of a run by name, and the label of each name.
 const measuredOf = (run) =>
-  Object.fromEntries(pool[run.measured[0]].map(([name], place) => [name, run.measured[1][place]]));
-const labelsOf = (run) => Object.fromEntries(pool[run.measured[0]]);
-const publishedOf = (row, column) => row.cells[column].published.map((place) => pool[place]);
-const link = (run, file) => `${content.folder}/${run.folder}/${file}`;
+  Object.fromEntries(
+    sharedValues[run.measured[0]].map(([name], index) => [name, run.measured[1][index]]),
+  );
+const labelsOf = (run) => Object.fromEntries(sharedValues[run.measured[0]]);
+const publishedOf = (row, column) =>
+  row.cells[column].published.map((index) => sharedValues[index]);
+const fileUrl = (run, file) => `${content.folder}/${run.folder}/${file}`;
 
-function flat(tree, before = "") {
+// The leaves of nested objects by their dotted names, as text.
+function flatten(tree, prefix = "") {
   if (tree === null || typeof tree !== "object" || Array.isArray(tree)) {
-    return { [before]: Array.isArray(tree) ? tree.map(String).join(", ") : String(tree) };
+    return { [prefix]: Array.isArray(tree) ? tree.map(String).join(", ") : String(tree) };
   }
   return Object.assign(
     {},
-    ...Object.entries(tree).map(([key, value]) => flat(value, before ? `${before}.${key}` : key)),
+    ...Object.entries(tree).map(([key, value]) =>
+      flatten(value, prefix ? `${prefix}.${key}` : key),
+    ),
   );
 }
 
-// The resolved configuration of a cell; what differs between its runs is listed in seeds' order.
-function configOf(cell) {
-  const found = new Map();
+// The resolved configuration of a cell's runs: for each field the different values, in seed order.
+function resolvedConfig(cell) {
+  const values = new Map();
   for (const run of runsOf(cell)) {
-    for (const [key, place] of Object.entries(run.config)) {
-      for (const [name, value] of Object.entries(flat(pool[place], key))) {
-        if (!found.has(name)) found.set(name, new Set());
-        found.get(name).add(value);
+    for (const [key, index] of Object.entries(run.config)) {
+      for (const [name, value] of Object.entries(flatten(sharedValues[index], key))) {
+        if (!values.has(name)) values.set(name, new Set());
+        values.get(name).add(value);
       }
     }
   }
-  return new Map([...found].map(([name, values]) => [name, [...values].join(" \u00b7 ")]));
+  return new Map([...values].map(([name, different]) => [name, [...different].join(" \u00b7 ")]));
 }
 
-// By seed where they differ, once where they do not.
-function merged(list, read) {
-  const values = list.map((run) => [seedName(run), read(run)]).filter(([, value]) => value);
+// A fact of several runs: once if it is the same for all, otherwise for each seed.
+function joinBySeed(list, read) {
+  const values = list.map((run) => [seedLabel(run), read(run)]).filter(([, value]) => value);
   const different = new Set(values.map(([, value]) => value));
   if (different.size < 2) return [...different].join("");
   return values.map(([seed, value]) => `${seed}: ${value}`).join(" \u00b7 ");

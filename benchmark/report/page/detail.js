@@ -1,8 +1,9 @@
-// A cell opened: its seeds, curves, loss terms, configuration against a neighbour's, provenance.
+// The dialog of a cell: its runs, curves, tests, published values, loss terms, measures and
+// provenance, and its configuration next to that of another row.
 
 const dialog = byId("detail");
-const part = (title, ...children) => h("section", {}, h("h3", {}, title), children);
-const table = (heads, lines, kind = "") =>
+const sectionOf = (title, ...children) => h("section", {}, h("h3", {}, title), children);
+const plainTable = (heads, lines, kind = "") =>
   h(
     "div",
     { class: "scroll" },
@@ -22,57 +23,58 @@ const table = (heads, lines, kind = "") =>
     ),
   );
 
-function openDetail(place) {
-  const [line, column] = place.split(".").map(Number);
+// Opens the dialog of a cell. `position` is "ROW.COLUMN", by the indices of both.
+function openDetail(position) {
+  const [line, column] = position.split(".").map(Number);
   const row = rows[line];
   if (!row?.cells[column]) return;
-  choose({ open: place });
+  updateState({ open: position });
   hideCard();
   const cell = row.cells[column];
-  const done = doneOf(cell);
+  const done = finishedRuns(cell);
   dialog.replaceChildren(
     detailHead(row, column),
-    h("p", { class: "summary" }, summary(row, column)),
-    ...cell.notes.map((note) => h("p", { class: "note" }, named(content.notes[note]))),
+    h("p", { class: "summary" }, summaryLine(row, column)),
+    ...cell.notes.map((note) => h("p", { class: "note" }, isolate(content.notes[note]))),
     done.length
       ? h(
           "figure",
           { class: "large" },
-          curve(row, column, 640, 210),
-          h("figcaption", {}, curveWords(row)),
+          accuracyCurve(row, column, 640, 210),
+          h("figcaption", {}, curveCaption(row)),
         )
       : "",
-    part("Runs", seedTable(row, column)),
+    sectionOf("Runs", seedTable(row, column)),
     testsPart(row, column) ?? "",
     publishedPart(row, column) ?? "",
-    lossPart(done, lookOf(row)) ?? "",
+    lossPart(done, styleOf(row)) ?? "",
     measuredPart(done) ?? "",
-    part("Provenance", provenance(cell)),
-    part("Resolved configuration", configPart(row, column)),
+    sectionOf("Provenance", provenance(cell)),
+    sectionOf("Resolved configuration", configPart(row, column)),
   );
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }
 
 function detailHead(row, column) {
-  const order = shownRows.includes(row) ? shownRows : rows;
-  const beside = (step) => order[order.indexOf(row) + step];
-  const turn = (step, sign, words) =>
+  const order = visibleRows.includes(row) ? visibleRows : rows;
+  const neighbour = (step) => order[order.indexOf(row) + step];
+  const neighbourButton = (step, arrow, label) =>
     h(
       "button",
       {
         type: "button",
         class: "quiet",
         "data-turn": step,
-        disabled: !beside(step),
-        "aria-label": words,
-        title: words,
+        disabled: !neighbour(step),
+        "aria-label": label,
+        title: label,
         onclick: () => {
-          openDetail(`${rows.indexOf(beside(step))}.${column}`);
+          openDetail(`${rows.indexOf(neighbour(step))}.${column}`);
           dialog.querySelector(`[data-turn="${step}"]:enabled, .close`).focus();
         },
       },
-      sign,
+      arrow,
     );
   return h(
     "header",
@@ -80,12 +82,12 @@ function detailHead(row, column) {
     h(
       "h2",
       { id: "detail-title" },
-      marker(lookOf(row)),
-      named(row.shown),
+      marker(styleOf(row)),
+      isolate(row.shown),
       h(
         "small",
         {},
-        named(
+        isolate(
           `${columns[column].dataset}: ${columns[column].teacher} \u2192 ${columns[column].student}`,
         ),
       ),
@@ -93,8 +95,8 @@ function detailHead(row, column) {
     h(
       "div",
       { class: "turns" },
-      turn(-1, "\u2191", "The row above"),
-      turn(1, "\u2193", "The row below"),
+      neighbourButton(-1, "\u2191", "The row above"),
+      neighbourButton(1, "\u2193", "The row below"),
       h(
         "button",
         {
@@ -111,26 +113,40 @@ function detailHead(row, column) {
   );
 }
 
-function summary(row, column) {
+const formatStd = (std) => (std === null ? "" : ` \u00b1 ${formatPercent(std)}`);
+
+function summaryLine(row, column) {
   const cell = row.cells[column];
   const number =
     cell.mean === null
       ? "no seed is done"
-      : `${percent(cell.mean)} %${cell.std === null ? "" : ` \u00b1 ${percent(cell.std)}`}`;
+      : `${formatPercent(cell.mean)} %${formatStd(cell.std)}`;
   return [
     h("b", {}, number),
-    h("span", {}, `${cell.n} of ${plural(cell.runs.length, "run")} done`),
+    h("span", {}, `${cell.n} of ${formatCount(cell.runs.length, "run")} done`),
     cell.interval &&
-      h("span", {}, `95 % interval ${percent(cell.interval[0])} to ${percent(cell.interval[1])}`),
-    cell.gap !== null && h("span", {}, `${whole(cell.gap)} % of the way from scratch to teacher`),
+      h(
+        "span",
+        {},
+        `95 % interval ${formatPercent(cell.interval[0])} to ${formatPercent(cell.interval[1])}`,
+      ),
+    cell.gap !== null &&
+      h("span", {}, `closes ${formatWhole(cell.gap)} % of the gap between scratch and teacher`),
     (cell.best || cell.second) &&
-      h("span", {}, cell.best ? "best of the complete rows" : "second of the complete rows"),
+      h("span", {}, cell.best ? "best of the complete methods" : "second of the complete methods"),
   ];
 }
 
-function curveWords(row) {
-  const grey = content.references.filter((name) => name !== row.name && row.role === "student");
-  return `${content.measure[0].toUpperCase()}${content.measure.slice(1)} (%) by epoch, a line for each seed; on the right the last quarter. ${grey.length ? `Grey: ${grey.join(", dotted: ")} (means). ` : ""}Shaded: phases before the last; dashed: drops of the learning rate.`;
+function curveCaption(row) {
+  const references = content.references.filter(
+    (name) => name !== row.name && row.role === "student",
+  );
+  const measure = `${content.measure[0].toUpperCase()}${content.measure.slice(1)}`;
+  return [
+    `${measure} (%) by epoch, one line for each seed. On the right: the last quarter.`,
+    references.length ? `Grey: mean of ${references.join("; dotted: mean of ")}.` : "",
+    "Shaded: phases before the last. Dashed: learning-rate drops.",
+  ].join(" ");
 }
 
 function seedTable(row, column) {
@@ -139,12 +155,12 @@ function seedTable(row, column) {
     (name) => !["top1", "epoch"].includes(name),
   );
   const difference = (run, name) => {
-    const other = runsOf(rowNamed(name)?.cells[column] ?? { runs: [] }).find(
-      (one) => one.seed === run.seed,
+    const other = runsOf(rowByName(name)?.cells[column] ?? { runs: [] }).find(
+      (candidate) => candidate.seed === run.seed,
     );
     return row.name === name || row.role === "teacher" || other?.state !== "done"
       ? ""
-      : signed(run.result.top1 - other.result.top1);
+      : formatSigned(run.result.top1 - other.result.top1);
   };
   const heads = [
     "run",
@@ -158,12 +174,12 @@ function seedTable(row, column) {
   const line = (run) =>
     run.state === "done"
       ? [
-          percent(run.result.top1),
+          formatPercent(run.result.top1),
           ...content.references.map((name) => difference(run, name)),
-          run.best && `${percent(run.best[1])} (epoch ${run.best[0]})`,
-          ...measures.map((name) => figure(run.result[name])),
-          measuredOf(run).seconds ? duration(measuredOf(run).seconds) : "",
-          links(run),
+          run.best && `${formatPercent(run.best[1])} (epoch ${run.best[0]})`,
+          ...measures.map((name) => formatFigure(run.result[name])),
+          measuredOf(run).seconds ? formatDuration(measuredOf(run).seconds) : "",
+          fileLinks(run),
         ].map((text) => h("td", {}, text))
       : [
           h(
@@ -171,32 +187,32 @@ function seedTable(row, column) {
             { colspan: heads.length - 2, class: "why" },
             h("b", { class: run.state }, run.state),
             " ",
-            named(run.why),
-            trace(run),
+            isolate(run.why),
+            tracebackDetails(run),
           ),
-          h("td", {}, links(run)),
+          h("td", {}, fileLinks(run)),
         ];
-  return table(
+  return plainTable(
     heads,
-    list.map((run) => h("tr", {}, h("th", { scope: "row" }, seedName(run)), line(run))),
+    list.map((run) => h("tr", {}, h("th", { scope: "row" }, seedLabel(run)), line(run))),
     "figures",
   );
 }
 
-const figure = (value) =>
+const formatFigure = (value) =>
   typeof value === "number" ? Number(value.toPrecision(4)).toString() : (value ?? "");
-const links = (run) =>
+const fileLinks = (run) =>
   (run.files ?? []).map((file) => [
     h(
       "a",
-      { href: link(run, file), "aria-label": `${file} of ${seedName(run)}` },
+      { href: fileUrl(run, file), "aria-label": `${file} of ${seedLabel(run)}` },
       file === "student.pt" ? "weights" : file.replace(".json", ""),
     ),
     " ",
   ]);
 
-function trace(run) {
-  const text = run.failure && pool[run.failure.traceback];
+function tracebackDetails(run) {
+  const text = run.failure && sharedValues[run.failure.traceback];
   return text ? h("details", {}, h("summary", {}, "end of the traceback"), h("pre", {}, text)) : "";
 }
 
@@ -204,23 +220,23 @@ function publishedPart(row, column) {
   const list = publishedOf(row, column);
   if (!list.length) return null;
   const own = row.cells[column].mean;
-  const words = {
+  const remarks = {
     copied: "copied from another paper",
     unverified: "not verified",
-    differs: "trained otherwise",
+    differs: "trained differently",
   };
   const line = (other) => [
-    percent(other.top1) + (other.std === null ? "" : ` \u00b1 ${percent(other.std)}`),
-    own === null ? "" : signed(own - other.top1),
-    other.n ?? "not said",
+    formatPercent(other.top1) + formatStd(other.std),
+    own === null ? "" : formatSigned(own - other.top1),
+    other.n ?? "not stated",
     other.epoch,
-    named(`${other.title} (${other.where})`),
-    named([words[other.status], other.note].filter(Boolean).join("; ")),
+    isolate(`${other.title} (${other.where})`),
+    isolate([remarks[other.status], other.note].filter(Boolean).join("; ")),
   ];
-  const heads = ["top-1", "ours less theirs", "runs", "epoch", "source", "remark"];
-  return part(
+  const heads = ["top-1", "measured \u2212 published", "runs", "epoch", "source", "remark"];
+  return sectionOf(
     "Published",
-    table(
+    plainTable(
       heads,
       list.map((other) =>
         h(
@@ -235,7 +251,7 @@ function publishedPart(row, column) {
 
 function testsPart(row, column) {
   const line = (name) => {
-    const { delta, test, mark } = about(row, column, name);
+    const { delta, test, mark } = comparisonOf(row, column, name);
     return (
       delta &&
       h(
@@ -243,29 +259,33 @@ function testsPart(row, column) {
         {},
         h("th", { scope: "row" }, name),
         [
-          signed(delta[0]) + mark,
-          plural(delta[1], "seed"),
-          test ? `${percent(test[0])} to ${percent(test[1])}` : "",
-          test ? small(test[2]) : "",
-          test ? small(test[3]) : "",
+          formatSigned(delta[0]) + mark,
+          formatCount(delta[1], "seed"),
+          test ? `${formatPercent(test[0])} to ${formatPercent(test[1])}` : "",
+          test ? formatP(test[2]) : "",
+          test ? formatP(test[3]) : "",
         ].map((text) => h("td", {}, text)),
       )
     );
   };
   const lines = content.references.map(line).filter(Boolean);
   return lines.length
-    ? part(
+    ? sectionOf(
         "Paired differences",
-        table(["to", "\u0394", "of", "95 % interval", "p", "p by Holm"], lines, "figures"),
+        plainTable(
+          ["reference", "\u0394", "paired by", "95 % interval", "p", "p (Holm)"],
+          lines,
+          "figures",
+        ),
       )
     : null;
 }
 
-const small = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+const formatP = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 
-function lossPart(done, look) {
+function lossPart(done, style) {
   const list = done.filter((run) => Object.keys(run.losses).length > 0);
   return list.length
-    ? part("Loss terms", h("div", { class: "losses" }, lossPanels(list, look)))
+    ? sectionOf("Loss terms", h("div", { class: "losses" }, lossPanels(list, style)))
     : null;
 }

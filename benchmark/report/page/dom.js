@@ -1,44 +1,47 @@
-// Elements are made from text nodes and attributes only: no name is ever read as HTML.
+// Functions that create elements and format numbers. Elements are made of attributes and text
+// nodes, so text from users is never parsed as HTML.
 
 function element(namespace, tag, attributes, children) {
-  const made = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
+  const node = namespace ? document.createElementNS(namespace, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (name.startsWith("--")) made.style.setProperty(name, value);
-    else made.setAttribute(name, value === true ? "" : value);
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name.startsWith("--")) node.style.setProperty(name, value);
+    else node.setAttribute(name, value === true ? "" : value);
   }
-  made.append(
+  node.append(
     ...children
       .flat(Infinity)
       .filter((child) => child !== null && child !== undefined && child !== false),
   );
-  return made;
+  return node;
 }
 
 const h = (tag, attributes, ...children) => element("", tag, attributes, children);
 const svg = (tag, attributes, ...children) =>
   element("http://www.w3.org/2000/svg", tag, attributes, children);
 const byId = (id) => document.getElementById(id);
-// A name from users: whatever its writing direction, what stands beside it stays in its place.
-const named = (text, attributes) => h("bdi", attributes, String(text));
+// Text from users. Its writing direction does not affect the text around it.
+const isolate = (text, attributes) => h("bdi", attributes, String(text));
 
 const MINUS = "\u2212";
-const minus = (text) => (Number(text) === 0 ? text.replace("-", "") : text.replace("-", MINUS));
-const percent = (value) => minus(value.toFixed(2));
-const whole = (value) => minus(value.toFixed(0));
-const signed = (value) => (Number(value.toFixed(2)) > 0 ? "+" : "") + percent(value);
-const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+const useMinusSign = (text) =>
+  Number(text) === 0 ? text.replace("-", "") : text.replace("-", MINUS);
+const formatPercent = (value) => useMinusSign(value.toFixed(2));
+const formatWhole = (value) => useMinusSign(value.toFixed(0));
+const formatSigned = (value) => (Number(value.toFixed(2)) > 0 ? "+" : "") + formatPercent(value);
+const formatCount = (count, word) =>
+  `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-function duration(seconds) {
+function formatDuration(seconds) {
   if (seconds < 100) return `${seconds.toPrecision(2)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-// As matplotlib draws them, in a box of 12 by 12.
-const SHAPES = {
+// The markers of the plots by their matplotlib names, drawn in a box of 12 by 12.
+const MARKER_PATHS = {
   o: "M6 1.6a4.4 4.4 0 1 0 .01 0z",
   s: "M2 2h8v8h-8z",
   "^": "M6 1.2l5 9.2h-10z",
@@ -55,11 +58,11 @@ const SHAPES = {
   "*": "M6 .6l1.4 3.7 4 .2-3.1 2.5 1 3.9-3.3-2.2-3.3 2.2 1-3.9-3.1-2.5 4-.2z",
 };
 
-const marker = (look) =>
-  look
+const marker = (style) =>
+  style
     ? svg(
         "svg",
-        { class: "marker tone", viewBox: "0 0 12 12", "aria-hidden": "true", "--c": look[0] },
-        svg("path", { d: SHAPES[look[1]] ?? SHAPES.o }),
+        { class: "marker tone", viewBox: "0 0 12 12", "aria-hidden": "true", "--c": style[0] },
+        svg("path", { d: MARKER_PATHS[style[1]] ?? MARKER_PATHS.o }),
       )
     : null;

@@ -1,4 +1,4 @@
-"""The page as one HTML file: its style and scripts inside, and nothing fetched from anywhere."""
+"""The page as one HTML file. Style and scripts are embedded; nothing is loaded from elsewhere."""
 
 import base64
 import hashlib
@@ -11,39 +11,47 @@ from typing import Any
 
 SCRIPTS = (
     *("dom", "data", "curves", "state", "table"),
-    *("made", "detail", "measured", "undone", "main"),
+    *("provenance", "detail", "measures", "summaries", "main"),
 )
-# What HTML could take for the end of the script element, or JavaScript for the end of a line.
+"""The scripts in the order in which they are joined to one."""
+# Characters that could end the script element in HTML, or a line in JavaScript.
 _UNSAFE = re.compile("[<>&\u2028\u2029]")
 
 
 def render(content: Mapping[str, Any], refresh: int | None) -> str:
-    """The whole file. Only its own style and scripts may do anything, by their checksums."""
+    """Return the whole file.
+
+    Its content security policy allows its own style and script, by their checksums, and nothing
+    else. `refresh` is the number of seconds between reloads; None for a page that never reloads.
+    """
     style = _read("page.css")
     script = '"use strict";\n{\n' + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "}\n"
     policy = (
         f"default-src 'none'; script-src {_checksum(script)}; style-src {_checksum(style)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    again = f'<noscript><meta http-equiv="refresh" content="{refresh}"></noscript>'
+    reload = f'<noscript><meta http-equiv="refresh" content="{refresh}"></noscript>'
     parts = {
         "policy": policy,
-        "refresh": again if refresh else "",
+        "refresh": reload if refresh else "",
         "title": html.escape(" ".join(str(content["title"]).split())),
         "suite": html.escape(str(content["suite"])),
         "style": style,
-        "data": embedded({**content, "refresh": refresh}),
+        "data": script_safe_json({**content, "refresh": refresh}),
         "script": script,
     }
-    # In one pass: what comes from users is not searched for places to fill.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _read("page.html"))
+    # One pass over the template: placeholders in text from users are not replaced.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html"))
 
 
-def embedded(value: object) -> str:
-    """JSON that says the same and that no HTML parser can leave the script element by."""
+def script_safe_json(value: object) -> str:
+    """Return JSON that is safe inside a script element: no HTML parser finds the element's end.
+
+    Raises ValueError: a number is infinite or not a number.
+    """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    return text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate has no bytes
+    text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text.encode("utf-8", "backslashreplace").decode()  # UTF-8 cannot encode a lone surrogate
 
 
 def _read(name: str) -> str:

@@ -1,4 +1,5 @@
-// What the reader's hands do: filters, keys, pointer; and the page's own clock while a grid runs.
+// Builds the page and reacts to the reader: filters, keys, pointer and theme. Reloads the page
+// while a grid runs.
 
 const card = byId("card");
 
@@ -22,12 +23,12 @@ function drawFilters() {
     choice("dataset", "Data set", [option("", "all"), sets.map((name) => option(name, name))]),
     choice("pair", "Pair", [
       option("", "all"),
-      columns.map((column, place) => option(String(place), pairName(column))),
+      columns.map((column, index) => option(String(index), pairName(column))),
     ]),
     choice(
       "show",
       "Show",
-      SHOW.map(([value, text]) => option(value, text)),
+      SHOW_OPTIONS.map(([value, text]) => option(value, text)),
     ),
     content.published
       ? h(
@@ -46,15 +47,16 @@ function fillFilters() {
     if (control.type === "checkbox") control.checked = state[control.name] === "1";
     else if (control.name) control.value = state[control.name];
   }
-  // A pair of another data set would leave nothing; one pair shows every number already.
+  // Pairs of other data sets are not offered. The choice of what to show is hidden for a single
+  // pair, because its table has all numbers.
   for (const option of byId("filters").elements.pair.options) {
     option.hidden =
       option.value !== "" &&
       Boolean(state.dataset) &&
       columns[Number(option.value)].dataset !== state.dataset;
   }
-  byId("filters").elements.show.closest("label").hidden = pairsShown().length === 1;
-  byId("filters").elements.dataset.closest("label").hidden = !several;
+  byId("filters").elements.show.closest("label").hidden = shownPairs().length === 1;
+  byId("filters").elements.dataset.closest("label").hidden = !severalDatasets;
   byId("filters").elements.pair.closest("label").hidden = columns.length === 1;
 }
 
@@ -62,34 +64,34 @@ function filtersChanged(event) {
   const { name, type, checked, value } = event.target;
   const changes = { [name]: type === "checkbox" ? (checked ? "1" : "") : value };
   if (name === "dataset") changes.pair = "";
-  choose(changes);
+  updateState(changes);
   fillFilters();
   drawTable();
 }
 
 function drawFacts() {
   const all = rows.flatMap((row) => row.cells.flatMap(runsOf));
-  const wanted = new Set(all.filter((run) => run.state !== "not applicable"));
-  const done = [...wanted].filter((run) => run.state === "done");
+  const applicable = new Set(all.filter((run) => run.state !== "not applicable"));
+  const done = [...applicable].filter((run) => run.state === "done");
   const newest = done
     .map((run) => run.times[1] ?? "")
     .sort()
     .at(-1);
   const facts = [
-    `${done.length.toLocaleString("en")} of ${plural(wanted.size, "run")} done`,
-    plural(students.length, "method"),
-    plural(columns.length, "pair"),
-    plural(seeds.length, "seed"),
+    `${done.length.toLocaleString("en")} of ${formatCount(applicable.size, "run")} done`,
+    formatCount(students.length, "method"),
+    formatCount(columns.length, "pair"),
+    formatCount(seeds.length, "seed"),
     newest && `newest result ${newest.slice(0, 16).replace("T", " ")}`,
   ];
   byId("facts").textContent = facts.filter(Boolean).join(" \u00b7 ");
-  const words = [
-    h("p", {}, named(content.caption)),
+  const paragraphs = [
+    h("p", {}, isolate(content.caption)),
     content.notes.map((note, i) =>
-      h("p", { class: "note" }, h("sup", {}, letter(i)), " ", named(note)),
+      h("p", { class: "note" }, h("sup", {}, footnoteLetter(i)), " ", isolate(note)),
     ),
   ];
-  byId("caption").replaceChildren(...words.flat());
+  byId("caption").replaceChildren(...paragraphs.flat());
   const file = (kind) => [
     h("a", { href: `${encodeURIComponent(content.suite)}.${kind}` }, kind),
     " ",
@@ -97,29 +99,30 @@ function drawFacts() {
   document
     .querySelector("footer")
     .replaceChildren(
-      "The same tables: ",
+      "The same tables as files: ",
       ...["md", "tex", "csv"].flatMap(file),
-      " \u00b7 a cell opens with Enter, closes with Esc; arrows go from cell to cell",
+      " \u00b7 Enter opens a cell, Esc closes it, arrow keys move between cells",
     );
 }
 
 // ---------------------------------------------------------------- the card with a cell's curves
 
+// Shows the curves of the cell that has the pointer or the keyboard focus.
 function showCard(target) {
-  const place = target?.closest?.("[data-cell]")?.dataset.cell;
-  if (!place || dialog.open) return hideCard();
-  const [line, column] = place.split(".").map(Number);
-  const drawing = curve(rows[line], column, 400, 150);
+  const position = target?.closest?.("[data-cell]")?.dataset.cell;
+  if (!position || dialog.open) return hideCard();
+  const [line, column] = position.split(".").map(Number);
+  const drawing = accuracyCurve(rows[line], column, 400, 150);
   if (!drawing) return hideCard();
   const { mean: value, std, n } = rows[line].cells[column];
-  const words = `${percent(value)}${std === null ? "" : ` \u00b1 ${percent(std)}`}, ${plural(n, "run")}`;
+  const result = `${formatPercent(value)}${formatStd(std)}, ${formatCount(n, "run")}`;
   card.replaceChildren(
     h(
       "p",
       {},
-      marker(lookOf(rows[line])),
-      named(rows[line].shown),
-      h("span", { class: "muted" }, ` ${words}`),
+      marker(styleOf(rows[line])),
+      isolate(rows[line].shown),
+      h("span", { class: "muted" }, ` ${result}`),
     ),
     drawing,
   );
@@ -142,8 +145,9 @@ function hideCard() {
 
 const THEMES = ["auto", "light", "dark"];
 
-// A browser may refuse to keep anything for a page from a file.
-function kept(value) {
+// Stores the theme, if one is given, and returns the stored one. A browser may refuse to store
+// anything for a page that is opened from a file.
+function storedTheme(value) {
   try {
     if (value !== undefined) localStorage.setItem("kd-theme", value);
     return localStorage.getItem("kd-theme") ?? "auto";
@@ -152,7 +156,10 @@ function kept(value) {
   }
 }
 
-function wear(theme) {
+const nextTheme = () =>
+  THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length];
+
+function applyTheme(theme) {
   document.documentElement.dataset.theme = THEMES.includes(theme) ? theme : "auto";
   byId("theme").textContent =
     { light: "\u2600 light", dark: "\u263e dark" }[theme] ?? "\u25d0 auto";
@@ -161,13 +168,14 @@ function wear(theme) {
 
 // ---------------------------------------------------------------- while a grid runs
 
-function live() {
+// Reloads the page at intervals, but not while the reader uses the dialog or the method filter.
+function startReloading() {
   if (!content.refresh) return;
   const pause = h("input", { type: "checkbox" });
-  byId("live").append(
+  byId("reloading").append(
     h("span", { class: "pulse" }),
-    `The grid is running; this page reads itself anew every ${content.refresh} seconds. `,
-    h("label", {}, pause, " wait"),
+    `The grid is running; this page reloads every ${content.refresh} seconds. `,
+    h("label", {}, pause, " Pause"),
   );
   setInterval(() => {
     const busy = dialog.open || pause.checked || document.activeElement?.name === "method";
@@ -175,7 +183,7 @@ function live() {
   }, content.refresh * 1000);
 }
 
-// ---------------------------------------------------------------- go
+// ---------------------------------------------------------------- start
 
 readAddress();
 drawFilters();
@@ -183,21 +191,21 @@ fillFilters();
 drawFacts();
 drawTable();
 drawOverall();
-drawUndone();
-wear(kept());
-live();
+drawUnfinished();
+applyTheme(storedTheme());
+startReloading();
 if (state.open) openDetail(state.open);
 
 byId("filters").addEventListener("input", filtersChanged);
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("reset", (event) => {
   event.preventDefault();
-  choose(CHOICES);
+  updateState(DEFAULT_STATE);
   fillFilters();
   drawTable();
 });
 byId("theme").addEventListener("click", () =>
-  wear(kept(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3])),
+  applyTheme(storedTheme(nextTheme())),
 );
 byId("results").addEventListener("keydown", moveFocus);
 byId("results").addEventListener("pointerover", (event) => showCard(event.target));
@@ -218,15 +226,15 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("scroll", hideCard, { passive: true });
 dialog.addEventListener("close", () => {
-  const place = state.open;
-  choose({ open: "" });
+  const position = state.open;
+  updateState({ open: "" });
   byId("results")
-    .querySelector(`[data-open="${CSS.escape(place)}"]`)
+    .querySelector(`[data-open="${CSS.escape(position)}"]`)
     ?.focus({ preventScroll: true });
 });
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((details) => details.setAttribute("open", ""));
-  // What lies above the page prints as one screen: an opened cell is copied to paper instead.
+  // A dialog prints only the part that fits the screen, so its content is copied into the page.
   if (dialog.open) byId("printed").append(...dialog.cloneNode(true).children);
 });
 addEventListener("afterprint", () => byId("printed").replaceChildren());

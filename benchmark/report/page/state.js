@@ -1,6 +1,7 @@
-// What the reader has chosen. It is kept in the address, so that a reload or a link finds it again.
+// The state of the controls. It is kept in the fragment of the address, so that a reload or a link
+// restores it.
 
-const CHOICES = {
+const DEFAULT_STATE = {
   dataset: "",
   pair: "",
   method: "",
@@ -10,28 +11,31 @@ const CHOICES = {
   published: "",
   open: "",
 };
-const state = { ...CHOICES };
+const state = { ...DEFAULT_STATE };
 
 function readAddress() {
-  const asked = new URLSearchParams(location.hash.slice(1));
-  for (const key of Object.keys(CHOICES)) state[key] = asked.get(key) ?? CHOICES[key];
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  for (const key of Object.keys(DEFAULT_STATE)) {
+    state[key] = parameters.get(key) ?? DEFAULT_STATE[key];
+  }
 }
 
-function choose(changes) {
+function updateState(changes) {
   Object.assign(state, changes);
-  const asked = Object.entries(state).filter(([key, value]) => value !== CHOICES[key]);
-  history.replaceState(null, "", `#${new URLSearchParams(asked)}`);
+  const parameters = Object.entries(state).filter(([key, value]) => value !== DEFAULT_STATE[key]);
+  history.replaceState(null, "", `#${new URLSearchParams(parameters)}`);
 }
 
-// Places of the pairs that are shown.
-const pairsShown = () =>
+// The indices of the columns that the filters select.
+const shownPairs = () =>
   columns
-    .map((column, place) => [column, place])
+    .map((column, index) => [column, index])
     .filter(([column]) => !state.dataset || column.dataset === state.dataset)
-    .map(([, place]) => place)
-    .filter((place) => !state.pair || place === Number(state.pair));
+    .map(([, index]) => index)
+    .filter((index) => !state.pair || index === Number(state.pair));
 
-function rowsShown() {
+// The rows that the filters select. The teacher is always one of them.
+function filteredRows() {
   const words = state.method
     .toLowerCase()
     .split(/[\s,]+/)
@@ -43,15 +47,15 @@ function rowsShown() {
   );
 }
 
-// The teacher is the ruler, not a competitor: it stays above. What has no value comes last.
-function sorted(list, field) {
+// Rows sorted by a field. The teacher stays first, rows without a value come last.
+function sortRows(list, field) {
   if (!field) return list;
-  const way = state.down ? -1 : 1;
+  const direction = state.down ? -1 : 1;
   const compare = (a, b) => {
     if (a.role !== b.role) return a.role === "teacher" ? -1 : 1;
     const [x, y] = [field.value(a), field.value(b)];
     if (x === null || y === null) return (x === null) - (y === null);
-    return way * (typeof x === "string" ? x.localeCompare(y, "en") : x - y);
+    return direction * (typeof x === "string" ? x.localeCompare(y, "en") : x - y);
   };
   return [...list].sort(compare);
 }

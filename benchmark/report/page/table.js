@@ -1,11 +1,17 @@
-// The table: methods by pairs, or, of one pair, a column for each number.
+// The main table: methods by pairs, or for a single pair a column for each number. A field is a
+// column of the table: its key for sorting, its head, the value of a row and the cell of a row.
 
-const letter = (note) =>
-  (note < 26 ? "" : letter(Math.floor(note / 26) - 1)) + String.fromCharCode(97 + (note % 26));
-const SHOW = [["top1", "top-1"], ...content.references.map((name) => [name, `\u0394 ${name}`])];
+const footnoteLetter = (note) =>
+  (note < 26 ? "" : footnoteLetter(Math.floor(note / 26) - 1)) +
+  String.fromCharCode(97 + (note % 26));
+// The quantities that the table of several pairs can show: value and label of each option.
+const SHOW_OPTIONS = [
+  ["top1", "top-1"],
+  ...content.references.map((name) => [name, `\u0394 ${name}`]),
+];
 
-function fields() {
-  const pairs = pairsShown();
+function tableFields() {
+  const pairs = shownPairs();
   const names = {
     key: "method",
     head: ["method"],
@@ -13,17 +19,19 @@ function fields() {
     cell: nameCell,
     text: true,
   };
-  if (pairs.length !== 1)
-    return [names, ...pairs.map((column) => pairField(column, pairs.length <= ROOMY))];
+  if (pairs.length !== 1) {
+    const withStrip = pairs.length <= MAX_PAIRS_WITH_STRIPS;
+    return [names, ...pairs.map((column) => pairField(column, withStrip))];
+  }
   const [column] = pairs;
-  const limits = range(column);
+  const limits = top1Range(column);
   const number = (key, head, value, text) => ({
     key,
     head: [head],
     value: (row) => value(row.cells[column]),
     cell: (row) => {
-      const found = value(row.cells[column]);
-      return h("td", { class: `number side ${key}` }, found === null ? "" : text(found));
+      const known = value(row.cells[column]);
+      return h("td", { class: `number side ${key}` }, known === null ? "" : text(known));
     },
   });
   const difference = (name) => ({
@@ -31,7 +39,7 @@ function fields() {
       `d-${name}`,
       `\u0394 ${name}`,
       (cell) => cell.deltas[content.references.indexOf(name)]?.[0] ?? null,
-      signed,
+      formatSigned,
     ),
     cell: (row) => h("td", { class: "number side" }, differenceText(row, column, name)),
   });
@@ -41,9 +49,9 @@ function fields() {
       key: "top1",
       head: ["top-1 (%)"],
       value: (row) => row.cells[column].mean,
-      cell: (row) => openCell(row, column, cellMean(row.cells[column])),
+      cell: (row) => cellButton(row, column, meanElement(row.cells[column])),
     },
-    number("std", "\u00b1 std", (cell) => cell.std, percent),
+    number("std", "\u00b1 std", (cell) => cell.std, formatPercent),
     {
       ...number("n", "seeds", (cell) => (cell.applicable ? cell.n : null), String),
       cell: (row) => countCell(row.cells[column]),
@@ -51,26 +59,24 @@ function fields() {
     ...content.references.map(difference),
     ...(rows.some((row) => row.cells[column].gap !== null)
       ? [
-          {
-            ...number(
-              "gap",
-              "gap closed",
-              (cell) => cell.gap,
-              (gap) => `${whole(gap)} %`,
-            ),
-          },
+          number(
+            "gap",
+            "gap closed",
+            (cell) => cell.gap,
+            (gap) => `${formatWhole(gap)} %`,
+          ),
         ]
       : []),
     ...(state.published ? [publishedField(column)] : []),
     ...(limits
       ? [
           {
-            head: [`each seed, ${percent(limits.low)} to ${percent(limits.high)}`],
+            head: [`each seed, ${formatPercent(limits.low)} to ${formatPercent(limits.high)}`],
             cell: (row) =>
               h(
                 "td",
                 { class: "stripes" },
-                row.role === "student" && strip(row, column, limits.range, 260),
+                row.role === "student" && seedStrip(row, column, limits.range, 260),
               ),
           },
         ]
@@ -79,45 +85,39 @@ function fields() {
 }
 
 function differenceText(row, column, name) {
-  const { delta, test, mark } = about(row, column, name);
+  const { delta, test, mark } = comparisonOf(row, column, name);
   if (!delta) return "";
   const title =
     test &&
-    `95 % interval ${percent(test[0])} to ${percent(test[1])}; p ${test[2].toPrecision(2)}, by Holm ${test[3].toPrecision(2)}`;
-  return h("span", { title }, signed(delta[0]), mark && h("sup", {}, mark));
+    `95 % interval ${formatPercent(test[0])} to ${formatPercent(test[1])}; ` +
+      `p ${test[2].toPrecision(2)}, after Holm's correction ${test[3].toPrecision(2)}`;
+  return h("span", { title }, formatSigned(delta[0]), mark && h("sup", {}, mark));
 }
 
-// Where the seeds lie is drawn as long as a reader can take it in.
-const ROOMY = 6;
+// With more pairs, the strips of seeds would be too small to read and are left out.
+const MAX_PAIRS_WITH_STRIPS = 6;
 
-function pairField(column, roomy) {
-  const limits = range(column);
-  const value = (row) => {
+function pairField(column, withStrip) {
+  const limits = top1Range(column);
+  const showsTop1 = state.show === "top1";
+  const value = (row) =>
+    showsTop1
+      ? row.cells[column].mean
+      : (comparisonOf(row, column, state.show).delta?.[0] ?? null);
+  const text = (row) => {
     const cell = row.cells[column];
-    return state.show === "top1" ? cell.mean : (about(row, column, state.show).delta?.[0] ?? null);
+    if (showsTop1) return meanAndStd(cell);
+    return value(row) === null ? noNumberElement(cell) : differenceText(row, column, state.show);
   };
   const cell = (row) => {
-    const found = row.cells[column];
-    const shown =
-      state.show === "top1"
-        ? cellBoth(found)
-        : value(row) === null
-          ? cellEmpty(found)
-          : differenceText(row, column, state.show);
-    return openCell(row, column, shown, [
-      state.show === "top1" &&
-        found.n > 0 &&
-        found.n < found.runs.length &&
-        h("span", { class: "count" }, `${found.n}/${found.runs.length}`),
-      state.published &&
-        publishedOf(row, column)
-          .slice(0, 1)
-          .map((other) => h("span", { class: "published" }, publishedText(other))),
-      roomy &&
-        limits &&
-        row.role === "student" &&
-        found.n > 0 &&
-        strip(row, column, limits.range, 92),
+    const { n, runs: runIndices } = row.cells[column];
+    const incomplete = n > 0 && n < runIndices.length;
+    const [published] = publishedOf(row, column);
+    const hasStrip = withStrip && limits && row.role === "student" && n > 0;
+    return cellButton(row, column, text(row), [
+      showsTop1 && incomplete && h("span", { class: "count" }, `${n}/${runIndices.length}`),
+      state.published && published && h("span", { class: "published" }, publishedText(published)),
+      hasStrip && seedStrip(row, column, limits.range, 92),
     ]);
   };
   return {
@@ -128,7 +128,7 @@ function pairField(column, roomy) {
   };
 }
 
-const publishedText = (other) => `${percent(other.top1)} ${other.title}`;
+const publishedText = (other) => `${formatPercent(other.top1)} ${other.title}`;
 
 function publishedField(column) {
   const first = (row) => publishedOf(row, column)[0] ?? null;
@@ -141,20 +141,20 @@ function publishedField(column) {
   };
 }
 
-const cellEmpty = (cell) =>
+const noNumberElement = (cell) =>
   h(
     "span",
     { class: "muted" },
     cell.applicable && cell.n === 0 ? `0/${cell.runs.length}` : "\u2013",
   );
-const cellMean = (cell) =>
+const meanElement = (cell) =>
   cell.mean === null
-    ? cellEmpty(cell)
-    : h(cell.best ? "strong" : cell.second ? "u" : "span", {}, percent(cell.mean));
+    ? noNumberElement(cell)
+    : h(cell.best ? "strong" : cell.second ? "u" : "span", {}, formatPercent(cell.mean));
 
-const cellBoth = (cell) => [
-  cellMean(cell),
-  cell.std !== null && h("span", { class: "std" }, ` \u00b1 ${percent(cell.std)}`),
+const meanAndStd = (cell) => [
+  meanElement(cell),
+  cell.std !== null && h("span", { class: "std" }, ` \u00b1 ${formatPercent(cell.std)}`),
 ];
 
 function countCell(cell) {
@@ -162,18 +162,19 @@ function countCell(cell) {
   return h(
     "td",
     { class: `number side ${complete ? "" : "count"}` },
-    // Of none done, the cell beside it says so.
+    // If no seed is done, the top-1 cell has this count.
     cell.n > 0 ? (complete ? cell.n : `${cell.n}/${cell.runs.length}`) : "",
   );
 }
 
-function openCell(row, column, shown, below) {
+// A cell that opens the details of its runs.
+function cellButton(row, column, text, below) {
   const cell = row.cells[column];
-  const place = `${rows.indexOf(row)}.${column}`;
-  const notes = cell.notes.map(letter).join(",");
+  const position = `${rows.indexOf(row)}.${column}`;
+  const notes = cell.notes.map(footnoteLetter).join(",");
   return h(
     "td",
-    { class: "number", "data-cell": place },
+    { class: "number", "data-cell": position },
     h(
       "button",
       {
@@ -181,9 +182,9 @@ function openCell(row, column, shown, below) {
         class: "cell",
         tabindex: "-1",
         "aria-haspopup": "dialog",
-        "data-open": place,
+        "data-open": position,
       },
-      shown,
+      text,
       notes && h("sup", {}, notes),
       below,
     ),
@@ -191,43 +192,49 @@ function openCell(row, column, shown, below) {
 }
 
 const nameCell = (row) =>
-  h("th", { scope: "row", class: row.role }, h("span", {}, marker(lookOf(row)), named(row.shown)));
+  h(
+    "th",
+    { scope: "row", class: row.role },
+    h("span", {}, marker(styleOf(row)), isolate(row.shown)),
+  );
 
 function headCell(field) {
-  const lines = field.head.map((line) => named(line));
+  const lines = field.head.map((line) => isolate(line));
   if (!field.key) return h("th", { scope: "col", class: "plain" }, lines);
-  const here = state.sort === field.key;
+  const isSorted = state.sort === field.key;
   return h(
     "th",
     {
       scope: "col",
       class: field.text ? "" : `number ${field.key}`,
-      "aria-sort": here ? (state.down ? "descending" : "ascending") : "none",
+      "aria-sort": isSorted ? (state.down ? "descending" : "ascending") : "none",
     },
     h(
       "button",
       { type: "button", "data-sort": field.key, "data-first": field.text ? "" : "1" },
       h("span", {}, lines),
-      h("i", { "aria-hidden": "true" }, here ? (state.down ? "\u2193" : "\u2191") : ""),
+      h("i", { "aria-hidden": "true" }, isSorted ? (state.down ? "\u2193" : "\u2191") : ""),
     ),
   );
 }
 
-// First the way that is asked for most (numbers: the highest above), then the other, then the suite's.
+// The first click sorts numbers from high to low and names from A to Z, the second click reverses
+// the order, and the third restores the order of the suite.
 function sortBy(button) {
   const { sort, first } = button.dataset;
-  if (state.sort !== sort) choose({ sort, down: first });
-  else choose(state.down === first ? { down: first ? "" : "1" } : { sort: "", down: "" });
+  if (state.sort !== sort) updateState({ sort, down: first });
+  else updateState(state.down === first ? { down: first ? "" : "1" } : { sort: "", down: "" });
   drawTable();
   document.querySelector(`[data-sort="${CSS.escape(sort)}"]`)?.focus();
 }
 
-let shownRows = rows;
+// The rows of the table as they are filtered and sorted now.
+let visibleRows = rows;
 
 function drawTable() {
-  const list = fields();
-  shownRows = sorted(
-    rowsShown(),
+  const list = tableFields();
+  visibleRows = sortRows(
+    filteredRows(),
     list.find((field) => field.key && field.key === state.sort),
   );
   const wide = list.length > 8 ? "wide" : "";
@@ -239,7 +246,7 @@ function drawTable() {
       h(
         "tbody",
         {},
-        shownRows.map((row) =>
+        visibleRows.map((row) =>
           h(
             "tr",
             { class: row.role },
@@ -253,7 +260,7 @@ function drawTable() {
   drawMeasured();
 }
 
-// One stop for the Tab key, arrows from cell to cell.
+// The Tab key reaches only one cell of the table; arrow keys, Home and End move from cell to cell.
 function moveFocus(event) {
   const steps = {
     ArrowUp: [-1, 0],
@@ -270,9 +277,9 @@ function moveFocus(event) {
     ...line.querySelectorAll("button.cell"),
   ]);
   const line = lines.findIndex((buttons) => buttons.includes(event.target));
-  const place = lines[line].indexOf(event.target);
-  const within = (value, list) => list[Math.min(Math.max(value, 0), list.length - 1)];
-  const next = within(place + step[1], within(line + step[0], lines));
+  const index = lines[line].indexOf(event.target);
+  const clampedItem = (value, list) => list[Math.min(Math.max(value, 0), list.length - 1)];
+  const next = clampedItem(index + step[1], clampedItem(line + step[0], lines));
   event.target.tabIndex = -1;
   next.tabIndex = 0;
   next.focus();

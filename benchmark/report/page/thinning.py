@@ -1,27 +1,32 @@
-"""A run's history made small enough for a page that holds a thousand."""
+"""A run's history reduced to a few epochs, so that a page with a thousand runs stays small."""
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from benchmark.report.results.outcomes import FEW_DROPS, STEEP
+from benchmark.report.results.outcomes import LR_DROP_FACTOR, MAX_LR_DROPS
 
-Entry = Mapping[str, Any]
+EpochEntry = Mapping[str, Any]
+"""One epoch of a record's history, as JSON."""
 
 
-def kept(history: Sequence[Entry], most: int) -> list[int]:
-    """The places of about so many epochs: evenly spread, with each phase's first and last."""
+def thinned_indices(history: Sequence[EpochEntry], max_points: int) -> list[int]:
+    """Return the indices of the epochs to keep.
+
+    They are `max_points` evenly spaced epochs, and the first and last epoch of each phase. A
+    history of up to `max_points` epochs is kept whole.
+    """
     last = len(history) - 1
-    if last < most:
+    if last < max_points:
         return list(range(last + 1))
-    even = {round(place * last / (most - 1)) for place in range(most)}
-    turns = [i for i in range(last) if history[i]["phase"] != history[i + 1]["phase"]]
-    return sorted(even | {i + step for i in turns for step in (0, 1)})
+    even = {round(point * last / (max_points - 1)) for point in range(max_points)}
+    phase_ends = [i for i in range(last) if history[i]["phase"] != history[i + 1]["phase"]]
+    return sorted(even | {i + step for i in phase_ends for step in (0, 1)})
 
 
-def axis(history: Sequence[Entry], places: Sequence[int]) -> dict[str, Any]:
-    """What runs of one recipe share: the epochs kept, where phases end, where the lr drops."""
+def epoch_axis(history: Sequence[EpochEntry], indices: Sequence[int]) -> dict[str, Any]:
+    """Return what runs of one recipe share: kept epochs, ends of phases, learning-rate drops."""
     pairs = list(zip_longest(history, history[1:]))
     phases = [
         [now["phase"], now["epoch"]]
@@ -32,32 +37,41 @@ def axis(history: Sequence[Entry], places: Sequence[int]) -> dict[str, Any]:
         now["epoch"]
         for now, after in pairs
         if after and now["phase"] == after["phase"] and after.get("lr", 0) > 0
-        if now.get("lr", 0) > STEEP * after["lr"]
+        if now.get("lr", 0) > LR_DROP_FACTOR * after["lr"]
     ]
-    epochs = [history[place]["epoch"] for place in places]
-    return {"epochs": epochs, "phases": phases, "drops": drops if len(drops) <= FEW_DROPS else []}
+    return {
+        "epochs": [history[index]["epoch"] for index in indices],
+        "phases": phases,
+        "drops": drops if len(drops) <= MAX_LR_DROPS else [],
+    }
 
 
-def hundredths(history: Sequence[Entry], places: Sequence[int]) -> list[int]:
-    """Top-1 in hundredths of a percent."""
-    return [round(100 * history[place]["top1"]) for place in places]
+def top1_hundredths(history: Sequence[EpochEntry], indices: Sequence[int]) -> list[int]:
+    """Return top-1 after each kept epoch in hundredths of a percent."""
+    return [round(100 * history[index]["top1"]) for index in indices]
 
 
-def losses(history: Sequence[Entry], places: Sequence[int]) -> dict[str, list[Any]]:
-    """Each loss term as [first place, values]; three digits, None where a phase has it not."""
-    names = dict.fromkeys(name for place in places for name in history[place].get("losses", {}))
-    found: dict[str, list[Any]] = {}
+def thinned_losses(history: Sequence[EpochEntry], indices: Sequence[int]) -> dict[str, list[Any]]:
+    """Return each loss term at the kept epochs as `[index of the first value, values]`.
+
+    Values have three significant digits. A value is None if a phase in between lacks the term or
+    if the term was not finite.
+    """
+    names = dict.fromkeys(name for index in indices for name in history[index].get("losses", {}))
+    losses: dict[str, list[Any]] = {}
     for name in names:
-        values = [rounded(history[place].get("losses", {}).get(name)) for place in places]
-        there = [i for i, value in enumerate(values) if value is not None]
-        if there:
-            found[name] = [there[0], values[there[0] : there[-1] + 1]]
-    return found
+        values = [
+            round_significant(history[index].get("losses", {}).get(name)) for index in indices
+        ]
+        known = [i for i, value in enumerate(values) if value is not None]
+        if known:
+            losses[name] = [known[0], values[known[0] : known[-1] + 1]]
+    return losses
 
 
-def rounded(value: object, digits: int = 3) -> float | None:
-    """A number to so many significant digits; None for what is none."""
+def round_significant(value: object, digits: int = 3) -> float | None:
+    """Return a number with so many significant digits; None for anything but a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    short = float(f"{value:.{digits}g}")
-    return int(short) if short.is_integer() else short
+    rounded = float(f"{value:.{digits}g}")
+    return int(rounded) if rounded.is_integer() else rounded

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from benchmark.report.plots import accuracy, cost, curves, differences, fidelity, losses, ranks
 from benchmark.report.plots.style import STYLE
 from benchmark.report.results.outcomes import Results
-from benchmark.report.statistics.analysis import analyse, summarise
+from benchmark.report.statistics.analysis import analyse, summarise_over_pairs
 
 __all__ = ["KINDS", "encode", "figures"]
 
@@ -27,7 +27,7 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     yield "curves", curves.draw(results)
     further: dict[str, Callable[[], Figure | None]] = {
         "cost": lambda: cost.draw(results),
-        "ranks": lambda: ranks.draw(results, summarise(results, analysis)),
+        "ranks": lambda: ranks.draw(results, summarise_over_pairs(results, analysis)),
         "over-scratch": lambda: differences.draw(results, analysis, "scratch"),
         "over-kd": lambda: differences.draw(results, analysis, "kd"),
         "fidelity": lambda: fidelity.draw(results),

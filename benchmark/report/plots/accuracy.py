@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots.panels import DENSE, ROOMY, Spacing, panels, settle
 from benchmark.report.plots.style import GREY, MANY, STYLE, TINT, absence, legend, on, short, window
 from benchmark.report.results.outcomes import Outcome, Results
-from benchmark.report.statistics.analysis import by_seed
+from benchmark.report.statistics.analysis import top1_by_seed
 
 _SCRATCH: dict[str, Any] = {"linewidth": 1.0, "linestyle": "-"}
 _TEACHER: dict[str, Any] = {"linewidth": 1.2, "linestyle": "--"}
@@ -41,7 +41,9 @@ def draw(results: Results) -> Figure:
         axes.set_ylim(len(methods) - 0.4, -0.6)
         if space is DENSE:
             _crowd(axes, results, index)
-        _rows(axes, looks(methods), [results.students[index, name] for name in methods], space)
+        _rows(
+            axes, method_styles(methods), [results.students[index, name] for name in methods], space
+        )
         _reference(axes, results.students.get((index, "scratch"), ()), _SCRATCH)
         _reference(axes, (results.teachers[index],), _TEACHER)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -58,14 +60,14 @@ def draw(results: Results) -> Figure:
 
 def _rows(
     axes: Axes,
-    shown: Mapping[str, Look],
+    shown: Mapping[str, MethodStyle],
     outcomes: Sequence[tuple[Outcome, ...]],
     space: Spacing,
 ) -> None:
     """Every method's line; those that look alike are drawn at once, for there may be hundreds."""
-    alike: dict[Look, dict[int, list[float]]] = {}
+    alike: dict[MethodStyle, dict[int, list[float]]] = {}
     for place, (look, done) in enumerate(zip(shown.values(), outcomes, strict=True)):
-        if values := list(by_seed(done).values()):
+        if values := list(top1_by_seed(done).values()):
             alike.setdefault(look, {})[place] = values
         else:
             _words(axes, 0.5, place, absence(done), "center", space)
@@ -73,7 +75,9 @@ def _rows(
         _lines(axes, look, lines, space)
 
 
-def _lines(axes: Axes, look: Look, lines: Mapping[int, Sequence[float]], space: Spacing) -> None:
+def _lines(
+    axes: Axes, look: MethodStyle, lines: Mapping[int, Sequence[float]], space: Spacing
+) -> None:
     """Means with error bars, the seeds' points below them."""
     axes.errorbar(
         [fmean(values) for values in lines.values()],
@@ -94,7 +98,7 @@ def _lines(axes: Axes, look: Look, lines: Mapping[int, Sequence[float]], space: 
 
 
 def _reference(axes: Axes, outcomes: tuple[Outcome, ...], style: dict[str, Any]) -> None:
-    values = by_seed(outcomes).values()
+    values = top1_by_seed(outcomes).values()
     if values:
         axes.axvline(fmean(values), color=GREY, zorder=1, **style)
 
@@ -106,8 +110,8 @@ def _crowd(axes: Axes, results: Results, index: int) -> None:
     axes.tick_params(axis="y", length=0)
     for place in range(0, len(methods), 2):
         axes.axhspan(place - 0.5, place + 0.5, color=TINT, linewidth=0, zorder=0)
-    rows = [sorted(by_seed(results.students[index, name]).values()) for name in methods]
-    values = [*by_seed((results.teachers[index],)).values(), *itertools.chain(*rows)]
+    rows = [sorted(top1_by_seed(results.students[index, name]).values()) for name in methods]
+    values = [*top1_by_seed((results.teachers[index],)).values(), *itertools.chain(*rows)]
     if len(values) < 2:
         return
     axes.set_xlim(window(values))

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots import small_multiples
 from benchmark.report.plots.panels import ROOMY, panels, settle
 from benchmark.report.plots.style import (
@@ -34,7 +34,7 @@ def draw(results: Results) -> Figure:
     from top to bottom are drops of the learning rate. Of more than ``MANY`` methods each has a
     panel of its own.
     """
-    shown = looks(results.manifest.methods)
+    shown = method_styles(results.manifest.methods)
     if len(shown) > MANY:
         return small_multiples.draw(results)
     labels = [f"{results.manifest.measure}{on(results)} (%)", "last quarter (%)"]
@@ -60,7 +60,9 @@ def draw(results: Results) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, look: Look, outcomes: tuple[Outcome, ...], place: int, since: float) -> None:
+def _curve(
+    axes: Axes, look: MethodStyle, outcomes: tuple[Outcome, ...], place: int, since: float
+) -> None:
     """One method's line from the fraction `since` of its epochs on; `place` staggers markers."""
     shown = course(outcomes)
     if shown is None:

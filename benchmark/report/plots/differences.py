@@ -18,9 +18,9 @@ from benchmark.report.plots.canvas import Board
 from benchmark.report.plots.style import GREY, INK, STYLE, cut, heading, width, window
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import Analysis
-from benchmark.report.statistics.significance import LEVEL
-from benchmark.report.tables.caption import DAGGERS
-from benchmark.report.tables.layout import DASH, dagger, plus
+from benchmark.report.statistics.significance import ALPHA
+from benchmark.report.tables.caption import SIGNIFICANCE_MARKS
+from benchmark.report.tables.layout import DASH, format_signed, significance_mark
 
 HEAD = 7.5  # points
 NAME = 8  # points
@@ -112,12 +112,12 @@ def _row(results: Results, analysis: Analysis, name: str, reference: str) -> lis
             row.append(Cell(None, f"{len(ours)}/{len(grid.seeds)}"))
         else:
             value = fmean(ours) - fmean(theirs)
-            mark = dagger(analysis.tests.get(key), analysis.references.index(reference))
-            row.append(Cell(value, f"{plus(value)}{mark}"))
+            mark = significance_mark(analysis.tests.get(key), analysis.references.index(reference))
+            row.append(Cell(value, f"{format_signed(value)}{mark}"))
     known = [cell.value for cell in row if cell.value is not None]
     if len(known) < len(row):
         return [*row, Cell(None, "")]
-    return [*row, Cell(fmean(known), plus(fmean(known)))]
+    return [*row, Cell(fmean(known), format_signed(fmean(known)))]
 
 
 def _heads(results: Results, cells: Mapping[str, Sequence[Cell]]) -> list[str]:
@@ -191,18 +191,18 @@ def _bar(board: Board, plan: Plan, scale: ScalarMappable, label: str, beyond: bo
 
 def _note(results: Results, analysis: Analysis, reference: str) -> str:
     n = len(results.manifest.seeds)
-    mark = DAGGERS[analysis.references.index(reference)]
+    mark = SIGNIFICANCE_MARKS[analysis.references.index(reference)]
     sentences = [f"Means over {n} seeds, paired by seed; mean: over all pairs."]
     if any(
         test and test.significant for key, test in analysis.tests.items() if key[2] == reference
     ):
         sentences.append(
-            f"{mark}: different by a paired t-test at {100 * LEVEL:.0f} % after Holm's correction "
+            f"{mark}: different by a paired t-test at {100 * ALPHA:.0f} % after Holm's correction "
             f"over {analysis.family} comparisons."
         )
     elif analysis.family:
         sentences.append(
-            f"None differs by a paired t-test at {100 * LEVEL:.0f} % after Holm's correction over "
+            f"None differs by a paired t-test at {100 * ALPHA:.0f} % after Holm's correction over "
             f"{analysis.family} comparisons."
         )
     sentences.append(f"White: not applicable ({DASH}), or k of {n} seeds done (k/{n}).")

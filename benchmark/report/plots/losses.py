@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from benchmark.report.palette import KNOWN, Look, looks
+from benchmark.report.palette import FIXED_STYLES, MethodStyle, method_styles
 from benchmark.report.plots.canvas import FRAME, Board, Dashes, Panel, Pen
 from benchmark.report.plots.loss_terms import Scale, Term, fit, terms
 from benchmark.report.plots.style import (
@@ -95,7 +95,7 @@ def _draw(results: Results, column: int, known: Mapping[str, Shown]) -> Figure:
     longest = max(term.epochs[-1] for shown in known.values() for term in shown.values())
     page = Page(across, math.ceil(len(known) / across), NAMED + KEY * lines, longest)
     board = Board(*page.size)
-    for place, (name, look) in enumerate(looks(known).items()):
+    for place, (name, look) in enumerate(method_styles(known).items()):
         outcomes, shown = results.students[column, name], known[name]
         scale = fit(shown.values()) if shown else Scale(0, 1, False)
         panel = page.panel(place, scale)
@@ -133,13 +133,13 @@ def _keys(names: Sequence[str]) -> Keys:
     return keys
 
 
-def _pens(names: Sequence[str], look: Look) -> dict[str, Pen]:
+def _pens(names: Sequence[str], look: MethodStyle) -> dict[str, Pen]:
     """What is called as a known method wears its colour, another first term that of the row."""
     free = cycle([look.colour, *(colour for colour in FURTHER if colour != look.colour)])
     own = [name for name in names if name != PLAIN]
-    pens = {PLAIN: Pen(KNOWN["scratch"].colour, LINE)}
+    pens = {PLAIN: Pen(FIXED_STYLES["scratch"].colour, LINE)}
     for place, name in enumerate(own):
-        colour = KNOWN[name].colour if name in KNOWN else next(free)
+        colour = FIXED_STYLES[name].colour if name in FIXED_STYLES else next(free)
         pens[name] = Pen(colour, LINE, DASHED[place % len(DASHED)])
     return pens
 

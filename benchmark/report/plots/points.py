@@ -7,9 +7,9 @@ from math import nan
 from statistics import fmean, geometric_mean, median, stdev
 from typing import NamedTuple
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.results.outcomes import Outcome, Results
-from benchmark.report.statistics.analysis import by_seed
+from benchmark.report.statistics.analysis import top1_by_seed
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Spot(NamedTuple):
     """A method's point; spreads may be nan; `whole` where it is the mean of all."""
 
     name: str
-    look: Look
+    look: MethodStyle
     x: float
     y: float
     dx: float
@@ -40,7 +40,7 @@ class Spot(NamedTuple):
 def on_pair(results: Results, column: int, measure: Measure) -> list[Spot]:
     """Top-1 against the measure: means and sample standard deviations over the seeds."""
     spots = []
-    for name, look in looks(results.manifest.methods).items():
+    for name, look in method_styles(results.manifest.methods).items():
         outcomes = results.students[column, name]
         if known := _known(outcomes, measure):
             xs, ys = zip(*known.values(), strict=True)
@@ -57,7 +57,7 @@ def over_pairs(results: Results, measure: Measure) -> list[Spot]:
     """
     grid = results.manifest
     spots = []
-    for name, look in looks(grid.methods).items():
+    for name, look in method_styles(grid.methods).items():
         known = [_gain(results, column, name, measure) for column in range(len(grid.columns))]
         here = [pair for pair in known if pair is not None]
         if here:
@@ -71,7 +71,7 @@ def over_pairs(results: Results, measure: Measure) -> list[Spot]:
 def _gain(results: Results, column: int, name: str, measure: Measure) -> tuple[float, float] | None:
     """A method's measure and its difference to scratch on a pair; None unless both are complete."""
     ours = _known(results.students[column, name], measure)
-    theirs = by_seed(results.students[column, "scratch"])
+    theirs = top1_by_seed(results.students[column, "scratch"])
     if not len(ours) == len(theirs) == len(results.manifest.seeds):
         return None
     x = (median if measure.cost else fmean)(value for value, _ in ours.values())

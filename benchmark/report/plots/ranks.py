@@ -13,12 +13,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
 from benchmark.report.plots.style import GREY, INK, STYLE, cut, width
 from benchmark.report.results.outcomes import Results
-from benchmark.report.statistics.analysis import Summary
-from benchmark.report.statistics.significance import LEVEL, Ranking
+from benchmark.report.statistics.analysis import SuiteSummary
+from benchmark.report.statistics.significance import ALPHA, Ranking
 
 NAME = 8.5  # points
 WIDEST = 1.6  # inches: a name
@@ -33,7 +33,7 @@ GAP = 0.36  # inches: what its rank takes beside it
 BARS = Pen(INK, 2.6, order=2.5)
 
 
-def draw(results: Results, summary: Summary | None) -> Figure | None:
+def draw(results: Results, summary: SuiteSummary | None) -> Figure | None:
     """The picture; None where there is no ranking, or too little for a critical difference."""
     ranking = summary.ranking if summary else None
     if summary is None or ranking is None or ranking.critical is None:
@@ -66,7 +66,7 @@ def _draw(results: Results, ranking: Ranking, critical: float, unranked: Sequenc
     axis = Panel(left, TOP, AXIS, 0, (1, len(names)), (0, 1))
     _axis(board, axis, critical)
     _bars(board, axis, bars)
-    shown = looks(results.manifest.methods)
+    shown = method_styles(results.manifest.methods)
     for place, (standing, name) in enumerate(zip(standings, names, strict=True)):
         down = first + LINE * (place if place < half else len(names) - 1 - place)
         words = (name, standing.rank)
@@ -120,7 +120,7 @@ def _stack(
 
 
 def _method(
-    board: Board, axis: Panel, down: float, left: bool, words: tuple[str, float], look: Look
+    board: Board, axis: Panel, down: float, left: bool, words: tuple[str, float], look: MethodStyle
 ) -> None:
     """From a method's place on the axis down to its row, and out to its rank and name."""
     name, rank = words
@@ -139,7 +139,7 @@ def _note(ranking: Ranking, critical: float, unranked: Sequence[str]) -> str:
     sentences = [
         f"Ranks over the {ranking.blocks} pairs in which every ranked method is complete. "
         f"Friedman: χ² = {ranking.chi2:.1f}, {p}. Bars join mean ranks that differ by less than "
-        f"the critical difference (Nemenyi, {100 * LEVEL:.0f} %)."
+        f"the critical difference (Nemenyi, {100 * ALPHA:.0f} %)."
     ]
     if unranked:
         sentences.append(f"Not ranked, as not applicable everywhere: {', '.join(unranked)}.")

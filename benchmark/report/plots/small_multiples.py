@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
 from benchmark.report.plots.panel_grid import BETWEEN, SIDE, Sheet, lay
 from benchmark.report.plots.style import (
@@ -82,7 +82,7 @@ def draw(results: Results) -> Figure:
     board = Board(*sheet.size)
     drops = [shared_drops(results, column) for column in range(len(headings))]
     for column in range(len(headings)):
-        for row, (method, look) in enumerate(looks(grid.methods).items()):
+        for row, (method, look) in enumerate(method_styles(grid.methods).items()):
             halves = place(sheet, row, column, limits)
             _frame(board, halves, sheet.outer(row, column), limits, drops[column])
             _count(board, halves[0], results.students[column, method])
@@ -200,7 +200,7 @@ def _lines(
     board: Board,
     halves: Halves,
     shown: Course,
-    look: Look,
+    look: MethodStyle,
     others: Mapping[str, Course | None],
     quarter: int,
 ) -> None:

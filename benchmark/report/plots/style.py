@@ -14,8 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from benchmark.report.results.outcomes import FEW_DROPS, STEEP, Column, Outcome, Results
-from benchmark.report.tables.layout import pair
+from benchmark.report.results.outcomes import (
+    LR_DROP_FACTOR,
+    MAX_LR_DROPS,
+    GridColumn,
+    Outcome,
+    Results,
+)
+from benchmark.report.tables.layout import pair_heading
 from benchmark.store.record import Epoch
 
 MANY = 10  # with more methods one panel cannot hold their lines, and rows come closer
@@ -67,9 +73,9 @@ def drops(history: Sequence[Epoch]) -> tuple[int, ...]:
     found = tuple(
         now.epoch
         for now, after in pairwise(history)
-        if now.phase == after.phase and now.lr and after.lr and now.lr > STEEP * after.lr
+        if now.phase == after.phase and now.lr and after.lr and now.lr > LR_DROP_FACTOR * after.lr
     )
-    return found if len(found) <= FEW_DROPS else ()
+    return found if len(found) <= MAX_LR_DROPS else ()
 
 
 def shared_drops(results: Results, column: int) -> tuple[int, ...]:
@@ -120,9 +126,9 @@ def cut(name: str, size: float, widest: float) -> str:
     return fit
 
 
-def heading(column: Column, with_dataset: bool, letters: int) -> str:
+def heading(column: GridColumn, with_dataset: bool, letters: int) -> str:
     """A pair in lines of so many letters; of few, so that teachers and students stand in line."""
-    teacher, student = pair(column, with_dataset)
+    teacher, student = pair_heading(column, with_dataset)
     if letters >= 30:
         return textwrap.fill(f"{teacher} → {student}", letters)
     return "\n".join(textwrap.fill(line, letters) for line in (f"{teacher} →", student))

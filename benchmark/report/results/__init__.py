@@ -1,1 +1,5 @@
-"""What became of every run of a suite: read from the run folders, checked and typed."""
+"""The outcome of every run of a suite: read from the run folders, validated and typed.
+
+Read `outcomes.py` first for the types, then `reading.py`, which is the only module that reads
+records. `published.py` reads the numbers of the literature.
+"""

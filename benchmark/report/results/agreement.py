@@ -1,4 +1,4 @@
-"""How alike two networks are that never met, from the classes that their runs predicted."""
+"""How often two networks predict the same class, from the predictions stored in run folders."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,29 +11,37 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def compare(ours: Path, teachers: Path) -> Fidelity | None:
-    """Agreement of two runs' folders; None where one kept no classes or saw other images.
+def compare_predictions(student: Path, teacher: Path) -> Fidelity | None:
+    """Return the agreement of two runs, given their folders, in percent of the test images.
 
-    Their files are (2, N) of whole numbers: of every image the predicted class, and its label.
-    Raises UserError for one that is not.
+    Each folder may hold a file of predictions: an integer array of shape (2, N) with the predicted
+    class of each image in row 0 and its label in row 1. The result is None if a folder has no such
+    file or if the labels differ, which means that the runs were tested on different images.
+
+    Raises UserError: a file of predictions is damaged.
     """
-    mine, theirs = (_read(RunFolder(folder).predictions) for folder in (ours, teachers))
-    if mine is None or theirs is None or mine.shape != theirs.shape or (mine[1] != theirs[1]).any():
+    ours, theirs = (_read(RunFolder(folder).predictions) for folder in (student, teacher))
+    if ours is None or theirs is None or ours.shape != theirs.shape or (ours[1] != theirs[1]).any():
         return None
-    same, wrong = mine[0] == theirs[0], theirs[0] != theirs[1]
-    on_errors = 100 * float(same[wrong].mean()) if wrong.any() else None
-    return Fidelity(100 * float(same.mean()), None, on_errors)
+    same, teacher_wrong = ours[0] == theirs[0], theirs[0] != theirs[1]
+    on_errors = 100 * float(same[teacher_wrong].mean()) if teacher_wrong.any() else None
+    return Fidelity(agreement=100 * float(same.mean()), kl=None, error_agreement=on_errors)
 
 
 def _read(path: Path) -> "np.ndarray | None":
-    import numpy as np  # a tenth of a second that a suite without such files need not wait for
+    import numpy as np  # takes 0.1 s, which suites without such files need not spend
 
     try:
-        read: np.ndarray = np.load(path, allow_pickle=False)
+        array: np.ndarray = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         return None
     except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: damaged: {error}. Delete it: tables go without it.") from error
-    if read.ndim != 2 or len(read) != 2 or read.dtype.kind not in "iu" or not read.size:
-        raise UserError(f"{path}: damaged: is not (2, N) classes. Delete it: tables go without it.")
-    return read
+        raise UserError(
+            f"{path}: damaged: {error}. Delete the file; tables are then made without it."
+        ) from error
+    if array.ndim != 2 or len(array) != 2 or array.dtype.kind not in "iu" or not array.size:
+        raise UserError(
+            f"{path}: damaged: expected an integer array of shape (2, N). "
+            "Delete the file; tables are then made without it."
+        )
+    return array

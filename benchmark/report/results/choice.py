@@ -1,41 +1,52 @@
-"""Which rows and columns of a grid its tables show, in which order and under which names."""
+"""The rows and columns that a suite selects for its tables, their order and display names."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.config.errors import UserError, suggest
-from benchmark.report.results.outcomes import Column, Manifest, Names
+from benchmark.report.results.outcomes import GridColumn, Manifest, NameSelection
 
 
 def chosen_rows(grid: Manifest) -> dict[str, str]:
-    """The rows in their order: method to the name that is shown."""
-    return _chosen(grid.table.rows, grid.methods, "table.rows")
+    """Return the display name of each selected method, by method, in table order.
+
+    Raises UserError: `table.rows` names a method that the suite does not have.
+    """
+    return _select_names(grid.table.rows, grid.methods, "table.rows")
 
 
-def chosen_columns(grid: Manifest) -> dict[int, Column]:
-    """The columns in their order, by their places in the grid."""
-    pairs = _chosen(grid.table.pairs, [column.pair for column in grid.columns], "table.pairs")
-    headings = [column.dataset for column in grid.columns]
-    datasets = _chosen(grid.table.datasets, headings, "table.datasets")
+def chosen_columns(grid: Manifest) -> dict[int, GridColumn]:
+    """Return the selected columns by their index in the manifest, in table order.
+
+    Raises UserError: `table.pairs` or `table.datasets` names what the suite does not have.
+    """
+    pair_names = _select_names(
+        grid.table.pairs, [column.pair for column in grid.columns], "table.pairs"
+    )
+    dataset_names = _select_names(
+        grid.table.datasets, [column.dataset for column in grid.columns], "table.datasets"
+    )
     return {
-        place: _named(column, datasets[dataset], pairs[pair])
-        for pair in pairs
-        for dataset in datasets
-        for place, column in enumerate(grid.columns)
+        index: _with_display_names(column, dataset_names[dataset], pair_names[pair])
+        for pair in pair_names
+        for dataset in dataset_names
+        for index, column in enumerate(grid.columns)
         if (column.pair, column.dataset) == (pair, dataset)
     }
 
 
-def _chosen(names: Names, there: Sequence[str], where: str) -> dict[str, str]:
-    if names is None:
-        return {name: name for name in there}
-    asked = names if isinstance(names, dict) else {name: name for name in names}
-    for name in asked:
-        if name not in there:
-            raise UserError(f"{where}: {suggest(name, list(there), 'name')}")
-    return asked
+def _select_names(
+    selection: NameSelection, available: Sequence[str], setting: str
+) -> dict[str, str]:
+    if selection is None:
+        return {name: name for name in available}
+    names = selection if isinstance(selection, dict) else {name: name for name in selection}
+    for name in names:
+        if name not in available:
+            raise UserError(f"{setting}: {suggest(name, list(available), 'name')}")
+    return names
 
 
-def _named(column: Column, dataset: str, pair: str) -> Column:
-    same = (dataset, pair) == (column.dataset, column.pair)
-    return column if same else replace(column, shown=(dataset, pair))
+def _with_display_names(column: GridColumn, dataset: str, pair: str) -> GridColumn:
+    unchanged = (dataset, pair) == (column.dataset, column.pair)
+    return column if unchanged else replace(column, display_names=(dataset, pair))

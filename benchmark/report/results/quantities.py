@@ -1,4 +1,4 @@
-"""All that is measured of a run besides its accuracy, each number by the name that files have."""
+"""Every quantity measured of a run besides accuracy, under the names that the CSV files use."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -6,14 +6,21 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.report.results.outcomes import Outcome
-from benchmark.store.record import Calibration, Cost, Fidelity, Sharpness
+from benchmark.store.record import Calibration, CalibrationScores, Fidelity
 
-NAMES = (
-    *(field.name for field in fields(Calibration) if field.name != "scaled"),
-    *(f"scaled_{field.name}" for field in fields(Sharpness)),
-    *(field.name for kind in (Fidelity, Cost) for field in fields(kind)),
+_COSTS = (
+    *("parameters", "deployed_parameters", "connector_parameters", "seconds", "peak_memory_mb"),
+    *("peak_gpu_memory_mb", "step_seconds", "teacher_seconds", "images_per_second", "gpu_hours"),
+    *("energy_joules", "flops", "connector_flops", "deployed_flops"),
 )
-"""All but the places of CKA, which are a network's: `cka_stem`, `cka_stage_1` and so on."""
+"""Fields of a record's cost that tables and CSV files list, in their order."""
+QUANTITY_NAMES = (
+    *(field.name for field in fields(Calibration) if field.name != "scaled"),
+    *(f"scaled_{field.name}" for field in fields(CalibrationScores)),
+    *(field.name for field in fields(Fidelity)),
+    *_COSTS,
+)
+"""All quantities but CKA, whose names depend on the network: `cka_stem`, `cka_stage_1`, ..."""
 
 _LABELS = {
     "ece": "ECE (%)",
@@ -24,13 +31,13 @@ _LABELS = {
     "scaled_brier": "scaled Brier score",
     "agreement": "agreement with the teacher (%)",
     "kl": "KL from the teacher (nats)",
-    "error_agreement": "agreement on its errors (%)",
+    "error_agreement": "agreement on the teacher's errors (%)",
     "seconds": "time of all epochs (s)",
     "peak_memory_mb": "memory (MiB)",
     "peak_gpu_memory_mb": "GPU memory (MiB)",
-    "step_seconds": "own step (s)",
-    "teacher_seconds": "teacher's pass (s)",
-    "images_per_second": "images a second",
+    "step_seconds": "training step without the teacher (s)",
+    "teacher_seconds": "teacher's forward pass (s)",
+    "images_per_second": "images per second",
     "gpu_hours": "GPU hours",
     "energy_joules": "energy (J)",
     "flops": "FLOPs",
@@ -39,43 +46,45 @@ _LABELS = {
 }
 
 
-def label(name: str) -> str:
-    """A quantity as readers know it, with its unit."""
+def quantity_label(name: str) -> str:
+    """Return a quantity's name as text for readers, with its unit."""
     return _LABELS.get(name, name.replace("_", " ").replace("cka", "CKA"))
 
 
-def quantities(outcome: Outcome) -> dict[str, float]:
-    """Measures and costs that the run has, in the order that files list them; unrounded."""
+def measured_quantities(outcome: Outcome) -> dict[str, float]:
+    """Return the measures and costs in a run's record, unrounded, in the order of the files."""
     if outcome.record is None:
         return {}
     measures = outcome.record.measures
-    found = _sharpness(measures.calibration) if measures else {}
-    found |= vars(outcome.fidelity) if outcome.fidelity else {}
-    found |= vars(outcome.record.cost)
-    places = measures.cka if measures and measures.cka else {}
-    found |= {f"cka_{place.replace(' ', '_')}": value for place, value in places.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    values = _calibration_quantities(measures.calibration) if measures else {}
+    values |= vars(outcome.fidelity) if outcome.fidelity else {}
+    values |= {name: getattr(outcome.record.cost, name) for name in _COSTS}
+    cka = measures.cka if measures and measures.cka else {}
+    values |= {f"cka_{layer.replace(' ', '_')}": value for layer, value in cka.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def means(outcomes: Iterable[Outcome]) -> dict[str, tuple[float, int]]:
-    """Each quantity's mean over the runs that have it, and how many these are."""
+def mean_quantities(outcomes: Iterable[Outcome]) -> dict[str, tuple[float, int]]:
+    """Return the mean of each quantity over the runs that have it, and the number of these runs."""
     values: dict[str, list[float]] = {}
     for outcome in outcomes:
-        for name, value in quantities(outcome).items():
+        for name, value in measured_quantities(outcome).items():
             values.setdefault(name, []).append(value)
-    return {name: (fmean(several), len(several)) for name, several in values.items()}
+    return {name: (fmean(numbers), len(numbers)) for name, numbers in values.items()}
 
 
-def _sharpness(calibration: Calibration) -> dict[str, float | None]:
+def _calibration_quantities(calibration: Calibration) -> dict[str, float | None]:
+    unscaled = vars(calibration) | {"scaled": None}
     scaled = {f"scaled_{name}": value for name, value in vars(calibration.scaled).items()}
-    whole = vars(calibration) | {"scaled": None}
-    return {**whole, **scaled}
+    return {**unscaled, **scaled}
 
 
-def flat(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """The leaves of nested fields by their dotted names."""
-    found: dict[str, Any] = {}
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings by their dotted names, as in `recipe.lr`."""
+    leaves: dict[str, Any] = {}
     for key, value in tree.items():
-        inside = isinstance(value, Mapping)
-        found |= flat(value, f"{before}{key}.") if inside else {f"{before}{key}": value}
-    return found
+        if isinstance(value, Mapping):
+            leaves |= flatten(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves

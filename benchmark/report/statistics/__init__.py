@@ -1,1 +1,4 @@
-"""What the numbers of few seeds allow to say, for one cell and over all pairs."""
+"""Statistical tests and intervals for the few seeds of each cell, and for methods over all pairs.
+
+`significance.py` has the tests on plain numbers; `analysis.py` applies them to a suite's results.
+"""

@@ -1,4 +1,4 @@
-"""A suite's numbers through the statistics: cell by cell, and over all pairs."""
+"""The statistics of a suite's results: of each cell, and of each method over all pairs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,209 +6,238 @@ from statistics import fmean
 
 from benchmark.report.results.outcomes import Outcome, Results
 from benchmark.report.statistics import significance
-from benchmark.report.statistics.significance import Interval, Ranking, Test, Values
+from benchmark.report.statistics.significance import Interval, PairedTest, Ranking, Values
 
-REFERENCES = ("scratch", "kd")  # what differences are taken to, where the suite has them
+REFERENCES = ("scratch", "kd")
+"""The methods that all others are compared with, if the suite has them."""
 
-At = tuple[int, str]  # column of the manifest, method
-Pair = tuple[Values, Values]  # ours and theirs, seed by seed
+CellKey = tuple[int, str]
+"""Column index in the manifest, and method."""
+ComparisonKey = tuple[int, str, str]
+"""Column index in the manifest, method, and the reference that it is compared with."""
+PairedValues = tuple[Values, Values]
+"""The accuracies of a method and of a reference, with the same seeds in the same order."""
 
 
 @dataclass(frozen=True)
-class Overall:
-    """One method over all pairs: means over the columns where each is defined, in percent."""
+class MethodSummary:
+    """One method over all pairs. Means are over the columns in which each quantity is defined."""
 
     name: str
     columns: int
-    """In how many all seeds are done, those of scratch too."""
+    """The number of columns in which all seeds of the method and of scratch are done."""
     gain: float | None
-    """Mean difference to scratch."""
+    """The mean difference to scratch in percentage points."""
     not_above: int
-    """In how many columns it is not above scratch."""
+    """The number of columns in which the method is not above scratch, to two decimals."""
     gap: float | None
+    """The mean share of the gap between scratch and teacher that is closed, in percent."""
     gaps: int
-    """In how many columns the gap is defined."""
+    """The number of columns in which that share is defined."""
     ari: float | None
-    """Over kd."""
+    """The average relative improvement over kd in percent."""
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What is said over several pairs."""
+class SuiteSummary:
+    """All methods of a suite over several pairs."""
 
-    lines: tuple[Overall, ...]
+    lines: tuple[MethodSummary, ...]
     ranking: Ranking | None
     unranked: tuple[str, ...]
-    """Methods that do not apply everywhere."""
+    """Methods that are not ranked because they do not apply to every pair."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """The statistics of all cells of a suite, whatever its tables show."""
+    """The statistics of all cells of a suite, including those that its tables leave out."""
 
     references: tuple[str, ...]
-    values: Mapping[At, Mapping[int, float]]  # by seed
-    intervals: Mapping[At, Interval | None]
-    pairs: Mapping[tuple[int, str, str], Pair]
-    tests: Mapping[tuple[int, str, str], Test | None]
-    noise: Mapping[str, float | None]  # by a column's data set: pooled spread of differences
+    values: Mapping[CellKey, Mapping[int, float]]
+    """Top-1 in percent of each cell, by seed."""
+    intervals: Mapping[CellKey, Interval | None]
+    pairs: Mapping[ComparisonKey, PairedValues]
+    tests: Mapping[ComparisonKey, PairedTest | None]
+    noise: Mapping[str, float | None]
+    """By data set: the pooled standard deviation of paired differences in percentage points."""
     resolvable: Mapping[str, tuple[float, int] | None]
-    gaps: Mapping[At, float | None]
+    """By data set: `significance.smallest_detectable_difference`."""
+    gaps: Mapping[CellKey, float | None]
+    """The share of the gap between scratch and teacher that is closed, in percent."""
     family: int
-    """How many comparisons Holm's correction counts."""
+    """The number of comparisons that Holm's correction is over."""
 
 
-def by_seed(outcomes: Iterable[Outcome]) -> dict[int | None, float]:
-    """Last-epoch top-1 in percent of the runs that are done."""
+def top1_by_seed(outcomes: Iterable[Outcome]) -> dict[int | None, float]:
+    """Return top-1 in percent after the last epoch, by seed, of the runs that are done."""
     return {o.seed: o.record.result.top1 for o in outcomes if o.record is not None}
 
 
-def matched(
+def values_of_shared_seeds(
     ours: Mapping[int, float] | Mapping[int | None, float],
     theirs: Mapping[int, float] | Mapping[int | None, float],
-) -> Pair:
-    """The values of the seeds that both have."""
+) -> PairedValues:
+    """Return the values of the seeds that both mappings have, in the same order."""
     seeds = [seed for seed in ours if seed in theirs]
     return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]  # type: ignore[index]
 
 
 def analyse(results: Results) -> Analysis:
-    """All statistics of a suite's cells; what tables leave out still counts in the correction."""
+    """Return the statistics of all cells.
+
+    Holm's correction is over all comparisons of the suite with its references, so that the choice
+    of rows and columns for a table does not change any p value.
+    """
     grid = results.manifest
     references = tuple(name for name in REFERENCES if name in grid.methods)
     values = {
-        at: {seed: top1 for seed, top1 in by_seed(outcomes).items() if seed is not None}
-        for at, outcomes in results.students.items()
+        key: {seed: top1 for seed, top1 in top1_by_seed(outcomes).items() if seed is not None}
+        for key, outcomes in results.students.items()
     }
     pairs = {
-        (column, method, other): matched(mine, values[column, other])
-        for (column, method), mine in values.items()
-        for other in references
-        if method != other
+        (column, method, reference): values_of_shared_seeds(ours, values[column, reference])
+        for (column, method), ours in values.items()
+        for reference in references
+        if method != reference
     }
-    found = significance.intervals([list(mine.values()) for mine in values.values()])
-    # Scratch against kd is kd against scratch: one comparison, counted once.
-    once = {key: pair for key, pair in pairs.items() if key[1:] != ("scratch", "kd")}
-    tests = dict(zip(once, significance.compare(list(once.values())), strict=True))
+    intervals = significance.bootstrap_intervals([list(ours.values()) for ours in values.values()])
+    # Scratch against kd is the same comparison as kd against scratch and counts once in the family.
+    family = {key: pair for key, pair in pairs.items() if key[1:] != ("scratch", "kd")}
+    tests = dict(zip(family, significance.paired_t_tests(list(family.values())), strict=True))
     by_dataset = {
-        name: [pair for key, pair in once.items() if grid.columns[key[0]].dataset == name]
+        name: [pair for key, pair in family.items() if grid.columns[key[0]].dataset == name]
         for name in dict.fromkeys(column.dataset for column in grid.columns)
     }
-    noise = {name: significance.pooled(several) for name, several in by_dataset.items()}
+    noise = {
+        name: significance.pooled_std_of_differences(dataset_pairs)
+        for name, dataset_pairs in by_dataset.items()
+    }
     return Analysis(
-        references,
-        values,
-        dict(zip(values, found, strict=True)),
-        pairs,
-        {key: tests.get(key) or _turned(tests, key) for key in pairs},
-        noise,
-        {name: significance.resolvable(several) for name, several in by_dataset.items()},
-        {
-            (column, method): _gap(
-                results,
-                values,
-                pairs.get((column, method, "scratch")),
-                noise[grid.columns[column].dataset],
-                column,
-            )
-            for column, method in values
+        references=references,
+        values=values,
+        intervals=dict(zip(values, intervals, strict=True)),
+        pairs=pairs,
+        tests={key: tests.get(key) or _reversed_test(tests, key) for key in pairs},
+        noise=noise,
+        resolvable={
+            name: significance.smallest_detectable_difference(dataset_pairs)
+            for name, dataset_pairs in by_dataset.items()
         },
-        sum(test is not None for test in tests.values()),
+        gaps=_gaps_closed(results, values, pairs, noise),
+        family=sum(test is not None for test in tests.values()),
     )
 
 
-def summarise(results: Results, analysis: Analysis) -> Summary | None:
-    """What can be said over the columns of a suite; None of a single one."""
+def summarise_over_pairs(results: Results, analysis: Analysis) -> SuiteSummary | None:
+    """Summarise each method over all columns; None if the suite has a single column.
+
+    Methods are ranked if they apply to every column, over the columns in which all of them are
+    complete.
+    """
     grid = results.manifest
     if len(grid.columns) < 2:
         return None
-    apply = [name for name in grid.methods if _applies(results, name)]
+    ranked = [name for name in grid.methods if _applies_everywhere(results, name)]
     blocks = [
         column
         for column in range(len(grid.columns))
-        if all(_complete(results, column, name) for name in apply)
+        if all(_all_seeds_done(results, column, name) for name in ranked)
     ]
     means = {
-        name: [fmean(analysis.values[column, name].values()) for column in blocks] for name in apply
+        name: [fmean(analysis.values[column, name].values()) for column in blocks]
+        for name in ranked
     }
-    return Summary(
-        tuple(_overall(results, analysis, name) for name in grid.methods),
-        significance.rank(means),
-        tuple(name for name in grid.methods if name not in apply),
+    return SuiteSummary(
+        lines=tuple(_summarise_method(results, analysis, name) for name in grid.methods),
+        ranking=significance.rank_methods(means),
+        unranked=tuple(name for name in grid.methods if name not in ranked),
     )
 
 
-def _turned(
-    tests: Mapping[tuple[int, str, str], Test | None], key: tuple[int, str, str]
-) -> Test | None:
-    """The same comparison read from its other side."""
-    column, ours, theirs = key
-    test = tests.get((column, theirs, ours))
+def _reversed_test(
+    tests: Mapping[ComparisonKey, PairedTest | None], key: ComparisonKey
+) -> PairedTest | None:
+    """Return the test of the same two methods with the sign of the difference reversed."""
+    column, method, reference = key
+    test = tests.get((column, reference, method))
     if test is None:
         return None
-    return Test(Interval(-test.interval.high, -test.interval.low), test.p, test.holm)
+    return PairedTest(Interval(-test.interval.high, -test.interval.low), test.p, test.holm)
 
 
-def _gap(
+def _gaps_closed(
     results: Results,
-    values: Mapping[At, Mapping[int, float]],
-    pair: Pair | None,
-    noise: float | None,
-    column: int,
-) -> float | None:
-    """The gap closed in one cell; `pair` has its values and scratch's."""
-    teacher = results.teachers[column].record
-    if teacher is None or pair is None or not pair[0]:
-        return None
-    gain = fmean(pair[0]) - fmean(pair[1])
-    start = fmean(values[column, "scratch"].values())
-    return significance.gap_closed(gain, teacher.result.top1, start, noise or 0.0)
+    values: Mapping[CellKey, Mapping[int, float]],
+    pairs: Mapping[ComparisonKey, PairedValues],
+    noise: Mapping[str, float | None],
+) -> dict[CellKey, float | None]:
+    """Return for each cell the share of the gap between scratch and teacher that it closes."""
+    gaps: dict[CellKey, float | None] = {}
+    for column, method in values:
+        ours, scratch = pairs.get((column, method, "scratch"), ((), ()))
+        teacher = results.teachers[column].record
+        gaps[column, method] = None
+        if teacher is not None and ours:
+            gaps[column, method] = significance.gap_closed(
+                gain=fmean(ours) - fmean(scratch),
+                teacher=teacher.result.top1,
+                scratch=fmean(values[column, "scratch"].values()),
+                noise=noise[results.manifest.columns[column].dataset] or 0.0,
+            )
+    return gaps
 
 
-def _applies(results: Results, name: str) -> bool:
+def _applies_everywhere(results: Results, name: str) -> bool:
     columns = range(len(results.manifest.columns))
     return all(o.state != "not applicable" for c in columns for o in results.students[c, name])
 
 
-def _complete(results: Results, column: int, name: str) -> bool:
+def _all_seeds_done(results: Results, column: int, name: str) -> bool:
     return all(outcome.state == "done" for outcome in results.students[column, name])
 
 
-def _overall(results: Results, analysis: Analysis, name: str) -> Overall:
+def _summarise_method(results: Results, analysis: Analysis, name: str) -> MethodSummary:
     needed = [name, *analysis.references[:1]]
     columns = [
         column
         for column in range(len(results.manifest.columns))
-        if all(_complete(results, column, other) for other in needed)
+        if all(_all_seeds_done(results, column, other) for other in needed)
     ]
-    gains = list(_gains(analysis, columns, name, "scratch"))
+    gains = list(_mean_gains(analysis, columns, name, "scratch"))
     gaps = [gap for c in columns if (gap := analysis.gaps[c, name]) is not None]
-    return Overall(
-        name,
-        len(columns),
-        fmean(gains) if gains else None,
-        sum(round(gain, 2) <= 0 for gain in gains),
-        fmean(gaps) if gaps else None,
-        len(gaps),
-        _ari(results, analysis, columns, name),
+    return MethodSummary(
+        name=name,
+        columns=len(columns),
+        gain=fmean(gains) if gains else None,
+        not_above=sum(round(gain, 2) <= 0 for gain in gains),
+        gap=fmean(gaps) if gaps else None,
+        gaps=len(gaps),
+        ari=_ari(results, analysis, columns, name),
     )
 
 
-def _gains(analysis: Analysis, columns: Sequence[int], name: str, other: str) -> Iterator[float]:
+def _mean_gains(
+    analysis: Analysis, columns: Sequence[int], name: str, reference: str
+) -> Iterator[float]:
     for column in columns:
-        ours, theirs = analysis.pairs.get((column, name, other), ((), ()))
+        ours, theirs = analysis.pairs.get((column, name, reference), ((), ()))
         if ours:
             yield fmean(ours) - fmean(theirs)
 
 
 def _ari(results: Results, analysis: Analysis, columns: Sequence[int], name: str) -> float | None:
-    """Over kd, on the columns where both are complete; None where one denominator is noise."""
+    """Return ARI over kd, on the columns in which the method, kd and scratch are complete.
+
+    The result is None if kd is not above scratch by more than the noise in each of these columns.
+    """
     if name in REFERENCES or set(REFERENCES) - set(analysis.references):
         return None
-    both = [c for c in columns if all(_complete(results, c, other) for other in REFERENCES)]
-    noise = [analysis.noise[results.manifest.columns[c].dataset] for c in both]
-    ours = list(_gains(analysis, both, name, "scratch"))
-    theirs = list(_gains(analysis, both, "kd", "scratch"))
-    if any(n is None or reference <= n for n, reference in zip(noise, theirs, strict=True)):
+    complete = [
+        c for c in columns if all(_all_seeds_done(results, c, other) for other in REFERENCES)
+    ]
+    noise = [analysis.noise[results.manifest.columns[c].dataset] for c in complete]
+    gains = list(_mean_gains(analysis, complete, name, "scratch"))
+    kd_gains = list(_mean_gains(analysis, complete, "kd", "scratch"))
+    if any(n is None or gain <= n for n, gain in zip(noise, kd_gains, strict=True)):
         return None
-    return significance.average_relative_improvement(ours, theirs, 0.0)
+    return significance.average_relative_improvement(gains, kd_gains, 0.0)

@@ -1,26 +1,32 @@
-"""What a reader must know to read a table's numbers, in the words that stand below it."""
+"""The caption of the main table: what a reader needs to know to read its numbers."""
 
-from benchmark.report.results.outcomes import Column, Manifest
+from benchmark.report.results.outcomes import GridColumn, Manifest
 from benchmark.report.statistics.analysis import Analysis
-from benchmark.report.statistics.significance import LEVEL
+from benchmark.report.statistics.significance import ALPHA
 
-DAGGERS = ("†", "‡")  # of the differences, in the references' order
+SIGNIFICANCE_MARKS = ("†", "‡")
+"""The mark of a significant difference to each reference, in the order of the references."""
 
 
-def caption(grid: Manifest, columns: tuple[Column, ...], analysis: Analysis, complete: bool) -> str:
-    """Data, epoch, seeds, spread, budget, marks, and what the seeds can tell apart."""
+def table_caption(
+    grid: Manifest, columns: tuple[GridColumn, ...], analysis: Analysis, complete: bool
+) -> str:
+    """Return the caption: data, epochs, seeds, marks, tests and the detectable difference.
+
+    `complete` says whether all seeds of all applicable cells are done.
+    """
     n = len(grid.seeds)
     initialising = {"inside": "included", "extra": "on top"}[grid.init_epochs]
     epochs = f"{grid.epochs} epoch{'s' * (grid.epochs != 1)}"
     sentences = [
-        f"{grid.measure.capitalize()} (%) on {_data(grid, columns)},",
+        f"{grid.measure.capitalize()} (%) on {_describe_data(grid, columns)},",
         f"after the last of {epochs}",
         f"(epochs of initialising phases {initialising}).",
         f"Mean ± sample standard deviation over {n} seed{'s' * (n != 1)};",
         "bold: the best mean among the complete student rows, underlined: the second.",
     ]
     sentences += [f"Column {probe}." for probe in grid.probes]
-    sentences += _differences(analysis)
+    sentences += _describe_differences(analysis)
     if grid.departures:
         sentences.append(f"Not at the default: {'; '.join(grid.departures)}.")
     if not complete:
@@ -28,7 +34,7 @@ def caption(grid: Manifest, columns: tuple[Column, ...], analysis: Analysis, com
     return " ".join(sentences)
 
 
-def _data(grid: Manifest, columns: tuple[Column, ...]) -> str:
+def _describe_data(grid: Manifest, columns: tuple[GridColumn, ...]) -> str:
     limit = "" if grid.dataset_limit is None else f" (limited to {grid.dataset_limit} images)"
     if grid.validation is not None:
         limit = f", {grid.validation:,} held-out train images{limit}"
@@ -38,34 +44,34 @@ def _data(grid: Manifest, columns: tuple[Column, ...]) -> str:
     return f"{grid.dataset}{limit}{pair}"
 
 
-def _differences(analysis: Analysis) -> list[str]:
-    """How differences are taken and tested; nothing is said of a test that was not made."""
+def _describe_differences(analysis: Analysis) -> list[str]:
+    """Return sentences on the differences. Tests are left out if there are none."""
     if not analysis.references:
         return []
-    to = " and to ".join(analysis.references)
-    sentences = [f"Δ: difference to {to} in percentage points, paired by seed."]
+    references = " and to ".join(analysis.references)
+    sentences = [f"Δ: difference to {references} in percentage points, paired by seed."]
     if analysis.family:
         marks = ", ".join(
-            f"{mark} from {name}" for mark, name in zip(DAGGERS, analysis.references, strict=False)
+            f"{mark} from {name}"
+            for mark, name in zip(SIGNIFICANCE_MARKS, analysis.references, strict=False)
         )
-        several = "s" * (analysis.family != 1)
+        plural = "s" * (analysis.family != 1)
         sentences.append(
-            f"{marks}: different by a paired t-test at {100 * LEVEL:.0f} % after Holm's "
-            f"correction over the suite's {analysis.family} comparison{several}."
+            f"{marks}: different by a paired t-test at {100 * ALPHA:.0f} % after Holm's "
+            f"correction over the suite's {analysis.family} comparison{plural}."
         )
-    return [*sentences, _resolution(analysis)]
+    return [*sentences, _describe_detectable_difference(analysis)]
 
 
-def _resolution(analysis: Analysis) -> str:
-    """How small a difference the seeds at hand can tell from none."""
-    known = [(name, *found) for name, found in analysis.resolvable.items() if found]
+def _describe_detectable_difference(analysis: Analysis) -> str:
+    known = [(name, *detectable) for name, detectable in analysis.resolvable.items() if detectable]
     if not known:
         return "The smallest difference that these seeds resolve: unknown."
     several = len(analysis.resolvable) > 1
-    told = ", ".join(
+    differences = ", ".join(
         f"{points:.2f} points with {n} seeds" + f" ({name})" * several for name, points, n in known
     )
     return (
         f"The smallest true difference that one such test finds in 80 of 100 cases, uncorrected: "
-        f"{told}."
+        f"{differences}."
     )

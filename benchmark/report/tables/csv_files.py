@@ -1,49 +1,49 @@
-"""The table in long form for further analysis: a line a cell, and a line a run."""
+"""Tables as CSV files in long form, for further analysis: one line a cell, or one line a run."""
 
 from collections.abc import Iterator, Mapping
 
-from benchmark.report.results.outcomes import Column, Outcome
-from benchmark.report.results.quantities import NAMES, quantities
-from benchmark.report.tables.cells import Cell, Row, Table
+from benchmark.report.results.outcomes import GridColumn, Outcome
+from benchmark.report.results.quantities import QUANTITY_NAMES, measured_quantities
+from benchmark.report.tables.cells import Table, TableCell, TableRow
 
 
 def render(table: Table) -> str:
-    """All that the table knows, unrounded; `;` between several footnotes."""
-    return _written(
+    """Return one line a cell with all of its numbers, unrounded. Footnotes are joined by `; `."""
+    return _to_csv(
         {
-            **_place(table, column, row),
-            **_numbers(table, row.cells[place]),
-            **dict.fromkeys(NAMES),  # the same columns whatever is known
-            **{name: mean for name, (mean, _) in row.cells[place].measured.items()},
-            **_runs(row, row.cells[place]),
+            **_identity_columns(table, column, row),
+            **_cell_columns(table, row.cells[index]),
+            **dict.fromkeys(QUANTITY_NAMES),  # all files have the same columns in the same order
+            **{name: mean for name, (mean, _) in row.cells[index].measured.items()},
+            **_columns_by_seed(row, row.cells[index]),
         }
-        for place, column in enumerate(table.columns)
+        for index, column in enumerate(table.columns)
         for row in table.rows
     )
 
 
 def render_runs(table: Table) -> str:
-    """A line a run of a cell: all that is measured of it, unrounded."""
-    return _written(
-        {**_place(table, column, row), **_run(outcome)}
-        for place, column in enumerate(table.columns)
+    """Return one line a run with everything that is measured of it, unrounded."""
+    return _to_csv(
+        {**_identity_columns(table, column, row), **_run_columns(outcome)}
+        for index, column in enumerate(table.columns)
         for row in table.rows
-        for outcome in row.cells[place].outcomes
+        for outcome in row.cells[index].outcomes
     )
 
 
-def _written(lines: Iterator[Mapping[str, object]]) -> str:
-    import pandas as pd  # half a second that the other writers need not wait for
+def _to_csv(lines: Iterator[Mapping[str, object]]) -> str:
+    import pandas as pd  # takes 0.5 s, which the other writers need not spend
 
     return pd.DataFrame(list(lines)).to_csv(index=False, lineterminator="\n")
 
 
-def _place(table: Table, column: Column, row: Row) -> dict[str, object]:
-    where = {key: getattr(column, key) for key in ("dataset", "teacher", "student")}
-    return {"suite": table.suite, **where, "role": row.role, "method": row.name}
+def _identity_columns(table: Table, column: GridColumn, row: TableRow) -> dict[str, object]:
+    pair = {key: getattr(column, key) for key in ("dataset", "teacher", "student")}
+    return {"suite": table.suite, **pair, "role": row.role, "method": row.name}
 
 
-def _run(outcome: Outcome) -> dict[str, object]:
+def _run_columns(outcome: Outcome) -> dict[str, object]:
     values: dict[str, object] = {
         "seed": "" if outcome.seed is None else str(outcome.seed),
         "run": outcome.run,
@@ -54,12 +54,12 @@ def _run(outcome: Outcome) -> dict[str, object]:
     best = record.best_on_test() if record and record.history else None
     values |= {key: getattr(last, key, None) for key in ("top1", "top5", "epoch")}
     values |= {"best_on_test": best and best.top1, "best_on_test_epoch": best and best.epoch}
-    return {**values, **dict.fromkeys(NAMES), **quantities(outcome)}
+    return {**values, **dict.fromkeys(QUANTITY_NAMES), **measured_quantities(outcome)}
 
 
-def _numbers(table: Table, cell: Cell) -> dict[str, object]:
+def _cell_columns(table: Table, cell: TableCell) -> dict[str, object]:
     values: dict[str, object] = {
-        "state": _state(cell),
+        "state": _state_of_cell(cell),
         "n": cell.n,
         "wanted": cell.wanted,
         "mean": cell.mean,
@@ -80,14 +80,14 @@ def _numbers(table: Table, cell: Cell) -> dict[str, object]:
     return values | {"notes": "; ".join(table.notes[note] for note in cell.notes)}
 
 
-def _state(cell: Cell) -> str:
-    """What of the cell matters most: complete, or why it is not."""
+def _state_of_cell(cell: TableCell) -> str:
+    """Return "done" for a complete cell, otherwise the most important state of its runs."""
     states = {outcome.state for outcome in cell.outcomes}
     order = ("failed", "missing", "not applicable")
     return next((state for state in order if state in states), "done")
 
 
-def _runs(row: Row, cell: Cell) -> dict[str, object]:
+def _columns_by_seed(row: TableRow, cell: TableCell) -> dict[str, object]:
     values: dict[str, object] = {}
     for outcome in cell.outcomes:
         seed = "teacher" if row.role == "teacher" else f"seed{outcome.seed}"

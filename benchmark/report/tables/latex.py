@@ -1,16 +1,25 @@
-"""Tables as LaTeX (booktabs): files that compile alone and that a paper can \\input."""
+"""Tables as LaTeX (booktabs): files that compile on their own and that a paper can \\input."""
 
 import re
 import unicodedata
 from collections.abc import Iterator
 
-from benchmark.report.tables.layout import Entry, Grid, Layout, letter, split
+from benchmark.report.tables.layout import (
+    FormattedCell,
+    TableLayout,
+    TextGrid,
+    footnote_letter,
+    split_by_width,
+)
 
-ACROSS = 150  # letters in a line of a page's width before it would have to be set too small
-NARROW = 75  # and in one that fits half of it
+LETTERS_OF_FULL_WIDTH = 150
+"""The width of a table that fits the width of a page in a readable size. Wider ones are split."""
+LETTERS_OF_HALF_WIDTH = 75
+"""The width of a table that fits one of two columns of a page. Wider ones span both."""
 
-# Inside a document \@nodocument is \relax, so there the preamble is skipped, and the name called
-# on the last line means nothing. No package beyond Debian's texlive-latex-recommended.
+# When a paper inputs the file, \@nodocument is \relax: TeX skips the preamble, and the macro on the
+# last line is undefined and expands to nothing. The packages are all in Debian's
+# texlive-latex-recommended.
 _HEAD = r"""% Compiles alone (pdflatex), and a paper can \input it: its preamble then needs
 % \usepackage{booktabs,graphicx}
 \expandafter\ifx\csname @nodocument\endcsname\relax\else
@@ -24,7 +33,7 @@ _HEAD = r"""% Compiles alone (pdflatex), and a paper can \input it: its preamble
 """
 _TAIL = "\\csname kdtable@end\\endcsname\n"
 
-_SHOWN_AS = {
+_ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -39,7 +48,7 @@ _SHOWN_AS = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedblright{}",
-    "[": "{[}",  # after the \\ of the row before, a bracket or a star would be its argument
+    "[": "{[}",  # \\ at the end of a row would read a bracket or star after it as its argument
     "*": "{*}",
     "\u2212": "$-$",
     "\u00b1": r"$\pm$",
@@ -52,106 +61,115 @@ _SHOWN_AS = {
     "\u2013": r"\textendash{}",
     "\u2014": r"\textemdash{}",
 }
-# What pdflatex knows without further fonts; the rest is shown by its number.
+# The characters that pdflatex can set with its default fonts; others are written as code points.
 _PLAIN = re.compile(r"[ -~ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ]")
-# Pairs that TeX's fonts run together to another character.
+# Pairs of characters that TeX's fonts replace by a ligature.
 _LIGATURE = re.compile(r"([-'`,])(?=\1)|[?!](?=`)")
 
 
-def render(layout: Layout) -> str:
-    """The whole file: comment, preamble, floats with caption and footnotes.
+def render(layout: TableLayout) -> str:
+    """Return the whole file: comment, preamble, and floats with caption and footnotes.
 
-    What is too wide for a page is split by columns, each part a float with the same number.
+    A table that is too wide for a page is split by columns. Each part is a float of its own; all
+    parts have the same table number.
     """
-    wide = "*" if next(split(layout, NARROW)) != layout.grid else ""
-    parts = list(split(layout, ACROSS))
+    wide = "*" if next(split_by_width(layout, LETTERS_OF_HALF_WIDTH)) != layout.grid else ""
+    parts = list(split_by_width(layout, LETTERS_OF_FULL_WIDTH))
     label = re.sub("[^A-Za-z0-9]+", "-", "-".join(filter(None, (layout.suite, layout.name))))
     title = escape(layout.title.strip().rstrip("."))
-    below = [r"\par\vspace{0.5ex}{\scriptsize Footnotes: below the last part.}"]
-    below = below if layout.notes else []
+    see_last_part = [r"\par\vspace{0.5ex}{\scriptsize Footnotes: below the last part.}"]
+    see_last_part = see_last_part if layout.notes else []
     lines: list[str] = []
-    for place, part in enumerate(parts):
-        again = [rf"\addtocounter{{table}}{{-1}}\caption{{{title}, continued.}}"]
+    for number, part in enumerate(parts):
+        continued = [rf"\addtocounter{{table}}{{-1}}\caption{{{title}, continued.}}"]
         first = [rf"\caption{{{title}. {escape(layout.caption)}}}", rf"\label{{tab:{label}}}"]
         lines += [
             rf"\begin{{table{wide}}}[htp]\centering\footnotesize",
-            *(again if place else first),
-            *_tabular(part, layout.ruled),
-            *(_notes(layout.notes) if place == len(parts) - 1 else below),
+            *(continued if number else first),
+            *_tabular(part, layout.teacher_blocks),
+            *(_footnotes(layout.notes) if number == len(parts) - 1 else see_last_part),
             rf"\end{{table{wide}}}",
         ]
     return _HEAD + "\n".join(lines) + "\n" + _TAIL
 
 
-def _tabular(grid: Grid, ruled: int) -> list[str]:
-    blocks = [_block(block) for block in grid.blocks]
+def _tabular(grid: TextGrid, teacher_blocks: int) -> list[str]:
+    blocks = [_block_lines(block) for block in grid.blocks]
     spaced = any(len(block) > 1 for block in grid.blocks)
-    body = ("\\addlinespace\n" if spaced else "").join(block + "\n" for block in blocks[ruled:])
+    body = ("\\addlinespace\n" if spaced else "").join(
+        block + "\n" for block in blocks[teacher_blocks:]
+    )
     return [
         r"\par\vspace{1ex}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{'c' * (len(grid.heads) - 1)}@{{}}}}",
         r"\toprule",
-        *_heads(grid),
+        *_head_lines(grid),
         r"\midrule",
-        *([*blocks[:ruled], r"\midrule"] if ruled else []),
+        *([*blocks[:teacher_blocks], r"\midrule"] if teacher_blocks else []),
         body.rstrip(),
         r"\bottomrule",
         r"\end{tabular}}",
     ]
 
 
-def _heads(grid: Grid) -> Iterator[str]:
-    """The head's lines; what heads several columns stands across them, with a rule below."""
+def _head_lines(grid: TextGrid) -> Iterator[str]:
+    """Yield the lines of the head.
+
+    The first two of several lines name the pair. They span all columns of the pair and have a rule
+    below.
+    """
     lines = [[escape(line) for line in lines] for lines in zip(*grid.heads, strict=True)]
-    starts = [place for place, head in enumerate(grid.heads) if place and any(head[:2])]
+    starts = [index for index, head in enumerate(grid.heads) if index and any(head[:2])]
     spans = list(zip(starts, [*starts[1:], len(grid.heads)], strict=True))
-    above = 2 if len(lines) > 2 else 0
-    for line in lines[:above]:
-        across = (rf"\multicolumn{{{end - begin}}}{{c}}{{{line[begin]}}}" for begin, end in spans)
-        yield " & ".join((line[0], *across)) + r" \\"
-    if above:
+    spanning = 2 if len(lines) > 2 else 0
+    for line in lines[:spanning]:
+        spanned = (rf"\multicolumn{{{end - begin}}}{{c}}{{{line[begin]}}}" for begin, end in spans)
+        yield " & ".join((line[0], *spanned)) + r" \\"
+    if spanning:
         yield "".join(rf"\cmidrule(lr){{{begin + 1}-{end}}}" for begin, end in spans)
-    for line in lines[above:]:
+    for line in lines[spanning:]:
         yield " & ".join(line) + r" \\"
 
 
-def _notes(notes: tuple[str, ...]) -> list[str]:
+def _footnotes(notes: tuple[str, ...]) -> list[str]:
     space = [r"\par\vspace{0.5ex}"] if notes else []
-    return [*space, *(_note(place, note) for place, note in enumerate(notes))]
+    return [*space, *(_footnote(index, note) for index, note in enumerate(notes))]
 
 
 def escape(text: str) -> str:
-    """`text` as LaTeX that shows these very characters on one line, whatever they are."""
-    flat = unicodedata.normalize("NFC", " ".join(text.split()))
-    shown = "".join(_SHOWN_AS.get(c) or (c if _PLAIN.match(c) else _numbered(c)) for c in flat)
-    return _LIGATURE.sub(r"\g<0>{}", shown)
+    """Return LaTeX that sets the characters of `text` literally, on one line."""
+    one_line = unicodedata.normalize("NFC", " ".join(text.split()))
+    escaped = (_ESCAPES.get(c) or (c if _PLAIN.match(c) else _code_point(c)) for c in one_line)
+    return _LIGATURE.sub(r"\g<0>{}", "".join(escaped))
 
 
-def _numbered(character: str) -> str:
+def _code_point(character: str) -> str:
     return f"{{[}}U+{ord(character):04X}]"
 
 
-def _block(block: tuple[tuple[Entry, ...], ...]) -> str:
+def _block_lines(block: tuple[tuple[FormattedCell, ...], ...]) -> str:
     first, *below = block
-    lines = [" & ".join(_mark(entry) for entry in first) + r" \\"]
+    lines = [" & ".join(_format_cell_latex(cell) for cell in first) + r" \\"]
     for line in below:
-        small = (rf"{{\scriptsize {_mark(entry)}}}" if entry.text else "" for entry in line)
+        small = (
+            rf"{{\scriptsize {_format_cell_latex(cell)}}}" if cell.text else "" for cell in line
+        )
         lines.append(" & ".join(small) + r" \\")
     return "\n".join(lines)
 
 
-def _mark(entry: Entry) -> str:
-    text = escape(entry.text)
-    if entry.bold:
+def _format_cell_latex(cell: FormattedCell) -> str:
+    text = escape(cell.text)
+    if cell.bold:
         text = rf"\textbf{{{text}}}"
-    if entry.italic:
+    if cell.italic:
         text = rf"\textit{{{text}}}"
-    if entry.underlined and text:
+    if cell.underlined and text:
         text = rf"\underline{{{text}}}"
-    return text + (rf"\textsuperscript{{{escape(entry.marks)}}}" if entry.marks else "")
+    return text + (rf"\textsuperscript{{{escape(cell.marks)}}}" if cell.marks else "")
 
 
-def _note(place: int, note: str) -> str:
-    text = rf"\textsuperscript{{{letter(place)}}}\,{escape(note)}"
+def _footnote(index: int, note: str) -> str:
+    text = rf"\textsuperscript{{{footnote_letter(index)}}}\,{escape(note)}"
     return rf"\par\parbox{{\linewidth}}{{\scriptsize\raggedright\strut {text}\strut}}"

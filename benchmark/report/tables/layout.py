@@ -1,146 +1,179 @@
-"""Where a table's numbers stand: a grid of plain texts that each writer escapes and marks."""
+"""Tables as text: grids of formatted cells, which each writer escapes for its file format."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from benchmark.report.results.outcomes import Column
-from benchmark.report.statistics.significance import Interval, Test
-from benchmark.report.tables.caption import DAGGERS
-from benchmark.report.tables.cells import Cell, Delta, Row, Table, printed
+from benchmark.report.results.outcomes import GridColumn
+from benchmark.report.statistics.significance import Interval, PairedTest
+from benchmark.report.tables.caption import SIGNIFICANCE_MARKS
+from benchmark.report.tables.cells import (
+    PairedDifference,
+    Table,
+    TableCell,
+    TableRow,
+    format_percent,
+)
 
-MINUS, DASH, NOTHING = "\u2212", "\u2013", "\u00b7"
+MINUS, DASH, MIDDLE_DOT = "\u2212", "\u2013", "\u00b7"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What stands in one place: a text, not yet escaped, and how it is marked."""
+class FormattedCell:
+    """The text of one cell, not yet escaped, and its formatting."""
 
     text: str
     bold: bool = False
     italic: bool = False
-    marks: str = ""  # footnote letters, set high
+    marks: str = ""
+    """Footnote letters and significance marks, set as a superscript."""
     underlined: bool = False
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Heads are lists of lines, one above the other; a body is a list of blocks kept together."""
+class TextGrid:
+    """The heads and the body of a table."""
 
     heads: tuple[tuple[str, ...], ...]
-    blocks: tuple[tuple[tuple[Entry, ...], ...], ...]
+    """One for each column: the lines of its head from top to bottom."""
+    blocks: tuple[tuple[tuple[FormattedCell, ...], ...], ...]
+    """Each block is a list of lines that stay together; each line has one cell a column."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One table as it is printed: a grid with all that stands above and below it."""
+class TableLayout:
+    """One table in text form: the grid, and the text above and below it."""
 
     suite: str
     name: str
-    """Which of the suite's tables; nothing for the first."""
+    """The table's name within the suite, part of its file names; empty for the main table."""
     title: str
-    grid: Grid
+    grid: TextGrid
     caption: str
     notes: tuple[str, ...] = ()
+    """The footnotes; the first has the letter a."""
     groups: tuple[int, ...] = ()
-    """How many columns after the first stay together where the grid is split; else each alone."""
-    ruled: int = 1
-    """How many of the first blocks a rule sets off: the teacher's."""
-    paired: bool = False
-    """Whether each group is of one pair, in the table's order."""
+    """The sizes of groups of columns that are not split, after the first column; if empty, every
+    column is a group of its own.
+    """
+    teacher_blocks: int = 1
+    """The number of blocks at the top that a rule separates from the rest: the teacher's."""
+    groups_are_pairs: bool = False
+    """Whether each group belongs to one teacher-student pair, in the order of the table."""
 
 
-def main(table: Table) -> Layout:
-    """One pair: a column for each number. Several: a column a pair, differences below the mean."""
-    ruled = len(table.rows) - len(table.students)
-    return Layout(
-        table.suite, "", table.title, lay_out(table), table.caption, table.notes, ruled=ruled
+def layout_main_table(table: Table) -> TableLayout:
+    """Return the main table: methods by pairs.
+
+    A single pair has a column for each number. Several pairs have one column each, with the
+    differences in a line below the mean.
+    """
+    teacher_blocks = len(table.rows) - len(table.students)
+    return TableLayout(
+        table.suite,
+        "",
+        table.title,
+        main_text_grid(table),
+        table.caption,
+        table.notes,
+        teacher_blocks=teacher_blocks,
     )
 
 
-def lay_out(table: Table) -> Grid:
-    """The main table's grid."""
+def main_text_grid(table: Table) -> TextGrid:
+    """Return the grid of the main table."""
     deltas = tuple(f"Δ {name}" for name in table.references)
     if len(table.columns) == 1:
-        return _single(table, deltas)
+        return _single_pair_grid(table, deltas)
     several = len({column.dataset for column in table.columns}) > 1
-    pairs = tuple(pair(column, several) for column in table.columns)
-    below = " / ".join(deltas)
-    return Grid((("teacher", "student"), *pairs), tuple(_block(row, below) for row in table.rows))
+    pairs = tuple(pair_heading(column, several) for column in table.columns)
+    differences_head = " / ".join(deltas)
+    return TextGrid(
+        (("teacher", "student"), *pairs),
+        tuple(_row_block(row, differences_head) for row in table.rows),
+    )
 
 
-def split(layout: Layout, most: int, beside: int = 2) -> Iterator[Grid]:
-    """The grid in parts of at most so many letters across; each repeats the first column.
+def split_by_width(layout: TableLayout, max_width: int, gap: int = 2) -> Iterator[TextGrid]:
+    """Split the grid by columns into parts of at most `max_width` letters.
 
-    `beside` is what stands between two columns. A group of columns is never taken apart.
+    Each part repeats the first column. `gap` is the width between two columns. A group of columns
+    is never split, so a part with a single group may be wider.
     """
-    grid, taken, used = layout.grid, [0], _letters(layout.grid, 0)
-    places = iter(range(1, len(grid.heads)))
+    grid, indices, width = layout.grid, [0], _column_width(layout.grid, 0)
+    remaining = iter(range(1, len(grid.heads)))
     for size in layout.groups or (1,) * (len(grid.heads) - 1):
-        group = list(islice(places, size))
-        needed = sum(_letters(grid, place) + beside for place in group)
-        if len(taken) > 1 and used + needed > most:
-            yield _part(grid, taken)
-            taken, used = [0], _letters(grid, 0)
-        taken += group
-        used += needed
-    yield _part(grid, taken)
+        group = list(islice(remaining, size))
+        group_width = sum(_column_width(grid, index) + gap for index in group)
+        if len(indices) > 1 and width + group_width > max_width:
+            yield _select_columns(grid, indices)
+            indices, width = [0], _column_width(grid, 0)
+        indices += group
+        width += group_width
+    yield _select_columns(grid, indices)
 
 
-def letter(note: int) -> str:
-    """The mark of the note in this place: a, b, ... z, aa, ab, ..."""
-    before, last = divmod(note, 26)
-    return (letter(before - 1) if before else "") + chr(ord("a") + last)
+def footnote_letter(index: int) -> str:
+    """Return the letter of a footnote by its index: a, b, ... z, aa, ab, ..."""
+    prefix, last = divmod(index, 26)
+    return (footnote_letter(prefix - 1) if prefix else "") + chr(ord("a") + last)
 
 
-def pair(column: Column, with_dataset: bool) -> tuple[str, str]:
-    """The two lines that head a column: teacher, student, or what the suite calls the pair."""
-    named, renamed = column.shown or (column.dataset, column.pair)
-    dataset = f"{named}: " if with_dataset else ""
-    if renamed != column.pair:
-        return f"{dataset}{renamed}", ""
-    return f"{dataset}{column.teacher}", column.student
+def pair_heading(column: GridColumn, with_dataset: bool) -> tuple[str, str]:
+    """Return the two lines of a pair's head: teacher and student.
+
+    If the suite sets a display name for the pair, the first line has this name and the second is
+    empty.
+    """
+    dataset_name, pair_name = column.display_names or (column.dataset, column.pair)
+    prefix = f"{dataset_name}: " if with_dataset else ""
+    if pair_name != column.pair:
+        return f"{prefix}{pair_name}", ""
+    return f"{prefix}{column.teacher}", column.student
 
 
-def signed(delta: Delta | None, absent: str) -> str:
-    """A difference with its sign; what rounds to nothing has none."""
-    return absent if delta is None else plus(delta.mean)
+def format_difference(delta: PairedDifference | None, absent: str) -> str:
+    """Return a difference in percentage points with its sign, or `absent` if there is none."""
+    return absent if delta is None else format_signed(delta.mean)
 
 
-def plus(points: float) -> str:
-    """A number with its sign; what rounds to nothing has none."""
+def format_signed(points: float) -> str:
+    """Return a number with its sign and two decimals; one that rounds to zero has no sign."""
     text = f"{points:+.2f}"
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
-def within(interval: Interval | None) -> str:
-    """An interval in brackets."""
+def format_interval(interval: Interval | None) -> str:
+    """Return an interval in brackets, or an empty text if there is none."""
     if interval is None:
         return ""
-    low, high = (f"{end:.2f}".replace("-", MINUS) for end in (interval.low, interval.high))
+    low, high = (f"{bound:.2f}".replace("-", MINUS) for bound in (interval.low, interval.high))
     return f"[{low}, {high}]"
 
 
-def number(cell: Cell, count: bool = False) -> Entry:
-    """A cell's mean and spread with its marks; with `count`, also how many seeds it lacks."""
-    marks = ",".join(letter(note) for note in cell.notes)
+def format_cell(cell: TableCell, count: bool = False) -> FormattedCell:
+    """Return a cell's mean and standard deviation, with footnote letters and the best two marked.
+
+    With `count`, an incomplete cell also has the number of seeds that are done, as in `2/3`.
+    """
+    marks = ",".join(footnote_letter(note) for note in cell.notes)
     if not cell.applicable:
-        return Entry(DASH, marks=marks)
-    spread = "" if cell.std is None else f" ± {printed(cell.std)}"
-    text = "" if cell.mean is None else f"{printed(cell.mean)}{spread}"
+        return FormattedCell(DASH, marks=marks)
+    spread = "" if cell.std is None else f" ± {format_percent(cell.std)}"
+    text = "" if cell.mean is None else f"{format_percent(cell.mean)}{spread}"
     done = f"{cell.n}/{cell.wanted}"
     if count and not cell.complete:
         text = f"{text} ({done})" if text else done
-    return Entry(text, bold=cell.best, marks=marks, underlined=cell.second)
+    return FormattedCell(text, bold=cell.best, marks=marks, underlined=cell.second)
 
 
-def name(row: Row) -> Entry:
-    """What heads a line."""
-    return Entry(row.shown or row.name, italic=row.role == "teacher")
+def format_row_name(row: TableRow) -> FormattedCell:
+    """Return the first cell of a row."""
+    return FormattedCell(row.display_name or row.name, italic=row.role == "teacher")
 
 
-def _single(table: Table, deltas: tuple[str, ...]) -> Grid:
-    """One line a method; intervals and gap have a column once one of them is known."""
+def _single_pair_grid(table: Table, deltas: tuple[str, ...]) -> TextGrid:
+    """Return one line a row. Intervals and gaps have a column only if a cell has one."""
     cells = [row.cells[0] for row in table.rows]
     intervals = any(cell.interval for cell in cells)
     gaps = any(cell.gap is not None for cell in cells)
@@ -148,65 +181,70 @@ def _single(table: Table, deltas: tuple[str, ...]) -> Grid:
     heads += ["gap closed (%)"] * gaps
     lines = [
         (
-            name(row),
-            Entry(_count(cell)),
-            number(cell),
-            *[Entry(within(cell.interval))] * intervals,
-            *(_difference(cell, place) for place in range(len(deltas))),
-            *[Entry("" if cell.gap is None else f"{cell.gap:.0f}".replace("-", MINUS))] * gaps,
+            format_row_name(row),
+            FormattedCell(_format_seed_count(cell)),
+            format_cell(cell),
+            *[FormattedCell(format_interval(cell.interval))] * intervals,
+            *(_format_tested_difference(cell, index) for index in range(len(deltas))),
+            *[FormattedCell("" if cell.gap is None else f"{cell.gap:.0f}".replace("-", MINUS))]
+            * gaps,
         )
         for row, cell in zip(table.rows, cells, strict=True)
     ]
-    return Grid(tuple((head,) for head in heads), tuple((line,) for line in lines))
+    return TextGrid(tuple((head,) for head in heads), tuple((line,) for line in lines))
 
 
-def _count(cell: Cell) -> str:
+def _format_seed_count(cell: TableCell) -> str:
     if not cell.applicable:
         return ""
     return str(cell.n) if cell.complete else f"{cell.n}/{cell.wanted}"
 
 
-def _difference(cell: Cell, place: int) -> Entry:
-    test = cell.tests[place] if cell.tests else None
-    text = signed(cell.deltas[place], absent="")
-    return Entry(f"{text} {within(test.interval)}" if test else text, marks=dagger(test, place))
+def _format_tested_difference(cell: TableCell, index: int) -> FormattedCell:
+    test = cell.tests[index] if cell.tests else None
+    text = format_difference(cell.deltas[index], absent="")
+    return FormattedCell(
+        f"{text} {format_interval(test.interval)}" if test else text,
+        marks=significance_mark(test, index),
+    )
 
 
-def dagger(test: Test | None, place: int) -> str:
-    """The mark of a difference that holds."""
-    return DAGGERS[place] if test is not None and test.significant else ""
+def significance_mark(test: PairedTest | None, reference: int) -> str:
+    """Return the mark of a significant difference to a reference, given by index; else ""."""
+    return SIGNIFICANCE_MARKS[reference] if test is not None and test.significant else ""
 
 
-def _block(row: Row, below: str) -> tuple[tuple[Entry, ...], ...]:
-    numbers = (name(row), *(number(cell, count=True) for cell in row.cells))
-    differences = tuple(Entry(_differences(cell)) for cell in row.cells)
-    if not any(entry.text for entry in differences):
+def _row_block(row: TableRow, differences_head: str) -> tuple[tuple[FormattedCell, ...], ...]:
+    numbers = (format_row_name(row), *(format_cell(cell, count=True) for cell in row.cells))
+    differences = tuple(FormattedCell(_format_all_differences(cell)) for cell in row.cells)
+    if not any(cell.text for cell in differences):
         return (numbers,)
-    return numbers, (Entry(below), *differences)
+    return numbers, (FormattedCell(differences_head), *differences)
 
 
-def _differences(cell: Cell) -> str:
+def _format_all_differences(cell: TableCell) -> str:
     if cell.deltas == (None,) * len(cell.deltas):
         return ""
     tests = cell.tests or (None,) * len(cell.deltas)
     return " / ".join(
-        signed(delta, absent=NOTHING) + dagger(test, place)
-        for place, (delta, test) in enumerate(zip(cell.deltas, tests, strict=True))
+        format_difference(delta, absent=MIDDLE_DOT) + significance_mark(test, index)
+        for index, (delta, test) in enumerate(zip(cell.deltas, tests, strict=True))
     )
 
 
-def _letters(grid: Grid, place: int) -> int:
-    """The width of a column in letters."""
-    lines = (line[place] for block in grid.blocks for line in block)
-    return max(*map(len, grid.heads[place]), *(_shown(entry) for entry in lines))
+def _column_width(grid: TextGrid, index: int) -> int:
+    """Return the width of a column in letters."""
+    cells = (line[index] for block in grid.blocks for line in block)
+    return max(*map(len, grid.heads[index]), *(_cell_width(cell) for cell in cells))
 
 
-def _shown(entry: Entry) -> int:
-    return len(entry.text) + (len(entry.marks) + 3 if entry.marks else 0)
+def _cell_width(cell: FormattedCell) -> int:
+    # The terminal writes marks in brackets after a space: three letters more.
+    return len(cell.text) + (len(cell.marks) + 3 if cell.marks else 0)
 
 
-def _part(grid: Grid, places: list[int]) -> Grid:
+def _select_columns(grid: TextGrid, indices: list[int]) -> TextGrid:
     blocks = tuple(
-        tuple(tuple(line[place] for place in places) for line in block) for block in grid.blocks
+        tuple(tuple(line[index] for index in indices) for line in block) for block in grid.blocks
     )
-    return replace(grid, heads=tuple(grid.heads[place] for place in places), blocks=blocks)
+    return replace(grid, heads=tuple(grid.heads[index] for index in indices), blocks=blocks)

@@ -4,44 +4,48 @@ import re
 
 from tabulate import tabulate
 
-from benchmark.report.tables.layout import Entry, Layout, letter
+from benchmark.report.tables.layout import FormattedCell, TableLayout, footnote_letter
 
-# An underscore inside a word (wrn_40_2) is plain text in GitHub's dialect: left readable.
+# GitHub reads an underscore inside a word (wrn_40_2) as plain text, so it is not escaped.
 _SPECIAL = re.compile(r"[\\`*\[\]{}<>~$!#@]|:(?=\S)|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
-def render(layout: Layout) -> str:
-    """One table: title, grid, caption, footnotes."""
+def render(layout: TableLayout) -> str:
+    """Return one table: title, grid, caption, footnotes."""
     grid = layout.grid
-    between = " " if layout.paired else ", "
-    heads = [escape(_joined(head, between)) for head in grid.heads]
-    rows = [[_mark(entry) for entry in line] for block in grid.blocks for line in block]
+    separator = " " if layout.groups_are_pairs else ", "
+    heads = [escape(_join_head_lines(head, separator)) for head in grid.heads]
+    rows = [
+        [_format_cell_markdown(cell) for cell in line] for block in grid.blocks for line in block
+    ]
     sides = ("left", *("right",) * (len(heads) - 1))
     body = tabulate(rows, heads, "pipe", colalign=sides, disable_numparse=True)
     parts = [f"## {escape(layout.title)}", body, escape(layout.caption)]
-    parts += [f"<sup>{letter(i)}</sup> {escape(note)}" for i, note in enumerate(layout.notes)]
+    parts += [
+        f"<sup>{footnote_letter(i)}</sup> {escape(note)}" for i, note in enumerate(layout.notes)
+    ]
     return "\n\n".join(parts) + "\n"
 
 
 def escape(text: str) -> str:
-    """`text` as markdown that shows these very characters, on one line, in a table or outside."""
-    flat = " ".join(text.split())
-    # Entities first, as a backslash before a pipe is read differently by different parsers.
-    return _SPECIAL.sub(r"\\\g<0>", flat.replace("&", "&amp;")).replace("|", "&#124;")
+    """Return markdown that shows `text` literally, on one line, inside a table or outside."""
+    one_line = " ".join(text.split())
+    # A pipe becomes an entity because parsers disagree on a backslash before a pipe.
+    return _SPECIAL.sub(r"\\\g<0>", one_line.replace("&", "&amp;")).replace("|", "&#124;")
 
 
-def _joined(head: tuple[str, ...], between: str) -> str:
-    """The lines of a head in one: teacher and student, and what else there is."""
-    pair, rest = " → ".join(filter(None, head[:2])), between.join(filter(None, head[2:]))
+def _join_head_lines(head: tuple[str, ...], separator: str) -> str:
+    """Return the lines of a head as one line: the pair, then what the column is."""
+    pair, rest = " → ".join(filter(None, head[:2])), separator.join(filter(None, head[2:]))
     return ", ".join(filter(None, (pair, rest)))
 
 
-def _mark(entry: Entry) -> str:
-    text = escape(entry.text)
-    if entry.bold:
+def _format_cell_markdown(cell: FormattedCell) -> str:
+    text = escape(cell.text)
+    if cell.bold:
         text = f"**{text}**"
-    if entry.italic:
+    if cell.italic:
         text = f"*{text}*"
-    if entry.underlined and text:
-        text = f"<ins>{text}</ins>"  # of all tags that underline, GitHub keeps this one
-    return text + (f"<sup>{entry.marks}</sup>" if entry.marks else "")
+    if cell.underlined and text:
+        text = f"<ins>{text}</ins>"  # the only tag for underlining that GitHub does not remove
+    return text + (f"<sup>{cell.marks}</sup>" if cell.marks else "")

@@ -1,4 +1,4 @@
-"""Published numbers beside measured ones, each in columns of its own."""
+"""The table and CSV file of published accuracies next to the measured ones."""
 
 import csv
 import io
@@ -7,12 +7,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchmark.report.results.outcomes import Results
-from benchmark.report.results.published import At, Library, Value
-from benchmark.report.tables.cells import Cell, Row, Table, printed
-from benchmark.report.tables.layout import Entry, Grid, Layout, letter, name, number, pair, plus
+from benchmark.report.results.published import PublishedKey, PublishedResults, PublishedValue
+from benchmark.report.tables.cells import Table, TableCell, TableRow, format_percent
+from benchmark.report.tables.layout import (
+    FormattedCell,
+    TableLayout,
+    TextGrid,
+    footnote_letter,
+    format_cell,
+    format_row_name,
+    format_signed,
+    pair_heading,
+)
 
 UNKNOWN = "?"
-FIELDS = [
+"""Written for a number of runs that the source does not state."""
+CSV_FIELDS = [
     *("suite", "dataset", "teacher", "student", "row"),
     *("measured_mean", "measured_std", "measured_n", "measured_epoch"),
     *("published", "published_std", "published_n", "published_epoch", "status"),
@@ -20,62 +30,88 @@ FIELDS = [
 ]
 
 
-class Head(NamedTuple):
-    """What the numbers of one column have in common."""
+class SourceHead(NamedTuple):
+    """The head of a column of published values: what its values have in common."""
 
     title: str
     n: int | None
+    """How many runs each value is the mean of; None if unknown."""
     epoch: str
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A table with what is published of its cells."""
+class PublishedComparison:
+    """A table and the published values of its cells."""
 
     table: Table
     measure: str
+    """`Manifest.measure`."""
     seeds: int
-    known: Library
-    matches: Mapping[At, Sequence[Value]]
+    """The number of seeds of the suite."""
+    published: PublishedResults
+    matches: Mapping[PublishedKey, Sequence[PublishedValue]]
 
-    def of(self, row: Row, place: int) -> Sequence[Value]:
-        """What is published of the cell in this row and column of the table."""
-        what = "teacher" if row.role == "teacher" else row.name
-        return self.matches.get((self.table.places[place], what), ())
+    def values_of(self, row: TableRow, index: int) -> Sequence[PublishedValue]:
+        """Return the published values of a cell, given its row and the index of its column."""
+        name = "teacher" if row.role == "teacher" else row.name
+        return self.matches.get((self.table.column_indices[index], name), ())
 
-    def head(self, value: Value) -> Head:
-        """The column that a number belongs in."""
-        source = self.known.sources[value.source]
-        return Head(source.title, self.known.n(value), self.known.epoch(value))
-
-
-def beside(
-    results: Results, table: Table, known: Library, matches: Mapping[At, list[Value]]
-) -> Beside | None:
-    """A table with its published numbers; None where nothing is published of what it shows."""
-    made = Beside(table, results.manifest.measure, len(results.manifest.seeds), known, matches)
-    return made if any(heads(made, place) for place in range(len(table.columns))) else None
+    def head_of(self, value: PublishedValue) -> SourceHead:
+        """Return the head of the column that a value belongs to."""
+        source = self.published.sources[value.source]
+        return SourceHead(source.title, self.published.n(value), self.published.epoch(value))
 
 
-def heads(made: Beside, place: int) -> list[Head]:
-    """The published columns beside one measured; who only copied has none but in the CSV."""
-    values = [value for row in made.table.students for value in made.of(row, place)]
-    return list(dict.fromkeys(made.head(v) for v in values if v.status != "copied"))
+def compare_with_published(
+    results: Results,
+    table: Table,
+    published: PublishedResults,
+    matches: Mapping[PublishedKey, list[PublishedValue]],
+) -> PublishedComparison | None:
+    """Return the table with its published values; None if no student cell has any.
+
+    Values that a paper copied from another one do not count.
+    """
+    comparison = PublishedComparison(
+        table, results.manifest.measure, len(results.manifest.seeds), published, matches
+    )
+    indices = range(len(table.columns))
+    return comparison if any(published_heads(comparison, index) for index in indices) else None
 
 
-def standing(made: Beside, row: Row, place: int) -> dict[Head, Value]:
-    """The published numbers of a cell by their columns; a teacher is in all of its source's."""
-    values = made.of(row, place)
+def published_heads(comparison: PublishedComparison, index: int) -> list[SourceHead]:
+    """Return the published columns of one pair, given the index of its column.
+
+    A source has a column if it has a value of a student that it did not copy from another paper.
+    Copied values are only in the CSV file.
+    """
+    students = comparison.table.students
+    values = [value for row in students for value in comparison.values_of(row, index)]
+    return list(dict.fromkeys(comparison.head_of(v) for v in values if v.status != "copied"))
+
+
+def values_by_head(
+    comparison: PublishedComparison, row: TableRow, index: int
+) -> dict[SourceHead, PublishedValue]:
+    """Return the published values of a cell by their columns.
+
+    A teacher's value is in every column that has the title of its source.
+    """
+    values = comparison.values_of(row, index)
     if row.role == "student":
-        return {made.head(value): value for value in values}
-    by_title = {made.head(value).title: value for value in values}
-    return {h: by_title[h.title] for h in heads(made, place) if h.title in by_title}
+        return {comparison.head_of(value): value for value in values}
+    by_title = {comparison.head_of(value).title: value for value in values}
+    heads = published_heads(comparison, index)
+    return {head: by_title[head.title] for head in heads if head.title in by_title}
 
 
-def difference(cell: Cell, value: Value) -> tuple[float, float | None] | None:
-    """Measured minus published, in points and in our standard deviations.
+def measured_minus_published(
+    cell: TableCell, value: PublishedValue
+) -> tuple[float, float | None] | None:
+    """Return the difference in percentage points, and in standard deviations of the cell.
 
-    None while the cell is incomplete, and to a number that is unverified or of something else.
+    The result is None if the cell is incomplete, or if the published value is unverified or of
+    something else. The second number is None if the cell has no standard deviation or one of zero.
     """
     if not cell.complete or cell.mean is None or value.status in ("unverified", "differs"):
         return None
@@ -83,100 +119,117 @@ def difference(cell: Cell, value: Value) -> tuple[float, float | None] | None:
     return points, points / cell.std if cell.std else None
 
 
-def lay_out_beside(made: Beside) -> Layout:
-    """Methods by pairs: what was measured, and beside it a column a source."""
-    table = made.table
-    shown = [place for place in range(len(table.columns)) if heads(made, place)]
-    rows = [row for row in table.rows if any(standing(made, row, place) for place in shown)]
+def layout_published(comparison: PublishedComparison) -> TableLayout:
+    """Return methods by pairs: for each pair the measured accuracy, then a column a source."""
+    table = comparison.table
+    indices = [i for i in range(len(table.columns)) if published_heads(comparison, i)]
+    rows = [row for row in table.rows if any(values_by_head(comparison, row, i) for i in indices)]
     notes = list(table.notes)
-    blocks = [tuple(_block(made, row, shown, notes)) for row in rows]
-    columns, groups = [("teacher", "student", "", "")], []
-    several = len({table.columns[place].dataset for place in shown}) > 1
-    for place in shown:
-        found = heads(made, place)
-        above = pair(table.columns[place], several)
-        columns.append((*above, "measured", f"n {made.seeds}, last"))
-        columns += [("", "", h.title, f"n {h.n or UNKNOWN}, {h.epoch}") for h in found]
-        groups.append(1 + len(found))
-    return Layout(
+    blocks = [tuple(_row_block(comparison, row, indices, notes)) for row in rows]
+    heads, groups = [("teacher", "student", "", "")], []
+    with_dataset = len({table.columns[index].dataset for index in indices}) > 1
+    for index in indices:
+        sources = published_heads(comparison, index)
+        pair = pair_heading(table.columns[index], with_dataset)
+        heads.append((*pair, "measured", f"n {comparison.seeds}, last"))
+        heads += [("", "", h.title, f"n {h.n or UNKNOWN}, {h.epoch}") for h in sources]
+        groups.append(1 + len(sources))
+    return TableLayout(
         table.suite,
         "published",
         f"{table.title}: published beside measured",
-        Grid(tuple(columns), tuple(blocks)),
-        _caption(made, shown),
+        TextGrid(tuple(heads), tuple(blocks)),
+        _caption(comparison, indices),
         tuple(notes),
         tuple(groups),
-        sum(row.role == "teacher" for row in rows),
+        teacher_blocks=sum(row.role == "teacher" for row in rows),
     )
 
 
-def render_csv(made: Beside) -> str:
-    """One line a published number of a cell, all sources and copies too; unrounded."""
-    table = made.table
+def render_csv(comparison: PublishedComparison) -> str:
+    """Return one line for each published value of a cell, copied ones included; unrounded."""
+    table = comparison.table
     lines: list[tuple[object, ...]] = []
-    for place, column in enumerate(table.columns):
+    for index, column in enumerate(table.columns):
         for row in table.rows:
-            where = (table.suite, column.dataset, column.teacher, column.student, row.name)
-            cell = row.cells[place]
-            ours = (cell.mean, cell.std, cell.n, "last")
-            lines += [(*where, *ours, *_line(made, cell, value)) for value in made.of(row, place)]
+            names = (table.suite, column.dataset, column.teacher, column.student, row.name)
+            cell = row.cells[index]
+            measured = (cell.mean, cell.std, cell.n, "last")
+            lines += [
+                (*names, *measured, *_csv_columns(comparison, cell, value))
+                for value in comparison.values_of(row, index)
+            ]
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([FIELDS, *lines])
+    csv.writer(out, lineterminator="\n").writerows([CSV_FIELDS, *lines])
     return out.getvalue()
 
 
-def _line(made: Beside, cell: Cell, value: Value) -> tuple[object, ...]:
-    head, where = made.head(value), made.known.sources[value.source].where
-    theirs = (value.top1, value.std, head.n, head.epoch, value.status)
-    return (*theirs, *(difference(cell, value) or (None, None)), where, value.note)
+def _csv_columns(
+    comparison: PublishedComparison, cell: TableCell, value: PublishedValue
+) -> tuple[object, ...]:
+    head, where = comparison.head_of(value), comparison.published.sources[value.source].where
+    published = (value.top1, value.std, head.n, head.epoch, value.status)
+    difference = measured_minus_published(cell, value) or (None, None)
+    return (*published, *difference, where, value.note)
 
 
-def _block(
-    made: Beside, row: Row, shown: Sequence[int], notes: list[str]
-) -> Iterator[tuple[Entry, ...]]:
-    """A line of numbers and, once there are some, one of differences below it."""
-    first, below = [name(row)], [Entry("")]
-    for place in shown:
-        cell = row.cells[place]
-        first.append(number(cell, count=True))
-        below.append(Entry(""))
-        values = standing(made, row, place)
-        for head in heads(made, place):
+def _row_block(
+    comparison: PublishedComparison, row: TableRow, indices: Sequence[int], notes: list[str]
+) -> Iterator[tuple[FormattedCell, ...]]:
+    """Yield a line of accuracies and, if there are differences, a line of these.
+
+    Footnotes of published values that are not in `notes` yet are appended to it.
+    """
+    accuracies, differences = [format_row_name(row)], [FormattedCell("")]
+    for index in indices:
+        cell = row.cells[index]
+        accuracies.append(format_cell(cell, count=True))
+        differences.append(FormattedCell(""))
+        values = values_by_head(comparison, row, index)
+        for head in published_heads(comparison, index):
             value = values.get(head)
-            first.append(_published(value, notes) if value else Entry(""))
-            found = difference(cell, value) if value else None
-            below.append(Entry(_told(*found) if found else ""))
-    yield tuple(first)
-    if any(entry.text for entry in below):
-        yield (Entry("measured - published"), *below[1:])
+            accuracies.append(_format_published(value, notes) if value else FormattedCell(""))
+            difference = measured_minus_published(cell, value) if value else None
+            text = _format_measured_minus_published(*difference) if difference else ""
+            differences.append(FormattedCell(text))
+    yield tuple(accuracies)
+    if any(cell.text for cell in differences):
+        yield (FormattedCell("measured - published"), *differences[1:])
 
 
-def _published(value: Value, notes: list[str]) -> Entry:
-    """A number with the footnote that says what is the matter with it."""
-    told = ": ".join(filter(None, (value.status, value.note)))
-    if told and told not in notes:
-        notes.append(told)
-    spread = "" if value.std is None else f" ± {printed(value.std)}"
-    return Entry(printed(value.top1) + spread, marks=letter(notes.index(told)) if told else "")
-
-
-def _told(points: float, stds: float | None) -> str:
-    return plus(points) if stds is None else f"{plus(points)} ({abs(stds):.1f} s)"
-
-
-def _caption(made: Beside, shown: Sequence[int]) -> str:
-    rows = made.table.rows
-    values = [v for row in rows for place in shown for v in standing(made, row, place).values()]
-    keys = dict.fromkeys(value.source for value in values if value.status != "copied")
-    sources = dict.fromkeys(
-        f"{made.known.sources[key].title}: {made.known.sources[key].where}" for key in keys
+def _format_published(value: PublishedValue, notes: list[str]) -> FormattedCell:
+    """Return a published value, with a footnote of its status and note if it has any."""
+    note = ": ".join(filter(None, (value.status, value.note)))
+    if note and note not in notes:
+        notes.append(note)
+    std = "" if value.std is None else f" ± {format_percent(value.std)}"
+    return FormattedCell(
+        format_percent(value.top1) + std,
+        marks=footnote_letter(notes.index(note)) if note else "",
     )
+
+
+def _format_measured_minus_published(points: float, stds: float | None) -> str:
+    return format_signed(points) if stds is None else f"{format_signed(points)} ({abs(stds):.1f} s)"
+
+
+def _caption(comparison: PublishedComparison, indices: Sequence[int]) -> str:
+    measure, seeds = comparison.measure.capitalize(), comparison.seeds
+    values = [
+        value
+        for row in comparison.table.rows
+        for index in indices
+        for value in values_by_head(comparison, row, index).values()
+    ]
+    keys = dict.fromkeys(value.source for value in values if value.status != "copied")
+    sources = (comparison.published.sources[key] for key in keys)
+    places = dict.fromkeys(f"{source.title}: {source.where}" for source in sources)
     return (
-        f"{made.measure.capitalize()} (%). Measured: mean ± sample standard deviation after the "
-        f"last epoch; k/{made.seeds}: only k of {made.seeds} seeds are done. Published: as the "
+        f"{measure} (%). Measured: mean ± sample standard deviation after the last epoch; "
+        f"k/{seeds}: only k of {seeds} seeds are done. Published: as the "
         "source has it, with the number of runs n (? where it does not say) and the epoch that "
         "it reports. Below: measured minus published in points, and in standard deviations s of "
         "ours; not where a cell is incomplete or the published number is unverified or of "
         "something else. "
-        f"Sources: {'; '.join(sources)}."
+        f"Sources: {'; '.join(places)}."
     )

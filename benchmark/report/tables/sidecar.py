@@ -1,4 +1,4 @@
-"""The file beside a suite's tables that names the runs behind every number."""
+"""The JSON file that names the runs behind every number of a suite's tables."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,14 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmark.report.results.outcomes import Results
-from benchmark.report.tables.cells import Cell, Table
+from benchmark.report.tables.cells import Table, TableCell
 
 
 def render(results: Results, table: Table, files: Sequence[str]) -> str:
-    """JSON: the tables it stands beside, every cell's runs, and what was said over all of them."""
+    """Return JSON: the names of the table files, the runs and numbers of every cell, the summary.
+
+    `files` are the names of the table files.
+    """
     grid, summary = results.manifest, table.summary
     content = {
         "schema": 1,
@@ -22,21 +25,21 @@ def render(results: Results, table: Table, files: Sequence[str]) -> str:
                 **{key: getattr(column, key) for key in ("dataset", "teacher", "student")},
                 "row": row.name,
                 "role": row.role,
-                **_cell(row.cells[place], table.references),
+                **_cell(row.cells[index], table.references),
             }
-            for place, column in enumerate(table.columns)
+            for index, column in enumerate(table.columns)
             for row in table.rows
         ],
         "resolvable": {
-            name: found and {"points": found[0], "seeds": found[1]}
-            for name, found in (table.resolvable or {}).items()
+            name: detectable and {"points": detectable[0], "seeds": detectable[1]}
+            for name, detectable in (table.resolvable or {}).items()
         },
         "over_pairs": summary and asdict(summary),
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _cell(cell: Cell, references: Sequence[str]) -> Mapping[str, Any]:
+def _cell(cell: TableCell, references: Sequence[str]) -> Mapping[str, Any]:
     return {
         "runs": [
             {

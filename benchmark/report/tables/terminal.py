@@ -1,40 +1,47 @@
-"""Tables on a terminal, however narrow it is."""
+"""Tables on a terminal; wide ones are split to fit its width."""
 
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from benchmark.report.tables.layout import Entry, Grid, Layout, letter, split
+from benchmark.report.tables.layout import (
+    FormattedCell,
+    TableLayout,
+    TextGrid,
+    footnote_letter,
+    split_by_width,
+)
 
-BETWEEN = 3  # letters: a line with a space on either side
+COLUMN_GAP = 3
+"""The letters between two columns: a vertical line with a space on each side."""
 
 
-def show(layout: Layout, console: Console) -> None:
-    """Print title, grid in parts, caption, footnotes; names are never read as rich's markup."""
+def print_layout(layout: TableLayout, console: Console) -> None:
+    """Print title, grid, caption and footnotes. All text is literal, never markup of rich."""
     title = layout.title
-    for part in split(layout, console.width - BETWEEN - 1, BETWEEN):
-        console.print(_drawn(title, part, layout.ruled))
+    for part in split_by_width(layout, console.width - COLUMN_GAP - 1, COLUMN_GAP):
+        console.print(_rich_table(title, part, layout.teacher_blocks))
         title = f"{layout.title}, continued"
     console.print(Text(layout.caption, style="dim"))
-    for place, note in enumerate(layout.notes):
-        console.print(Text(f"({letter(place)}) {note}", style="dim"))
+    for index, note in enumerate(layout.notes):
+        console.print(Text(f"({footnote_letter(index)}) {note}", style="dim"))
 
 
-def _drawn(title: str, grid: Grid, ruled: int) -> RichTable:
-    drawn = RichTable(title=Text(title), title_justify="left", title_style="bold")
-    for place, head in enumerate(grid.heads):
-        drawn.add_column(Text("\n".join(head)), justify="right" if place else "left")
-    for place, block in enumerate(grid.blocks, start=1):
-        # The teacher is the ruler, not a competitor; and a block of two lines wants a rule below.
+def _rich_table(title: str, grid: TextGrid, teacher_blocks: int) -> RichTable:
+    table = RichTable(title=Text(title), title_justify="left", title_style="bold")
+    for index, head in enumerate(grid.heads):
+        table.add_column(Text("\n".join(head)), justify="right" if index else "left")
+    for number, block in enumerate(grid.blocks, start=1):
         for line in block:
-            drawn.add_row(*(_mark(entry) for entry in line))
-        if place == ruled or len(block) > 1:
-            drawn.add_section()
-    return drawn
+            table.add_row(*(_rich_text(cell) for cell in line))
+        # A rule below the teacher, and below each block of more than one line.
+        if number == teacher_blocks or len(block) > 1:
+            table.add_section()
+    return table
 
 
-def _mark(entry: Entry) -> Text:
-    styles = {"bold": entry.bold, "italic": entry.italic, "underline": entry.underlined}
-    style = " ".join(name for name, wanted in styles.items() if wanted)
-    text = Text(" ".join(entry.text.split()), style=style)
-    return text.append(f" ({entry.marks})", style="dim") if entry.marks else text
+def _rich_text(cell: FormattedCell) -> Text:
+    styles = {"bold": cell.bold, "italic": cell.italic, "underline": cell.underlined}
+    style = " ".join(name for name, applies in styles.items() if applies)
+    text = Text(" ".join(cell.text.split()), style=style)
+    return text.append(f" ({cell.marks})", style="dim") if cell.marks else text

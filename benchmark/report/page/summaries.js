@@ -1,6 +1,7 @@
-// Runs without a number, each with its reason: those that say the same of one cell in one line.
+// The summary over all pairs, and the list of runs without a result.
 
-function undoneGroups() {
+// The runs without a result by state. Runs of one cell with the same reason share a line.
+function unfinishedGroups() {
   const groups = { failed: new Map(), missing: new Map(), "not applicable": new Map() };
   for (const row of rows) {
     row.cells.forEach((cell, column) => {
@@ -16,9 +17,9 @@ function undoneGroups() {
   return Object.entries(groups).filter(([, lines]) => lines.size > 0);
 }
 
-function drawUndone() {
-  const words = { failed: "Failed", missing: "Missing", "not applicable": "Not applicable" };
-  const shown = undoneGroups().map(([state, lines]) => {
+function drawUnfinished() {
+  const titles = { failed: "Failed", missing: "Missing", "not applicable": "Not applicable" };
+  const sections = unfinishedGroups().map(([state, lines]) => {
     const count = new Set([...lines.values()].flatMap((line) => line.list)).size;
     return h(
       "details",
@@ -26,22 +27,22 @@ function drawUndone() {
       h(
         "summary",
         {},
-        h("b", { class: state.split(" ")[0] }, words[state]),
-        ` ${plural(count, "run")}`,
+        h("b", { class: state.split(" ")[0] }, titles[state]),
+        ` ${formatCount(count, "run")}`,
       ),
-      table(
+      plainTable(
         ["method", "pair", "runs", "reason", "files"],
-        [...lines.values()].map(undoneLine),
-        "undone",
+        [...lines.values()].map(unfinishedLine),
+        "unfinished",
       ),
     );
   });
-  byId("undone").replaceChildren(
-    ...(shown.length ? [h("h2", {}, "Runs without a number"), ...shown] : []),
+  byId("unfinished").replaceChildren(
+    ...(sections.length ? [h("h2", {}, "Runs without a result"), ...sections] : []),
   );
 }
 
-function undoneLine({ row, column, why, list }) {
+function unfinishedLine({ row, column, why, list }) {
   const { epoch, phase } = list[0].failure ?? {};
   const where = epoch ? ` (epoch ${epoch}${phase ? `, phase ${phase}` : ""})` : "";
   const ids = list.map((run) => run.id ?? "").join("\n");
@@ -54,38 +55,38 @@ function undoneLine({ row, column, why, list }) {
       h(
         "button",
         { type: "button", class: "text", "data-open": `${rows.indexOf(row)}.${column}` },
-        named(row.shown),
+        isolate(row.shown),
       ),
     ),
-    h("td", {}, named(pairName(columns[column]))),
+    h("td", {}, isolate(pairName(columns[column]))),
     h(
       "td",
       { title: ids },
       list
-        .map(seedName)
+        .map(seedLabel)
         .join(", ")
         .replaceAll(/, seed /g, ", "),
     ),
-    h("td", { class: "why" }, named(why), where),
-    h("td", {}, list.map(links)),
+    h("td", { class: "why" }, isolate(why), where),
+    h("td", {}, list.map(fileLinks)),
   );
 }
 
-// What is said of each method over all pairs: one line, the best mean rank first.
+// One line for each method over all pairs, sorted by mean rank.
 function drawOverall() {
   if (!content.overall?.lines.some(({ gain }) => gain !== null)) return;
   const { lines, ranking } = content.overall;
   const ranks = new Map(ranking?.standings.map(({ name, rank }) => [name, rank]));
-  const shown = lines
-    .filter(({ name }) => rowNamed(name))
+  const summaries = lines
+    .filter(({ name }) => rowByName(name))
     .sort((a, b) => (ranks.get(a.name) ?? 1e9) - (ranks.get(b.name) ?? 1e9));
   const text = (value, write) => (value === null || value === undefined ? "" : write(value));
   const line = ({ name, columns, gain, not_above: below, gap, ari }) => [
-    text(ranks.get(name), percent),
-    text(gain, signed),
+    text(ranks.get(name), formatPercent),
+    text(gain, formatSigned),
     gain === null ? "" : `${below} of ${columns}`,
-    text(gap, (value) => `${whole(value)} %`),
-    text(ari, (value) => `${whole(value)} %`),
+    text(gap, (value) => `${formatWhole(value)} %`),
+    text(ari, (value) => `${formatWhole(value)} %`),
   ];
   const heads = [
     "method",
@@ -95,23 +96,38 @@ function drawOverall() {
     "gap closed",
     "ARI over kd",
   ];
-  const words = ranking
-    ? `Mean rank over the ${plural(ranking.blocks, "pair")} that every ranked method has completed.${ranking.p === null ? "" : ` Friedman: p ${small(ranking.p)}; by Nemenyi mean ranks that differ by less than ${percent(ranking.critical)} are not told apart.`}`
+  const caption = ranking
+    ? `Mean rank over the ${formatCount(ranking.blocks, "pair")} in which every ranked method is ` +
+      `complete; 1 is the best.${testsOfRanks(ranking)}`
     : "No ranks: fewer than two pairs are complete.";
   byId("overall").replaceChildren(
     h("h2", {}, "Over all pairs"),
-    table(
+    plainTable(
       heads,
-      shown.map((one) =>
+      summaries.map((summary) =>
         h(
           "tr",
           {},
-          h("th", { scope: "row" }, marker(lookOf(one)), " ", named(rowNamed(one.name).shown)),
-          line(one).map((value) => h("td", {}, value)),
+          h(
+            "th",
+            { scope: "row" },
+            marker(styleOf(summary)),
+            " ",
+            isolate(rowByName(summary.name).shown),
+          ),
+          line(summary).map((value) => h("td", {}, value)),
         ),
       ),
       "figures",
     ),
-    h("p", { class: "note" }, words),
+    h("p", { class: "note" }, caption),
+  );
+}
+
+function testsOfRanks({ p, critical }) {
+  if (p === null) return "";
+  return (
+    ` Friedman test: p ${formatP(p)}. Nemenyi test: two mean ranks that differ by less than ` +
+    `${formatPercent(critical)} are not significantly different.`
   );
 }
