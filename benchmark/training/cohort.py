@@ -55,7 +55,7 @@ def train_learners(
     loop: EpochLoop | None = None,
     meter: Callable[[], float] | None = None,
 ) -> None:
-    """Train every learner to its last epoch or its failure. Learners that are behind catch up first.
+    """Train every learner to its last epoch or its failure. Those that are behind catch up first.
 
     ``after_epoch`` is called for each learner that has finished an epoch or failed in it. ``loop``
     trains an epoch (default: ``train_epoch``). ``meter`` returns the joules that the device has

@@ -25,7 +25,7 @@ class NumericsProfile(NamedTuple):
     tf32: bool
     """Whether convolutions use TF32 on a GPU. Matrix products never do: losses use them."""
     autotuned: bool
-    """Whether cuDNN measures which kernels are fastest. A resumed run may then get other kernels."""
+    """Whether cuDNN measures which kernels are fastest. A resumed run may then get others."""
     folded: bool
     """Whether the frozen teacher's batch norms are folded into its convolutions."""
     narrow: torch.dtype | None

@@ -240,7 +240,7 @@ def test_a_process_that_ignores_sigterm_is_killed(tmp_path, monkeypatch):
 
 
 def test_processes_of_a_killed_launcher_end_by_themselves(tmp_path):
-    code = "from benchmark.processes.contract import end_with_launcher\non_a_leash()\n"
+    code = "from benchmark.processes.contract import end_with_launcher\nend_with_launcher()\n"
     code += "print(os.getpid(), flush=True)\n"
     pid = os.fork()
     if pid == 0:

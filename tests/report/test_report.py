@@ -34,7 +34,7 @@ def test_tables_and_plots_are_written_and_named(tmp_path):
 
 @pytest.mark.parametrize("ending", ["cost", "over-pairs", "runs"])
 def test_no_suite_has_the_file_name_of_another_suites_table(ending):
-    with pytest.raises(UserError, match=r"a suite small is called\. Rename"):
+    with pytest.raises(UserError, match=r"of a suite small\. Rename"):
         suite_name(Path(f"elsewhere/small-{ending}.yaml"), [])
     assert suite_name(Path(f"small{ending}.yaml"), []) == f"small{ending}"
 

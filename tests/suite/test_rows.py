@@ -98,7 +98,7 @@ def test_the_parts_of_a_composition_may_be_presets():
         ("at+kd", {"weights": WEIGHTS | {"sp": 1}}, "at+kd.weights.sp", "no such field"),
         ("at+kd", {"weights": WEIGHTS | {"at": 0}}, "at+kd.weights", "of at must be positive"),
         ("at+kd", {"weights": WEIGHTS, "kd": {"T": 2}}, "at+kd.kd.T", "no such field"),
-        ("at+kd", {"weights": WEIGHTS, "kd": {"alpha": 2}}, "at+kd.kd", "alpha must lie between"),
+        ("at+kd", {"weights": WEIGHTS, "kd": {"alpha": 2}}, "at+kd.kd", "alpha must lie in [0, 1]"),
     ],
 )
 def test_what_is_wrong_is_said_where_it_stands(

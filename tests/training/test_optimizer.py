@@ -77,16 +77,16 @@ def test_a_first_gradient_may_come_late():
 
 def test_a_job_does_without_what_is_slow_to_import():
     code = """
-import sys, torch, benchmark.job
-from benchmark.data.digits import read
-from benchmark.numerics import adopt
-from benchmark.optim import SGD
-from benchmark.runs import Recipe
-adopt("strict")
+import sys, torch, benchmark.job.__main__
+from benchmark.config.recipe import Recipe
+from benchmark.data.sets.digits import read_digits
+from benchmark.training.numerics import apply_profile
+from benchmark.training.optimizer import SGD
+apply_profile("strict")
 weight = torch.nn.Parameter(torch.ones(1))
 weight.grad = torch.ones(1)
 SGD([weight], Recipe(epochs=1, batch_size=2, lr=0.1)).step()
-read()
+read_digits()
 sys.exit(", ".join({"torch._dynamo", "sklearn", "scipy", "pandas"} & sys.modules.keys()) or None)
 """
     done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, check=False)

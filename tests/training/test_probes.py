@@ -153,7 +153,7 @@ def test_a_resumed_probe_ends_with_the_same_bits(trained, column, epochs):
 
 
 def test_strict_takes_the_weight_decay_that_serves_held_out_images_best(trained, monkeypatch):
-    monkeypatch.setattr(probes, "WEIGHT_DECAYS", (0.3, 0.0, 1e-6))  # the first ruins it
+    monkeypatch.setattr(embeddings, "WEIGHT_DECAYS", (0.3, 0.0, 1e-6))  # the first ruins it
     store, runs = trained
     made = cast(store, runs["digits strict", "scratch"])
     [learner] = made.learners
@@ -177,7 +177,7 @@ def test_strict_trains_its_candidates_without_the_held_out_images(trained):
     store, runs = trained
     honest, fooled = (cast(store, runs["digits strict", "scratch"]) for _ in range(2))
     method = linear(fooled.learners[0])
-    method.known.labels[method.held_out] = 0
+    method.stream.labels[method.held_out] = 0
     for made in (honest, fooled):
         train_learners(made.learners, None, made.stream, made.test, until_the_choice)
     mine, theirs = (linear(made.learners[0]) for made in (honest, fooled))
@@ -279,6 +279,6 @@ def test_a_backbone_that_drifts_while_embeddings_are_computed_is_found_out(train
         backbone.train()
         return real(backbone, images)
 
-    monkeypatch.setattr(probes, "embeddings", drifting)
+    monkeypatch.setattr(embeddings, "compute_embeddings", drifting)
     with pytest.raises(RuntimeError, match="frozen network has changed"):
         cast(store, runs["digits strict", "scratch"])

@@ -19,7 +19,7 @@ from benchmark.config.document import load_document
 from benchmark.config.runs import ProbeRun, Run, TrainRun
 from benchmark.data import SOURCES
 from benchmark.data.sets import imagenet, tinyimagenet
-from benchmark.data.sets.tinyimagenet import Counts
+from benchmark.data.sets.imagenet_layout import ExpectedCounts
 from benchmark.store.folder import Store
 from benchmark.suite.grid import SuiteGrid, expand_suite
 from tests.data import official_layouts as layouts
@@ -30,7 +30,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 COUNT = 4
 PROBED = {"hsakd": 8, "strict": 240}
 """Images for a probe: `strict` holds out one of each class, and TinyImageNet has 200."""
-TINY = Counts(classes=200, train=2, test=1)
+TINY = ExpectedCounts(classes=200, train_total=400, train_min=2, train_max=2, test=1)
 
 
 @dataclass(frozen=True)
