@@ -18,7 +18,7 @@ from benchmark.config.recipe import Recipe
 from benchmark.data.source import Images
 from benchmark.speed.both_sides import Setting
 from benchmark.speed.measure import SOURCE, Measurement, Request
-from benchmark.speed.memory import CIFAR_SIZES, parse_method, random_images
+from benchmark.speed.memory import CIFAR_SIZES, parse_method_label, random_cifar_images
 from benchmark.speed.ratios import PairNames
 from benchmark.speed.result import SpeedResult
 from benchmark.speed.saved_result import read_result
@@ -70,8 +70,8 @@ def read_request(options: argparse.Namespace) -> Request:
         raise UserError(f"--batch {options.batch}: expected 2 to {CIFAR_SIZES[0]} images")
     new = options.results / "speed" / f"speed-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     return Request(
-        [parse_pair(text) for text in options.pairs or PAIRS],
-        [parse_method(label) for label in labels],
+        [parse_speed_pair(text) for text in options.pairs or PAIRS],
+        [parse_method_label(label) for label in labels],
         options.batch,
         options.seconds,
         options.device,
@@ -81,7 +81,7 @@ def read_request(options: argparse.Namespace) -> Request:
     )
 
 
-def parse_pair(text: str) -> PairNames:
+def parse_speed_pair(text: str) -> PairNames:
     """Read TEACHER:STUDENT. Raises ``UserError``."""
     teacher, colon, student = text.partition(":")
     if not colon:
@@ -102,7 +102,7 @@ def choose_device(name: str) -> str:
 def load_images(request: Request) -> tuple[Images, str]:
     """Return CIFAR-100's train images, or random ones if it is not there; and which they are."""
     if SOURCE.presence(request.data).missing:
-        return random_images(request.count, SOURCE), "random, of CIFAR-100's shape"
+        return random_cifar_images(request.count, SOURCE), "random, of CIFAR-100's shape"
     train = SOURCE.load(request.data).train
     assert isinstance(train, Images)
     return train.first(request.count), "CIFAR-100"

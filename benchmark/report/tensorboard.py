@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from benchmark.config.errors import UserError
 from benchmark.report.report_data import ReportData
-from benchmark.report.results.outcomes import GridColumn, Results
+from benchmark.report.results.outcomes import ManifestColumn, Results
 from benchmark.report.results.quantities import flatten
 from benchmark.store.atomic import write_atomic
 from benchmark.store.claim import Holder, read_claim
@@ -71,7 +71,7 @@ def _run_folders(results: Results) -> Iterator[tuple[str, str]]:
                     yield f"{safe_folder_name(method)}/{pair}/s{outcome.seed}", outcome.run
 
 
-def _pair_folder(column: GridColumn, with_dataset: bool) -> str:
+def _pair_folder(column: ManifestColumn, with_dataset: bool) -> str:
     dataset = f"{column.dataset} " if with_dataset else ""
     return safe_folder_name(f"{dataset}{column.teacher} {column.student}")
 

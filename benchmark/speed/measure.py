@@ -21,7 +21,7 @@ from benchmark.data.stream import Stream
 from benchmark.processes.child import run_in_child_process
 from benchmark.speed import agreement, epochs, input, memory, trainings
 from benchmark.speed.both_sides import Setting, SuiteCohort, UsualLoops
-from benchmark.speed.memory import CIFAR_SIZES, PeakMemory, parse_method
+from benchmark.speed.memory import CIFAR_SIZES, PeakMemory, parse_method_label
 from benchmark.speed.ratios import PairNames, Round
 from benchmark.speed.reference import PilImages
 from benchmark.speed.result import LONG_PAIR, PairResult, SpeedResult
@@ -165,7 +165,7 @@ class Measurement:
         """Return scratch and the methods that apply to a pair."""
         entries = [*self.request.entries]
         if "scratch" not in [entry.label for entry in entries]:
-            entries.append(parse_method("scratch"))
+            entries.append(parse_method_label("scratch"))
         return [entry for entry in entries if not self.setting.mismatch(entry, pair)]
 
     def measure_pair(self, pair: PairNames) -> None:

@@ -31,7 +31,7 @@ class PeakMemory:
     """Which cohort."""
 
 
-def random_images(count: int, source: Source) -> Images:
+def random_cifar_images(count: int, source: Source) -> Images:
     """Return random images with a data set's shape; times do not depend on their contents."""
     random = torch.Generator().manual_seed(0)
     pixels = torch.randint(
@@ -40,7 +40,7 @@ def random_images(count: int, source: Source) -> Images:
     return Images(pixels, torch.arange(count) % source.classes)
 
 
-def parse_method(label: str) -> Row:
+def parse_method_label(label: str) -> Row:
     """Read a method's specification, like `kd` or `ab@crd`. Raises ``UserError``."""
     entry, problems = parse_row(label, None)
     if entry is None:
@@ -60,11 +60,11 @@ def peak_memory_mib(
 
     where = torch.device(device)
     recipe = Recipe(epochs=240, batch_size=batch_size, lr=0.05)
-    setting = Setting(CIFAR100, random_images(count, CIFAR100), recipe, where, 1)
-    entries = [parse_method(label) for label in labels]
+    setting = Setting(CIFAR100, random_cifar_images(count, CIFAR100), recipe, where, 1)
+    entries = [parse_method_label(label) for label in labels]
     cohort = SuiteCohort(setting, setting.stream(), pair, entries)
     cohort.measure()
-    test_images = random_images(count // 5, CIFAR100)
+    test_images = random_cifar_images(count // 5, CIFAR100)
     evaluate(
         cohort.learners[0].student,
         TestImages(test_images.first(TEST_BATCH), CIFAR100, where, TEST_BATCH),

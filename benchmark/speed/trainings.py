@@ -10,7 +10,7 @@ import numpy as np
 from benchmark.data.stream import TestImages
 from benchmark.speed import epochs
 from benchmark.speed.both_sides import Setting
-from benchmark.speed.memory import CIFAR_SIZES, random_images
+from benchmark.speed.memory import CIFAR_SIZES, random_cifar_images
 from benchmark.speed.ratios import PairNames
 from benchmark.suite.rows import Row
 from benchmark.training.build import test_batch_size
@@ -66,7 +66,7 @@ def measure_trainings(
     batch = test_batch_size(setting.source.size, setting.device)
     for numerics in PROFILES:
         side = epochs.SuiteSide(setting, stream, pair, entries, numerics, epochs.LOOPS["graphs"])
-        images = random_images(test_count, setting.source)
+        images = random_cifar_images(test_count, setting.source)
         test = TestImages(images, setting.source, setting.device, batch)
         side.warm_up(epochs.DISCARDED)
         side.time_evaluation(test)

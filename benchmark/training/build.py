@@ -77,7 +77,9 @@ def build_learner(
     """Build a run's student and method, each initialised from its own seed."""
     kind, parameters = method_of(run.method)
     size = run.dataset.size or source.size
-    shapes = [models.feature_shapes(name, source.classes, 3, size) for name in network_names(run)]
+    shapes = [
+        models.feature_shapes(name, source.classes, 3, size) for name in network_names_of_run(run)
+    ]
     student = models.build(run.student, source.classes, run.seed)
     # A cohort's teacher is passed to all of its runs, also to those without a teacher.
     taught_by = teacher if teacher and run.teacher else student
@@ -128,7 +130,7 @@ def build_method(
         return kind.build(parameters, *shapes, given)
 
 
-def network_names(run: TrainRun) -> list[str]:
+def network_names_of_run(run: TrainRun) -> list[str]:
     """Return the name of the student's network and, if there is a teacher, of the teacher's."""
     return [run.student] + [run.teacher.student for _ in run.needs if run.teacher]
 

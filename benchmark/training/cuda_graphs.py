@@ -1,8 +1,9 @@
-"""A cohort's whole training step as one launch: captured in a CUDA graph, replayed batch by batch.
+"""Train a cohort with CUDA graphs: one launch for each step of all its learners.
 
-A step's many small kernels take longer to launch from Python than to run. So the images and the
-epoch's table of draws lie on the device, a counter there says which batch comes next, and the first
-few steps of a phase, which train like all others, are followed by replays of what they did.
+The many small kernels of a step take longer to launch from Python than to run. So the images and
+the epoch's table of random choices are kept on the device, and a counter on the device selects the
+next batch. The first steps of a phase run normally. Then a step is captured in a CUDA graph, and
+the graph is replayed for the other batches.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ from methods.interface import Features
 from methods.registry.check import describe_error
 
 WARM_UP_STEPS = 3
-"""Steps of a batch size before it is captured: momentum, workspaces and kernels are there then."""
+"""Normal steps before one is captured: they create momentum and workspaces and choose kernels."""
 GRAPHS_VARIABLE = "KD_GRAPHS"
-"""The environment variable that turns graphs off, by 0."""
+"""Environment variable; the value 0 switches graphs off."""
 
 
 def make_graph_loop(stream: TrainBatches, say: Callable[[str], None]) -> EpochLoop | None:
-    """Return what trains an epoch on a stream by graphs; None where they cannot be had."""
+    """Return a loop that trains with CUDA graphs; None if the device or the stream rules them out.
+
+    ``say`` prints a line of the job's log.
+    """
     if stream.device.type != "cuda" or os.environ.get(GRAPHS_VARIABLE) == "0":
         return None
     if not (isinstance(stream, Stream) and stream.resident):
@@ -39,29 +43,29 @@ def make_graph_loop(stream: TrainBatches, say: Callable[[str], None]) -> EpochLo
 
 
 class GraphRecorder(Protocol):
-    """How a device repeats what it has done."""
+    """Records the operations of a device and repeats them."""
 
     def running(self) -> AbstractContextManager[None]:
-        """Where an epoch's steps are done."""
+        """Return a context in which the steps of an epoch run."""
 
     def fork(self) -> None:
-        """Say that what comes next in branches rests on what has been done so far."""
+        """Mark the point after which branches may start."""
 
     def branch(self, number: int) -> AbstractContextManager[None]:
-        """Where one of several things is done that do not depend on each other."""
+        """Return a context for work that is independent of the other branches."""
 
     def join(self) -> None:
-        """Let what comes next rest on all branches."""
+        """Wait for all branches."""
 
     def record(self, program: Callable[[], None]) -> Callable[[], None]:
-        """Do it once, and return what does the same again in the same places."""
+        """Run a program once; return a function that repeats it on the same memory."""
 
     def forget(self) -> None:
-        """Hear that nothing recorded so far will be done again."""
+        """Discard everything that was recorded."""
 
 
 class GraphedLoop:
-    """A ``Loop`` whose steps ask nothing of the host; it belongs to one stream."""
+    """An ``EpochLoop`` for one stream whose steps never wait for the host."""
 
     def __init__(
         self,
@@ -75,18 +79,18 @@ class GraphedLoop:
         self.places = torch.arange(stream.batch_size, device=stream.device)
         self.table = self.table_of(0)
         self.teacher: nn.Module | None = None
-        self.desks: list[StaticBuffers] = []
+        self.buffers: list[StaticBuffers] = []
         self.forget()
 
     def forget(self) -> None:
-        """Let go of all that was captured."""
+        """Discard all captured graphs."""
         self.launches: dict[int, Callable[[], None]] = {}
         self.done = Counter[int]()
         self.refused = False
         self.recorder.forget()
 
     def table_of(self, epoch: int) -> Tensor:
-        """Return (columns, samples) on the device."""
+        """Return the random choices of an epoch on the device, (columns, samples)."""
         return copy_to_device(
             torch.from_numpy(np.stack(self.stream.table(epoch))), self.stream.device
         )
@@ -94,29 +98,29 @@ class GraphedLoop:
     def __call__(
         self, turn: Sequence[Learner], teacher: nn.Module | None, stream: TrainBatches, epoch: int
     ) -> None:
-        """Train for an epoch."""
+        """Train learners for one epoch."""
         assert stream is self.stream
         for learner in turn:
             learner.begin_epoch(stream.steps, stream.device)
-        self.seat(turn, teacher)
+        self.reuse_or_discard(turn, teacher)
         self.table.copy_(self.table_of(epoch))
         self.counter.zero_()
         with self.recorder.running():
             for start in range(0, stream.count, self.stream.batch_size):
                 self.step(min(self.stream.batch_size, stream.count - start))
 
-    def seat(self, turn: Sequence[Learner], teacher: nn.Module | None) -> None:
-        """Give learners the places that were captured, if they and their optimizers still are."""
-        same = teacher is self.teacher and len(turn) == len(self.desks)
-        if same and all(desk.is_of(one) for desk, one in zip(self.desks, turn, strict=True)):
-            for desk in self.desks:
-                desk.clear()
+    def reuse_or_discard(self, turn: Sequence[Learner], teacher: nn.Module | None) -> None:
+        """Keep the graphs if learners, optimizers and teacher are those captured; else drop them."""
+        same = teacher is self.teacher and len(turn) == len(self.buffers)
+        if same and all(b.is_of(one) for b, one in zip(self.buffers, turn, strict=True)):
+            for buffers in self.buffers:
+                buffers.clear()
             return
         self.forget()
-        self.teacher, self.desks = teacher, [StaticBuffers(learner) for learner in turn]
+        self.teacher, self.buffers = teacher, [StaticBuffers(learner) for learner in turn]
 
     def step(self, size: int) -> None:
-        """Train on the next batch."""
+        """Train on the next batch: replay its graph, capture it, or run it normally."""
         if size in self.launches:
             self.launches[size]()
         elif self.refused or self.done[size] < self.warm_up:
@@ -125,7 +129,7 @@ class GraphedLoop:
             self.capture(size)
 
     def warm(self, size: int) -> None:
-        """Train on it as it is; look at the last such step, whether replays would do the same."""
+        """Train normally. In the last such step, check that a replay would do the same."""
         self.done[size] += 1
         watched = self.alive if self.done[size] == self.warm_up and not self.refused else []
         before = [(learner, python_state(learner)) for learner in watched]
@@ -135,7 +139,7 @@ class GraphedLoop:
                 self.refuse(f"a step of {learner.name} changes {changed} in Python")
 
     def capture(self, size: int) -> None:
-        """Train on it, and keep how."""
+        """Capture the next step and run it; if that fails, train normally from now on."""
 
         def program() -> None:
             self.program(size, blaming)
@@ -150,60 +154,60 @@ class GraphedLoop:
             self.warm(size)
 
     def refuse(self, why: str) -> None:
-        """Go on without graphs until the learners or their phases are others."""
+        """Train without graphs until the learners or their phases change."""
         self.refused = True
         self.launches = {}
         self.say(f"no CUDA graph for this cohort: {why}")
 
     @property
     def alive(self) -> list[Learner]:
-        """Who has not failed."""
-        return [desk.learner for desk in self.desks if desk.learner.failure is None]
+        """The learners that have not failed."""
+        return [b.learner for b in self.buffers if b.learner.failure is None]
 
     def program(self, size: int, guard: Callable[[Learner], AbstractContextManager[None]]) -> None:
-        """One step of all learners: what a graph holds."""
+        """Run one step of all learners. This is what a graph captures."""
         rows = self.counter * self.stream.batch_size + self.places[:size]
         images, labels, indices = self.stream.batch(self.table.index_select(1, rows))
-        # Who does not read the teacher is on the way while it runs.
+        # Learners that do not read the teacher start first, so that they run beside it.
         turn = sorted(self.alive, key=lambda learner: learner.phase.reads_teacher)
-        shown: Features | None = None
+        features: Features | None = None
         self.recorder.fork()
         for number, learner in enumerate(turn):
-            if learner.phase.reads_teacher and shown is None:
-                shown = teacher_features(turn, self.teacher, images)
+            if learner.phase.reads_teacher and features is None:
+                features = teacher_features(turn, self.teacher, images)
                 self.recorder.fork()
             with self.recorder.branch(number), guard(learner):
-                learner.step(images, shown, labels, indices, self.counter)
-        # What the branches read lives until here: freed before, its memory could be given anew.
+                learner.step(images, features, labels, indices, self.counter)
+        # Before `images` and `features` go out of scope: their memory could be reused otherwise.
         self.recorder.join()
         self.counter.add_(1)
 
 
 class StaticBuffers:
-    """What a learner finds in the same place in every epoch, for replays read and write there."""
+    """The tensors of a learner that replays read and write: they must keep their addresses."""
 
     def __init__(self, learner: Learner) -> None:
         self.learner, self.optimizer = learner, learner.optimizer
         self.progress, self.sums = learner.progress, learner.sums
 
     def is_of(self, learner: Learner) -> bool:
-        """Whether it is this learner's, in the phase that it is in."""
+        """Whether these buffers belong to this learner in its current phase."""
         return self.learner is learner and self.optimizer is learner.optimizer
 
     def clear(self) -> None:
-        """Begin another epoch."""
+        """Reset the sums and copy the new epoch's progress into the captured tensor."""
         self.learner.progress = self.progress.copy_(self.learner.progress)
         for total in self.sums.values():
-            total.fill_(-0.0)  # the one number that leaves the first summand as it is, to the bit
+            total.fill_(-0.0)  # adding to -0.0 keeps the first summand bit for bit
         self.learner.sums = self.sums
 
 
-# ---------------------------------------------------------------- what a replay would not repeat
+# ---------------------------------------------------------------- state that a replay would miss
 
 
 @contextmanager
 def blaming(learner: Learner) -> Iterator[None]:
-    """Say whose step it was that cannot be captured."""
+    """Name the learner whose step cannot be captured."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError):
@@ -215,7 +219,7 @@ def blaming(learner: Learner) -> Iterator[None]:
 
 
 def python_state(learner: Learner) -> dict[str, Any]:
-    """What a learner's modules hold beside the values of tensors: where these lie, and the rest."""
+    """Return the Python state of a learner's modules: numbers, sizes, and addresses of tensors."""
     return {
         f"{type(part).__name__}.{place}.{name}".replace("..", "."): seen
         for part in (learner.student, learner.method)
@@ -227,7 +231,7 @@ def python_state(learner: Learner) -> dict[str, Any]:
 
 
 def comparable(value: object) -> object:
-    """Return what of a value a step may change without a graph's knowing."""
+    """Return the part of a value that a step can change without a graph recording it."""
     if isinstance(value, Tensor):
         return value.data_ptr()
     if isinstance(value, bool | int | float | str):
@@ -236,7 +240,7 @@ def comparable(value: object) -> object:
 
 
 def changed_names(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Name what is not as it was."""
+    """Return the names whose values differ, comma-separated."""
     both = before.keys() | after.keys()
     return ", ".join(sorted(name for name in both if before.get(name) != after.get(name)))
 
@@ -245,10 +249,10 @@ def changed_names(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 class CudaGraphRecorder:
-    """Repeats a program by a CUDA graph; graphs of the same learners share a pool of memory.
+    """Repeats a program by a CUDA graph. Graphs of the same learners share a memory pool.
 
-    That is sound because they never run at the same time, and because nothing that one leaves in
-    the pool is read afterwards: weights, momentum, sums and counters were there before.
+    Sharing is safe: the graphs never run at the same time, and nothing that one leaves in the pool
+    is read afterwards. Weights, momentum, sums and counters were allocated before.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -261,7 +265,7 @@ class CudaGraphRecorder:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """On a stream of its own: the default one cannot be captured."""
+        """Run on a separate stream, since the default stream cannot be captured."""
         outer = torch.cuda.current_stream(self.device)
         self.main.wait_stream(outer)
         with torch.cuda.stream(self.main):
@@ -274,7 +278,7 @@ class CudaGraphRecorder:
 
     @contextmanager
     def branch(self, number: int) -> Iterator[None]:
-        """On a stream of its own, from the last fork on."""
+        """Run on a separate stream, which starts at the last fork."""
         if number == len(self.sides):
             self.sides.append(torch.cuda.Stream(self.device))  # type: ignore[no-untyped-call]
         side = self.sides[number]
@@ -289,8 +293,8 @@ class CudaGraphRecorder:
             self.main.wait_stream(self.open.pop())
 
     def record(self, program: Callable[[], None]) -> Callable[[], None]:
-        """Capture it, which runs nothing, and launch it."""
-        self.open.clear()  # of a capture that failed
+        """Capture the program, which does not run it, and launch the graph once."""
+        self.open.clear()  # left by a capture that failed
         graph = torch.cuda.CUDAGraph()
         why: Exception | None = None
         try:
@@ -298,7 +302,7 @@ class CudaGraphRecorder:
                 try:
                     program()
                 except Exception as error:  # noqa: BLE001
-                    why = error  # else the end of the capture, which fails too, would hide it
+                    why = error  # the end of the capture fails too, and would hide this error
         except Exception as error:  # noqa: BLE001
             why = why or error
         if why is not None:
@@ -307,5 +311,5 @@ class CudaGraphRecorder:
         return graph.replay
 
     def forget(self) -> None:
-        """Take memory from a new pool: one whose graphs are gone cannot be taken up again."""
+        """Start a new memory pool: one whose graphs are gone cannot be used again."""
         self.pool = torch.cuda.graph_pool_handle()

@@ -9,7 +9,7 @@ from benchmark.report import load_results
 from benchmark.report.palette import NEUTRAL_STYLE, method_styles
 from benchmark.report.plots import cost, differences, fidelity, losses, ranks
 from benchmark.report.plots.loss_terms import Term, fit, terms
-from benchmark.report.plots.points import Spot, front
+from benchmark.report.plots.points import MethodPoint, front
 from benchmark.report.statistics.analysis import analyse, summarise_over_pairs
 from benchmark.report.statistics.significance import MethodRank, Ranking
 from benchmark.report.tables.layout import format_signed, significance_mark
@@ -82,7 +82,7 @@ def test_what_is_far_below_stands_at_the_edge_with_its_number(pictures):
 
 def test_the_front_is_what_no_other_beats_at_its_cost():
     places = {"a": (1, 70), "b": (2, 69), "c": (2, 72), "d": (3, 72), "e": (4, 75), "f": (1, 69)}
-    spots = [Spot(name, NEUTRAL_STYLE, *at, NAN, NAN, True) for name, at in places.items()]
+    spots = [MethodPoint(name, NEUTRAL_STYLE, *at, NAN, NAN, True) for name, at in places.items()]
     assert [spot.name for spot in front(spots)] == ["a", "c", "e"]
 
 

@@ -8,8 +8,8 @@ import pytest
 from benchmark.report import load_results
 from benchmark.report.palette import method_styles
 from benchmark.report.plots import curves
-from benchmark.report.plots.canvas import Board, Panel, Pen, thin
-from benchmark.report.plots.small_multiples import REFERENCES, place, plan
+from benchmark.report.plots.canvas import Canvas, LineStyle, Panel, thin
+from benchmark.report.plots.small_multiples import REFERENCES, place, plan_panels
 from benchmark.report.plots.style import DROP, STYLE
 from benchmark.report.results.outcomes import Results
 from tests.report.drawn import Stroke, across, has, lines_of, strokes, texts_of, words_of
@@ -123,7 +123,7 @@ def test_up_to_ten_methods_share_a_panel_and_with_more_each_has_its_own(tmp_path
 def panels(results: Results) -> Iterator[tuple[int, str, Panel, Panel]]:
     """The pair, the method and the two halves of each panel of small multiples."""
     with mpl.rc_context(STYLE):
-        made = plan(results)
+        made = plan_panels(results)
     for column in range(len(results.manifest.columns)):
         for row, method in enumerate(results.manifest.methods):
             yield column, method, *place(made.sheet, row, column, made.limits)
@@ -134,7 +134,9 @@ def means_of(results: Results, pair: int, method: str) -> list[float]:
     return [fmean(e.top1 for e in epochs) for epochs in zip(*histories, strict=True)]
 
 
-def drawn(found: list[Stroke], panel: Panel, pen: Pen, first: int, means: list[float]) -> bool:
+def drawn(
+    found: list[Stroke], panel: Panel, pen: LineStyle, first: int, means: list[float]
+) -> bool:
     points = panel.at(range(first + 1, first + len(means) + 1), means)
     inside = points[points[:, 1] <= panel.bottom + 1e-9]
     return not len(inside) or has(found, pen.colour, pen.dashes != "solid", points)
@@ -150,7 +152,7 @@ def test_every_row_has_its_panel_with_its_own_line_and_scratch_and_kd_in_grey(
         means = means_of(results, pair, method)
         for panel, first in zip(halves, (0, 12), strict=True):
             start = max(first, 4 if method in ("fitnets", "fsp", "ab") else 0)
-            own = Pen(colours[method].colour, 1)
+            own = LineStyle(colours[method].colour, 1)
             assert drawn(found, panel, own, start, means[start:]), method
             if method in ("fitnets", "ab") and first == 0:
                 before = own._replace(dashes=(0, (1, 1)))
@@ -196,8 +198,8 @@ def test_small_multiples_say_what_is_not_there(pictures):
 
 
 def test_a_line_below_its_panel_is_cut_off_where_it_leaves_it():
-    board, panel = Board(2, 2), Panel(0, 0, 1, 1, (0, 4), (0, 1))
-    board.curve(panel, Pen("0.5", 1), [0, 1, 2, 3, 4], [1, 0.5, -0.5, -0.5, 0.5])
+    board, panel = Canvas(2, 2), Panel(0, 0, 1, 1, (0, 4), (0, 1))
+    board.curve(panel, LineStyle("0.5", 1), [0, 1, 2, 3, 4], [1, 0.5, -0.5, -0.5, 0.5])
     (line,) = strokes(board.finish())
     seen = line.points[~np.isnan(line.points).any(axis=1)]
     assert seen.max() <= 1

@@ -54,16 +54,16 @@ PAIRS = f"{TEACHER}:{STUDENT}", f"wrn_16_2:{STUDENT}"
 @pytest.fixture(scope="module")
 def setting() -> Setting:
     recipe = Recipe(epochs=240, batch_size=BATCH, lr=0.05, init_epochs="extra")
-    return Setting(CIFAR100, memory.random_images(100, CIFAR100), recipe, CPU, 1)
+    return Setting(CIFAR100, memory.random_cifar_images(100, CIFAR100), recipe, CPU, 1)
 
 
 def cohort(setting: Setting, *labels: str, teacher: str = TEACHER) -> SuiteCohort:
-    entries = [memory.parse_method(label) for label in labels]
+    entries = [memory.parse_method_label(label) for label in labels]
     return SuiteCohort(setting, setting.stream(), PairNames(teacher, STUDENT), entries)
 
 
 def loops(setting: Setting, *labels: str, teacher: str = TEACHER) -> UsualLoops:
-    entries = [memory.parse_method(label) for label in labels]
+    entries = [memory.parse_method_label(label) for label in labels]
     return UsualLoops(
         setting, PilImages(setting.images, CIFAR100), PairNames(teacher, STUDENT), entries
     )
@@ -222,7 +222,7 @@ def measure_less(patch: pytest.MonkeyPatch, rounds: int) -> None:
 def whole(setting: Setting) -> PairEpochs:
     """On a CPU, where a stand-in for a CUDA graph runs a step again."""
     pair, labels = PairNames(TEACHER, STUDENT), ["at", "kd"]
-    entries = [memory.parse_method(label) for label in labels]
+    entries = [memory.parse_method_label(label) for label in labels]
     with pytest.MonkeyPatch.context() as patch:
         measure_less(patch, rounds=2)
         return epochs.measure_epochs(setting, loops(setting, *labels), pair, entries)
@@ -242,7 +242,7 @@ def test_every_loop_is_timed_in_every_profile_alone_and_together(whole: PairEpoc
 
 def test_a_timed_epoch_is_the_streams_and_stays_in_the_main_phase(setting: Setting):
     sizes, phases = Counter[int](), set()
-    entries = [memory.parse_method("fitnets")]
+    entries = [memory.parse_method_label("fitnets")]
     stream = replace(setting, images=setting.images.first(5)).stream()
     pair = PairNames("wrn_16_2", STUDENT)
     side = epochs.SuiteSide(setting, stream, pair, entries, "fast", epochs.LOOPS["eager"])
@@ -285,7 +285,7 @@ def test_a_hundred_steps_by_graphs_are_compared_with_the_loop_to_the_bit(
     assert agreement.AGREEMENT_EPOCHS * (agreement.AGREEMENT_BATCHES + 1) == 100
     monkeypatch.setattr(agreement, "AGREEMENT_EPOCHS", 2)
     pair = PairNames(TEACHER, STUDENT)
-    entries = [memory.parse_method("kd"), memory.parse_method("fitnets")]
+    entries = [memory.parse_method_label("kd"), memory.parse_method_label("fitnets")]
     found = agreement.measure_agreement(setting, pair, entries, stand_in)
     assert found == agreement.Agreement(f"{TEACHER} -> {STUDENT}, 2 methods", 10, 0.0, [], "")
 
@@ -323,9 +323,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> SpeedResult:
 def measured(
     folder: Path, *labels: str, count: int = 60, pairs: Sequence[str] = PAIRS
 ) -> SpeedResult:
-    entries = [memory.parse_method(label) for label in labels]
+    entries = [memory.parse_method_label(label) for label in labels]
     asked = measure.Request(
-        [speed.parse_pair(pair) for pair in pairs],
+        [speed.parse_speed_pair(pair) for pair in pairs],
         entries,
         BATCH,
         0.0,

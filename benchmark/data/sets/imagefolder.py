@@ -71,7 +71,7 @@ def list_images(folder: Path) -> Listing:
         for i, name in enumerate(names)
     ]
     counts = {"train": [len(found) for found in train], other: [len(found) for found in test]}
-    problems = [*missing_parts(folder, other), *missing_images(names, counts)]
+    problems = [*missing_folder_parts(folder, other), *missing_images(names, counts)]
     problems += [
         f"{other}/{name}: is no class of train"
         for name in class_folders(folder / other)
@@ -86,7 +86,7 @@ def list_images(folder: Path) -> Listing:
     )
 
 
-def missing_parts(folder: Path, other: str) -> Iterator[str]:
+def missing_folder_parts(folder: Path, other: str) -> Iterator[str]:
     """Name the parts that are not there."""
     if not class_folders(folder / "train"):
         yield "train: is missing or holds no class folders"

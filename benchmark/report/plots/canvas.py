@@ -20,7 +20,7 @@ Points = NDArray[np.float64]
 Dashes = Literal["solid"] | tuple[float, tuple[float, ...]]
 
 
-class Pen(NamedTuple):
+class LineStyle(NamedTuple):
     """How lines are drawn; what has the same pen is drawn at once."""
 
     colour: str
@@ -29,7 +29,7 @@ class Pen(NamedTuple):
     order: float = 2
 
 
-FRAME = Pen("0.15", 0.6, order=3)
+FRAME = LineStyle("0.15", 0.6, order=3)
 
 
 class Panel(NamedTuple):
@@ -62,7 +62,7 @@ class Panel(NamedTuple):
         )
 
 
-class Board:
+class Canvas:
     """A page to draw on: collects lines and areas by their look, then hands them over at once."""
 
     def __init__(self, width: float, length: float) -> None:
@@ -71,15 +71,15 @@ class Board:
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, width), ylim=(length, 0), xticks=[], yticks=[])
         self.axes.set_axis_off()
-        self._lines: dict[Pen, list[Points]] = {}
+        self._lines: dict[LineStyle, list[Points]] = {}
         self._areas: dict[tuple[str, float, float], list[Points]] = {}
 
-    def line(self, pen: Pen, points: Points) -> None:
+    def line(self, pen: LineStyle, points: Points) -> None:
         """A line through points of the page."""
         if len(points):
             self._lines.setdefault(pen, []).append(points)
 
-    def curve(self, panel: Panel, pen: Pen, x: ArrayLike, y: ArrayLike) -> None:
+    def curve(self, panel: Panel, pen: LineStyle, x: ArrayLike, y: ArrayLike) -> None:
         """A line in a panel, cut off at its lower edge, thinned to what can be seen."""
         x, y = np.asarray(x, float), np.asarray(y, float)
         places = thin(len(x), panel.width)
@@ -117,12 +117,12 @@ class Board:
         edges += [(panel.right, panel.bottom), (begin, panel.bottom)]
         self.area(colour, np.array(edges))
 
-    def levels(self, panel: Panel, pen: Pen, levels: Sequence[float]) -> None:
+    def levels(self, panel: Panel, pen: LineStyle, levels: Sequence[float]) -> None:
         """Lines from a panel's left to its right."""
         for level in levels:
             self.line(pen, panel.at(panel.x, level))
 
-    def uprights(self, panel: Panel, pen: Pen, places: Sequence[float]) -> None:
+    def uprights(self, panel: Panel, pen: LineStyle, places: Sequence[float]) -> None:
         """Lines from a panel's top to its bottom."""
         for place in places:
             self.line(pen, panel.at(place, panel.y))

@@ -17,11 +17,11 @@ from benchmark.report.plots.style import (
     GREY,
     MANY,
     STYLE,
-    course,
     legend,
     on,
     shared_drops,
     short,
+    training_curve,
 )
 from benchmark.report.results.outcomes import Outcome, Results
 
@@ -64,7 +64,7 @@ def _curve(
     axes: Axes, look: MethodStyle, outcomes: tuple[Outcome, ...], place: int, since: float
 ) -> None:
     """One method's line from the fraction `since` of its epochs on; `place` staggers markers."""
-    shown = course(outcomes)
+    shown = training_curve(outcomes)
     if shown is None:
         return
     first, last = int(since * len(shown.mean)), len(shown.mean)

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.plots.canvas import Board
+from benchmark.report.plots.canvas import Canvas
 from benchmark.report.plots.style import GREY, INK, STYLE, cut, heading, width, window
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import Analysis
@@ -34,14 +34,14 @@ APART = 0.07  # inches: the means from the rest
 DARK = 0.56  # luminance: on what is darker numbers are white
 
 
-class Cell(NamedTuple):
+class HeatMapCell(NamedTuple):
     """A difference in points with its mark, or what is said where there is none."""
 
     value: float | None
     words: str
 
 
-class Plan(NamedTuple):
+class HeatMapLayout(NamedTuple):
     """Where things stand: lengths in inches, from the upper left corner."""
 
     left: float  # of the first column
@@ -77,7 +77,7 @@ def draw(results: Results, analysis: Analysis, reference: str) -> Figure | None:
     names, heads = [cut(name, NAME, WIDEST) for name in cells], _heads(results, cells)
     plan = _plan(names, heads, len(results.manifest.columns))
     note = textwrap.wrap(_note(results, analysis, reference), round(17 * (plan.right - EDGE)))
-    board = Board(plan.right + EDGE, plan.floor + 0.66 + 0.13 * len(note) + EDGE)
+    board = Canvas(plan.right + EDGE, plan.floor + 0.66 + 0.13 * len(note) + EDGE)
     _label(board, plan, names, heads)
     most = -window([-abs(value) for value in values])[0]
     scale = ScalarMappable(Normalize(-most, most), sns.color_palette("vlag_r", as_cmap=True))
@@ -88,7 +88,7 @@ def draw(results: Results, analysis: Analysis, reference: str) -> Figure | None:
     return board.finish()
 
 
-def _cells(results: Results, analysis: Analysis, reference: str) -> dict[str, list[Cell]]:
+def _cells(results: Results, analysis: Analysis, reference: str) -> dict[str, list[HeatMapCell]]:
     """Every method's row; the means are left out where no method has one."""
     rows = {
         name: _row(results, analysis, name, reference)
@@ -99,7 +99,7 @@ def _cells(results: Results, analysis: Analysis, reference: str) -> dict[str, li
     return rows if means else {name: row[:-1] for name, row in rows.items()}
 
 
-def _row(results: Results, analysis: Analysis, name: str, reference: str) -> list[Cell]:
+def _row(results: Results, analysis: Analysis, name: str, reference: str) -> list[HeatMapCell]:
     """A method's differences by pair, and their mean where none is missing."""
     grid = results.manifest
     row = []
@@ -107,37 +107,37 @@ def _row(results: Results, analysis: Analysis, name: str, reference: str) -> lis
         key = (column, name, reference)
         ours, theirs = analysis.pairs.get(key, ((), ()))
         if all(outcome.state == "not applicable" for outcome in results.students[column, name]):
-            row.append(Cell(None, DASH))
+            row.append(HeatMapCell(None, DASH))
         elif len(ours) < len(grid.seeds):
-            row.append(Cell(None, f"{len(ours)}/{len(grid.seeds)}"))
+            row.append(HeatMapCell(None, f"{len(ours)}/{len(grid.seeds)}"))
         else:
             value = fmean(ours) - fmean(theirs)
             mark = significance_mark(analysis.tests.get(key), analysis.references.index(reference))
-            row.append(Cell(value, f"{format_signed(value)}{mark}"))
+            row.append(HeatMapCell(value, f"{format_signed(value)}{mark}"))
     known = [cell.value for cell in row if cell.value is not None]
     if len(known) < len(row):
-        return [*row, Cell(None, "")]
-    return [*row, Cell(fmean(known), format_signed(fmean(known)))]
+        return [*row, HeatMapCell(None, "")]
+    return [*row, HeatMapCell(fmean(known), format_signed(fmean(known)))]
 
 
-def _heads(results: Results, cells: Mapping[str, Sequence[Cell]]) -> list[str]:
+def _heads(results: Results, cells: Mapping[str, Sequence[HeatMapCell]]) -> list[str]:
     columns = results.manifest.columns
     several = len({column.dataset for column in columns}) > 1
     heads = [*(heading(column, several, 16) for column in columns), "mean"]
     return heads[: max(map(len, cells.values()))]
 
 
-def _plan(names: Sequence[str], heads: Sequence[str], pairs: int) -> Plan:
+def _plan(names: Sequence[str], heads: Sequence[str], pairs: int) -> HeatMapLayout:
     turned = pairs > FEW
     lines = max(head.count("\n") for head in heads) + 1
     longest = max(width(line, HEAD) for head in heads for line in head.split("\n"))
     tall = longest if turned else 0.13 * lines
     across = max(NARROW, 0.13 * lines + 0.06) if turned else max(WIDE, longest + 0.1)
     left = EDGE + max(width(name, NAME) for name in names) + 0.1
-    return Plan(left, EDGE + tall + 0.1, across, len(names), pairs, len(heads), turned)
+    return HeatMapLayout(left, EDGE + tall + 0.1, across, len(names), pairs, len(heads), turned)
 
 
-def _label(board: Board, plan: Plan, names: Sequence[str], heads: Sequence[str]) -> None:
+def _label(board: Canvas, plan: HeatMapLayout, names: Sequence[str], heads: Sequence[str]) -> None:
     """Methods left of their rows, pairs above their columns."""
     for row, name in enumerate(names):
         board.text((plan.left - 0.07, plan.top + ROW * (row + 0.5)), name, "right", "center", NAME)
@@ -149,7 +149,9 @@ def _label(board: Board, plan: Plan, names: Sequence[str], heads: Sequence[str])
             board.text(at, head, "center", "bottom", HEAD)
 
 
-def _fill(board: Board, plan: Plan, rows: Sequence[Sequence[Cell]], scale: ScalarMappable) -> None:
+def _fill(
+    board: Canvas, plan: HeatMapLayout, rows: Sequence[Sequence[HeatMapCell]], scale: ScalarMappable
+) -> None:
     """Coloured cells with their numbers; what is not known is white and says why."""
     boxes, colours = [], []
     for row, cells in enumerate(rows):
@@ -170,7 +172,9 @@ def _fill(board: Board, plan: Plan, rows: Sequence[Sequence[Cell]], scale: Scala
     board.axes.add_collection(drawn, autolim=False)
 
 
-def _bar(board: Board, plan: Plan, scale: ScalarMappable, label: str, beyond: bool) -> None:
+def _bar(
+    board: Canvas, plan: HeatMapLayout, scale: ScalarMappable, label: str, beyond: bool
+) -> None:
     """What the colours mean, below the map."""
     across, length = board.figure.get_size_inches()
     wide = min(2.4, plan.right - plan.left)

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmark.report.palette import FIXED_STYLES, MethodStyle, method_styles
-from benchmark.report.plots.canvas import FRAME, Board, Dashes, Panel, Pen
+from benchmark.report.plots.canvas import FRAME, Canvas, Dashes, LineStyle, Panel
 from benchmark.report.plots.loss_terms import Scale, Term, fit, terms
 from benchmark.report.plots.style import (
     DROP,
@@ -45,9 +45,9 @@ FINE = {**STYLE, "legend.fontsize": 8, "legend.columnspacing": 1.4}
 PLAIN = "ce"  # what nearly all have, scratch nothing else
 FURTHER = ("#56b4e9", "#8f7a00", "#8c3a8c", "#ca9161")
 DASHED: tuple[Dashes, ...] = ("solid", (0, (3, 1)), (0, (1, 1)))
-TURN = Pen("0.35", 0.7, order=1)
-DROPPED = Pen(DROP["color"], 0.7, DROP["linestyle"], order=1)
-LEVELS = Pen("0.92", 0.5, order=0.5)
+TURN = LineStyle("0.35", 0.7, order=1)
+DROPPED = LineStyle(DROP["color"], 0.7, DROP["linestyle"], order=1)
+LEVELS = LineStyle("0.92", 0.5, order=0.5)
 
 Shown = Mapping[tuple[str, str], Term]
 Keys = Sequence[tuple[str, float, int]]  # terms, each with its place in a line, and which line
@@ -94,7 +94,7 @@ def _draw(results: Results, column: int, known: Mapping[str, Shown]) -> Figure:
     lines = 1 + max(line for key in keys.values() for *_, line in key)
     longest = max(term.epochs[-1] for shown in known.values() for term in shown.values())
     page = Page(across, math.ceil(len(known) / across), NAMED + KEY * lines, longest)
-    board = Board(*page.size)
+    board = Canvas(*page.size)
     for place, (name, look) in enumerate(method_styles(known).items()):
         outcomes, shown = results.students[column, name], known[name]
         scale = fit(shown.values()) if shown else Scale(0, 1, False)
@@ -133,18 +133,18 @@ def _keys(names: Sequence[str]) -> Keys:
     return keys
 
 
-def _pens(names: Sequence[str], look: MethodStyle) -> dict[str, Pen]:
+def _pens(names: Sequence[str], look: MethodStyle) -> dict[str, LineStyle]:
     """What is called as a known method wears its colour, another first term that of the row."""
     free = cycle([look.colour, *(colour for colour in FURTHER if colour != look.colour)])
     own = [name for name in names if name != PLAIN]
-    pens = {PLAIN: Pen(FIXED_STYLES["scratch"].colour, LINE)}
+    pens = {PLAIN: LineStyle(FIXED_STYLES["scratch"].colour, LINE)}
     for place, name in enumerate(own):
         colour = FIXED_STYLES[name].colour if name in FIXED_STYLES else next(free)
-        pens[name] = Pen(colour, LINE, DASHED[place % len(DASHED)])
+        pens[name] = LineStyle(colour, LINE, DASHED[place % len(DASHED)])
     return pens
 
 
-def _key(board: Board, at: tuple[float, float], keys: Keys, pens: Mapping[str, Pen]) -> None:
+def _key(board: Canvas, at: tuple[float, float], keys: Keys, pens: Mapping[str, LineStyle]) -> None:
     """The terms by name, each behind a piece of its line."""
     for name, across, line in keys:
         left, down = at[0] + across, at[1] + KEY * (line + 0.3)
@@ -153,7 +153,7 @@ def _key(board: Board, at: tuple[float, float], keys: Keys, pens: Mapping[str, P
         board.text((left + SAMPLE + 0.04, down), words, "left", "center", TERM)
 
 
-def _frame(board: Board, panel: Panel, scale: Scale, history: Sequence[Epoch]) -> None:
+def _frame(board: Canvas, panel: Panel, scale: Scale, history: Sequence[Epoch]) -> None:
     """Axes, numbers, where a phase ends and where the learning rate drops."""
     board.line(FRAME, panel.at([panel.x[0]] * 2, panel.y))
     board.line(FRAME, panel.at(panel.x, [panel.y[0]] * 2))
@@ -167,21 +167,23 @@ def _frame(board: Board, panel: Panel, scale: Scale, history: Sequence[Epoch]) -
     board.uprights(panel, DROPPED, drops(history))
 
 
-def _terms(board: Board, panel: Panel, scale: Scale, shown: Shown, pens: Mapping[str, Pen]) -> None:
+def _terms(
+    board: Canvas, panel: Panel, scale: Scale, shown: Shown, pens: Mapping[str, LineStyle]
+) -> None:
     for (name, _), term in shown.items():
         low, mean, high = (scale.of(values) for values in (term.low, term.mean, term.high))
         board.band(panel, pens[name].colour, term.epochs, low, high)
         board.curve(panel, pens[name], term.epochs, mean)
 
 
-def _epochs(board: Board, panel: Panel, longest: int) -> None:
+def _epochs(board: Canvas, panel: Panel, longest: int) -> None:
     for epoch in sorted({1, longest}):
         across = float(panel.at(epoch, 0)[0, 0])
         board.tick(across, panel.bottom, across, panel.bottom + 0.03)
         board.text((across, panel.bottom + 0.05), f"{epoch}", "center", "top")
 
 
-def _say(board: Board, results: Results, column: int) -> None:
+def _say(board: Canvas, results: Results, column: int) -> None:
     """Which pair it is, what the axes measure, what the lines are."""
     columns, (across, length) = results.manifest.columns, board.figure.get_size_inches()
     several = len({one.dataset for one in columns}) > 1

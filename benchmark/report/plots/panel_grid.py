@@ -8,7 +8,7 @@ SAID = 4  # of a pair's right halves, which have the same axis, every so manieth
 SIDE = 0.28  # inches: what numbers at the side of a panel take
 
 
-class Sheet(NamedTuple):
+class PanelGrid(NamedTuple):
     """Where the panels stand: lengths in inches, from the upper left corner."""
 
     rows: int
@@ -67,7 +67,7 @@ class Sheet(NamedTuple):
         return line, band
 
 
-def lay(rows: int, columns: int, names: float, headings: int) -> Sheet:
+def lay(rows: int, columns: int, names: float, headings: int) -> PanelGrid:
     """A sheet for names so many inches wide and headings of so many lines.
 
     One pair has about five panels across, with the names above them; several have about six, with
@@ -77,11 +77,13 @@ def lay(rows: int, columns: int, names: float, headings: int) -> Sheet:
     if columns == 1:
         bands = math.ceil(rows / math.ceil(rows / 5))
         beside = 0.74 + BETWEEN + 0.60 + 0.20
-        return Sheet(
+        return PanelGrid(
             rows, 1, bands, (0.74, 0.60), 0.82, beside, 1.12, beside, left=0.55, head=head + 0.25
         )
     beside = 0.70 + BETWEEN + 0.54 + SIDE + 0.06
     left = 0.3 + names + 0.1 + SIDE
     again = columns * beside + left - 0.2
     bands = max(1, 6 // columns)
-    return Sheet(rows, columns, bands, (0.70, 0.54), 0.44, beside, 0.53, again, left, head + 0.08)
+    return PanelGrid(
+        rows, columns, bands, (0.70, 0.54), 0.44, beside, 0.53, again, left, head + 0.08
+    )

@@ -25,7 +25,7 @@ class Measure:
     pairs relative to scratch."""
 
 
-class Spot(NamedTuple):
+class MethodPoint(NamedTuple):
     """A method's point; spreads may be nan; `whole` where it is the mean of all."""
 
     name: str
@@ -37,7 +37,7 @@ class Spot(NamedTuple):
     whole: bool
 
 
-def on_pair(results: Results, column: int, measure: Measure) -> list[Spot]:
+def on_pair(results: Results, column: int, measure: Measure) -> list[MethodPoint]:
     """Top-1 against the measure: means and sample standard deviations over the seeds."""
     spots = []
     for name, look in method_styles(results.manifest.methods).items():
@@ -46,11 +46,11 @@ def on_pair(results: Results, column: int, measure: Measure) -> list[Spot]:
             xs, ys = zip(*known.values(), strict=True)
             x, dx = (median(xs), nan) if measure.cost else (fmean(xs), _spread(xs))
             whole = len(known) == len(outcomes)
-            spots.append(Spot(name, look, x, fmean(ys), dx, _spread(ys), whole))
+            spots.append(MethodPoint(name, look, x, fmean(ys), dx, _spread(ys), whole))
     return spots
 
 
-def over_pairs(results: Results, measure: Measure) -> list[Spot]:
+def over_pairs(results: Results, measure: Measure) -> list[MethodPoint]:
     """Mean difference to scratch and its standard deviation over pairs, against the measure.
 
     Of each method over the pairs on which all its seeds and all of scratch are known.
@@ -64,7 +64,7 @@ def over_pairs(results: Results, measure: Measure) -> list[Spot]:
             xs, gains = zip(*here, strict=True)
             x = geometric_mean(xs) if measure.cost else fmean(xs)
             whole = len(here) == len(known)
-            spots.append(Spot(name, look, x, fmean(gains), nan, _spread(gains), whole))
+            spots.append(MethodPoint(name, look, x, fmean(gains), nan, _spread(gains), whole))
     return spots
 
 
@@ -83,7 +83,7 @@ def _gain(results: Results, column: int, name: str, measure: Measure) -> tuple[f
     return x, fmean(top1 for _, top1 in ours.values()) - fmean(theirs.values())
 
 
-def front(spots: Sequence[Spot]) -> list[Spot]:
+def front(spots: Sequence[MethodPoint]) -> list[MethodPoint]:
     """Those that no other one beats, costing less or as much: from the cheapest on."""
     order = sorted(spots, key=lambda spot: (spot.x, -spot.y))
     best = accumulate((spot.y for spot in order), max)

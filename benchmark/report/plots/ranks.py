@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmark.report.palette import MethodStyle, method_styles
-from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
+from benchmark.report.plots.canvas import FRAME, Canvas, LineStyle, Panel
 from benchmark.report.plots.style import GREY, INK, STYLE, cut, width
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import SuiteSummary
@@ -30,7 +30,7 @@ TOP = 0.85  # inches: the axis from above
 FIRST = 0.14  # inches: from the axis to the first bar
 ARM = 0.15  # inches: how far a method's line goes beyond the axis
 GAP = 0.36  # inches: what its rank takes beside it
-BARS = Pen(INK, 2.6, order=2.5)
+BARS = LineStyle(INK, 2.6, order=2.5)
 
 
 def draw(results: Results, summary: SuiteSummary | None) -> Figure | None:
@@ -62,7 +62,7 @@ def _draw(results: Results, ranking: Ranking, critical: float, unranked: Sequenc
     bars = _stack(ranks, groups(ranks, critical))
     first = TOP + FIRST + BAR * (1 + max((level for *_, level in bars), default=0))
     foot = first + LINE * half + 0.08
-    board = Board(left + AXIS + right, foot + 0.13 * len(note) + EDGE)
+    board = Canvas(left + AXIS + right, foot + 0.13 * len(note) + EDGE)
     axis = Panel(left, TOP, AXIS, 0, (1, len(names)), (0, 1))
     _axis(board, axis, critical)
     _bars(board, axis, bars)
@@ -80,7 +80,7 @@ def _side(names: Sequence[str]) -> float:
     return EDGE + max(width(name, NAME) for name in names) + GAP + ARM
 
 
-def _axis(board: Board, axis: Panel, critical: float) -> None:
+def _axis(board: Canvas, axis: Panel, critical: float) -> None:
     """Ranks from the best on the left, and above it how long the critical difference is."""
     last = axis.x[1]
     board.line(FRAME, axis.at(axis.x, 0))
@@ -99,7 +99,7 @@ def _axis(board: Board, axis: Panel, critical: float) -> None:
     board.text((ends[0], TOP - 0.53), f"critical difference {critical:.2f}", "left", "bottom", 7.5)
 
 
-def _bars(board: Board, axis: Panel, bars: Sequence[tuple[float, float, int]]) -> None:
+def _bars(board: Canvas, axis: Panel, bars: Sequence[tuple[float, float, int]]) -> None:
     for low, high, level in bars:
         down = TOP + FIRST + BAR * level
         ends = axis.at([low, high], 0)[:, 0] + (-0.04, 0.04)
@@ -120,14 +120,14 @@ def _stack(
 
 
 def _method(
-    board: Board, axis: Panel, down: float, left: bool, words: tuple[str, float], look: MethodStyle
+    board: Canvas, axis: Panel, down: float, left: bool, words: tuple[str, float], look: MethodStyle
 ) -> None:
     """From a method's place on the axis down to its row, and out to its rank and name."""
     name, rank = words
     across = float(axis.at(rank, 0)[0, 0])
     edge, way = (axis.left - ARM, -1) if left else (axis.right + ARM, 1)
     path = np.array([(across, TOP), (across, down), (edge, down)])
-    board.line(Pen(look.colour, 0.9, order=2), path)
+    board.line(LineStyle(look.colour, 0.9, order=2), path)
     board.axes.plot(across, TOP, marker=look.marker, color=look.colour, markersize=4.5, zorder=5)
     side: Literal["left", "right"] = "right" if left else "left"
     board.text((edge + way * 0.05, down), f"{rank:.2f}", side, "center", 7, GREY)

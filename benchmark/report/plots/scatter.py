@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmark.report.plots.labels import label
 from benchmark.report.plots.panels import beneath, settle
-from benchmark.report.plots.points import Measure, Spot, front, on_pair, over_pairs
+from benchmark.report.plots.points import Measure, MethodPoint, front, on_pair, over_pairs
 from benchmark.report.plots.style import GREY, MANY, STYLE, heading, legend, on, short, window
 from benchmark.report.results.outcomes import Results
 
@@ -100,7 +100,7 @@ def _title(results: Results, pair: int) -> str:
     return heading(columns[pair], several, 56 if len(columns) == 1 else 34)
 
 
-def _points(axes: Axes, spots: Sequence[Spot]) -> None:
+def _points(axes: Axes, spots: Sequence[MethodPoint]) -> None:
     """Every method's point on its bars; one that is not whole is hollow; limits hold most."""
     _limit(axes, spots)
     low, _ = axes.get_ylim()
@@ -121,7 +121,7 @@ def _points(axes: Axes, spots: Sequence[Spot]) -> None:
             axes.plot(*bar.T, color=spot.look.colour, linewidth=0.9, alpha=0.45, zorder=2)
 
 
-def _limit(axes: Axes, spots: Sequence[Spot]) -> None:
+def _limit(axes: Axes, spots: Sequence[MethodPoint]) -> None:
     """Room for names around points and bars; what is far below the others would squash them."""
     if not spots:
         return
@@ -143,7 +143,7 @@ def _hold(middles: Sequence[float], spreads: Sequence[float]) -> tuple[float, fl
     return low - margin, high + margin
 
 
-def _bars(spots: Sequence[Spot]) -> Ends:
+def _bars(spots: Sequence[MethodPoint]) -> Ends:
     """The ends of each point's two error bars, two bars of two ends a point."""
     ends = [
         [(s.x - s.dx, s.y), (s.x + s.dx, s.y), (s.x, s.y - s.dy), (s.x, s.y + s.dy)] for s in spots
@@ -151,7 +151,7 @@ def _bars(spots: Sequence[Spot]) -> Ends:
     return np.array(ends, float).reshape(-1, 2)
 
 
-def _steps(axes: Axes, best: Sequence[Spot]) -> Ends:
+def _steps(axes: Axes, best: Sequence[MethodPoint]) -> Ends:
     """The front: level to below the next point and up to it, and from the last on to the right."""
     right = axes.get_xlim()[1]
     corners = [(b.x, a.y) for a, b in pairwise(best)]
@@ -162,7 +162,9 @@ def _steps(axes: Axes, best: Sequence[Spot]) -> Ends:
     return np.array(path).reshape(-1, 2)
 
 
-def _name(axes: Axes, spots: Sequence[Spot], best: Sequence[Spot], size: float) -> None:
+def _name(
+    axes: Axes, spots: Sequence[MethodPoint], best: Sequence[MethodPoint], size: float
+) -> None:
     """Names at the points; one below the panel says how far."""
     low, _ = axes.get_ylim()
     if len(spots) > NAMED:
@@ -184,7 +186,7 @@ def _explain(
     figure: Figure,
     over: bool,
     shown: Sequence[tuple[int | None, Measure]],
-    spots: Sequence[Sequence[Spot]],
+    spots: Sequence[Sequence[MethodPoint]],
 ) -> None:
     spread = "mean ± std over pairs" if over else "mean ± std over seeds"
     handles: dict[str, Artist] = {

@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.report.palette import MethodStyle, method_styles
-from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
-from benchmark.report.plots.panel_grid import BETWEEN, SIDE, Sheet, lay
+from benchmark.report.plots.canvas import FRAME, Canvas, LineStyle, Panel
+from benchmark.report.plots.panel_grid import BETWEEN, SIDE, PanelGrid, lay
 from benchmark.report.plots.style import (
     DASHES,
     DROP,
@@ -26,32 +26,32 @@ from benchmark.report.plots.style import (
     INK,
     STYLE,
     TINT,
-    Course,
+    TrainingCurve,
     absence,
-    course,
     cut,
     heading,
     legend,
     on,
     shared_drops,
+    training_curve,
     width,
     window,
 )
 from benchmark.report.results.outcomes import Outcome, Results
 
-REFERENCES: Mapping[str, Pen] = {
-    "scratch": Pen("0.5", 0.8, order=1.5),
-    "kd": Pen("0.5", 1.0, (0, (1, 1)), order=1.5),
+REFERENCES: Mapping[str, LineStyle] = {
+    "scratch": LineStyle("0.5", 0.8, order=1.5),
+    "kd": LineStyle("0.5", 1.0, (0, (1, 1)), order=1.5),
 }
-LEVELS = Pen("0.88", 0.5, order=0.5)
-DROPPED = Pen(DROP["color"], 0.5, DROP["linestyle"], order=0.6)
+LEVELS = LineStyle("0.88", 0.5, order=0.5)
+DROPPED = LineStyle(DROP["color"], 0.5, DROP["linestyle"], order=0.6)
 LINE = 1.1  # points
 _NAME = 8  # points
 _WIDEST = 1.36  # inches: a name
 _TICK = 2 / 72  # inches
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
-Courses = Mapping[tuple[int, str], Course | None]
+Courses = Mapping[tuple[int, str], TrainingCurve | None]
 Halves = tuple[Panel, Panel]
 
 
@@ -64,10 +64,10 @@ class Limits(NamedTuple):
     ends: Sequence[tuple[float, float]]  # one a pair
 
 
-class Plan(NamedTuple):
+class PanelLayout(NamedTuple):
     """What is drawn where."""
 
-    sheet: Sheet
+    sheet: PanelGrid
     limits: Limits
     courses: Courses
     names: list[str]
@@ -78,8 +78,8 @@ class Plan(NamedTuple):
 def draw(results: Results) -> Figure:
     """The picture; at least one student must be done."""
     grid = results.manifest
-    sheet, limits, courses, names, headings = plan(results)
-    board = Board(*sheet.size)
+    sheet, limits, courses, names, headings = plan_panels(results)
+    board = Canvas(*sheet.size)
     drops = [shared_drops(results, column) for column in range(len(headings))]
     for column in range(len(headings)):
         for row, (method, look) in enumerate(method_styles(grid.methods).items()):
@@ -97,18 +97,18 @@ def draw(results: Results) -> Figure:
     return figure
 
 
-def plan(results: Results) -> Plan:
+def plan_panels(results: Results) -> PanelLayout:
     """Where panels stand and what they show; with the style in force."""
     grid = results.manifest
-    courses = {at: course(outcomes) for at, outcomes in results.students.items()}
+    courses = {at: training_curve(outcomes) for at, outcomes in results.students.items()}
     names = [cut(name, _NAME, _WIDEST) for name in grid.methods]
     headings = _headings(results)
     lines = max(text.count("\n") for text in headings) + 1
     sheet = lay(len(names), len(headings), max(width(name, _NAME) for name in names), lines)
-    return Plan(sheet, _limits(courses, len(headings)), courses, names, headings)
+    return PanelLayout(sheet, _limits(courses, len(headings)), courses, names, headings)
 
 
-def place(sheet: Sheet, row: int, column: int, limits: Limits) -> Halves:
+def place(sheet: PanelGrid, row: int, column: int, limits: Limits) -> Halves:
     """Where the two halves of a panel stand, and what they show."""
     left, top = sheet.at(row, column)
     wide, narrow = sheet.halves
@@ -145,7 +145,7 @@ def _headings(results: Results) -> list[str]:
 
 
 def _frame(
-    board: Board,
+    board: Canvas,
     halves: Halves,
     outer: tuple[bool, bool, bool],
     limits: Limits,
@@ -175,7 +175,7 @@ def _levels(percent: tuple[float, float]) -> list[float]:
     return [float(level) for level in ticks if low <= level <= high]
 
 
-def _percents(board: Board, panel: Panel, side: int) -> None:
+def _percents(board: Canvas, panel: Panel, side: int) -> None:
     """Numbers left (-1) or right (1) of a panel."""
     edge = panel.left if side < 0 else panel.right
     levels = _levels(panel.y)
@@ -188,7 +188,7 @@ def _percents(board: Board, panel: Panel, side: int) -> None:
         board.text(at, words, "right" if side < 0 else "left", "center")
 
 
-def _epochs(board: Board, panel: Panel, epochs: Sequence[int]) -> None:
+def _epochs(board: Canvas, panel: Panel, epochs: Sequence[int]) -> None:
     """The first and the last epoch below a panel, within its sides."""
     for epoch, side in zip(epochs, SIDES, strict=False):
         across = float(panel.at(epoch, panel.y[0])[0, 0])
@@ -197,11 +197,11 @@ def _epochs(board: Board, panel: Panel, epochs: Sequence[int]) -> None:
 
 
 def _lines(
-    board: Board,
+    board: Canvas,
     halves: Halves,
-    shown: Course,
+    shown: TrainingCurve,
     look: MethodStyle,
-    others: Mapping[str, Course | None],
+    others: Mapping[str, TrainingCurve | None],
     quarter: int,
 ) -> None:
     """Scratch and kd, and before them the method's own line and range."""
@@ -213,7 +213,7 @@ def _lines(
         epochs = range(1, len(shown.mean) + 1)
         board.band(panel, look.colour, epochs[first:], shown.low[first:], shown.high[first:])
         # One epoch further than the phase, so that the line is whole.
-        solid = Pen(look.colour, LINE)
+        solid = LineStyle(look.colour, LINE)
         for part, pen in (
             (slice(first, start + 1), solid._replace(dashes=DASHES)),
             (slice(start, None), solid),
@@ -226,7 +226,7 @@ def _lines(
         board.text(at, words, "center", "bottom", colour=look.colour, ground=TINT)
 
 
-def _count(board: Board, whole: Panel, outcomes: tuple[Outcome, ...]) -> None:
+def _count(board: Canvas, whole: Panel, outcomes: tuple[Outcome, ...]) -> None:
     """Say how many seeds are done where it is not all of them."""
     done = sum(outcome.state == "done" for outcome in outcomes)
     if done == 0:
@@ -237,7 +237,7 @@ def _count(board: Board, whole: Panel, outcomes: tuple[Outcome, ...]) -> None:
         board.text(corner, f"{done}/{len(outcomes)} seeds", "right", "bottom", colour=GREY)
 
 
-def _name(board: Board, sheet: Sheet, names: Sequence[str]) -> None:
+def _name(board: Canvas, sheet: PanelGrid, names: Sequence[str]) -> None:
     """One pair: a method's name above its panel. Several: left of its first panel."""
     for row, name in enumerate(names):
         x, y = sheet.at(row, 0)
@@ -247,7 +247,7 @@ def _name(board: Board, sheet: Sheet, names: Sequence[str]) -> None:
             board.text((x - SIDE, y + sheet.height / 2), name, "right", "center", _NAME)
 
 
-def _head(board: Board, sheet: Sheet, headings: Sequence[str]) -> None:
+def _head(board: Canvas, sheet: PanelGrid, headings: Sequence[str]) -> None:
     """The pair, or each pair above its column in each band."""
     if sheet.columns == 1:
         middle = (sheet.size[0] / 2, sheet.head - 0.25)
@@ -259,7 +259,7 @@ def _head(board: Board, sheet: Sheet, headings: Sequence[str]) -> None:
             board.text((x + sheet.panel / 2, y - 0.08), text, "center", "bottom", 9)
 
 
-def _measure(board: Board, sheet: Sheet, measure: str) -> None:
+def _measure(board: Canvas, sheet: PanelGrid, measure: str) -> None:
     """Say what the axes measure."""
     across, _ = sheet.size
     middle = (sheet.head + sheet.floor) / 2

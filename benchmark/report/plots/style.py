@@ -17,7 +17,7 @@ from matplotlib.textpath import text_to_path
 from benchmark.report.results.outcomes import (
     LR_DROP_FACTOR,
     MAX_LR_DROPS,
-    GridColumn,
+    ManifestColumn,
     Outcome,
     Results,
 )
@@ -48,7 +48,7 @@ STYLE = {
 }
 
 
-class Course(NamedTuple):
+class TrainingCurve(NamedTuple):
     """Test top-1 in percent after each epoch: mean and range over the seeds that are done."""
 
     mean: list[float]
@@ -57,7 +57,7 @@ class Course(NamedTuple):
     initialising: int  # epochs before the method's last phase
 
 
-def course(outcomes: Iterable[Outcome]) -> Course | None:
+def training_curve(outcomes: Iterable[Outcome]) -> TrainingCurve | None:
     """The course of one method on one pair; None where no seed is done."""
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     if not records:
@@ -65,7 +65,7 @@ def course(outcomes: Iterable[Outcome]) -> Course | None:
     seeds = list(zip(*([epoch.top1 for epoch in r.history] for r in records), strict=False))
     means = [fmean(values) for values in seeds]
     low, high = [min(values) for values in seeds], [max(values) for values in seeds]
-    return Course(means, low, high, records[0].initialising())
+    return TrainingCurve(means, low, high, records[0].initialising())
 
 
 def drops(history: Sequence[Epoch]) -> tuple[int, ...]:
@@ -126,7 +126,7 @@ def cut(name: str, size: float, widest: float) -> str:
     return fit
 
 
-def heading(column: GridColumn, with_dataset: bool, letters: int) -> str:
+def heading(column: ManifestColumn, with_dataset: bool, letters: int) -> str:
     """A pair in lines of so many letters; of few, so that teachers and students stand in line."""
     teacher, student = pair_heading(column, with_dataset)
     if letters >= 30:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.config.errors import UserError, suggest
-from benchmark.report.results.outcomes import GridColumn, Manifest, NameSelection
+from benchmark.report.results.outcomes import Manifest, ManifestColumn, NameSelection
 
 
 def chosen_rows(grid: Manifest) -> dict[str, str]:
@@ -15,7 +15,7 @@ def chosen_rows(grid: Manifest) -> dict[str, str]:
     return _select_names(grid.table.rows, grid.methods, "table.rows")
 
 
-def chosen_columns(grid: Manifest) -> dict[int, GridColumn]:
+def chosen_columns(grid: Manifest) -> dict[int, ManifestColumn]:
     """Return the selected columns by their index in the manifest, in table order.
 
     Raises UserError: `table.pairs` or `table.datasets` names what the suite does not have.
@@ -47,6 +47,6 @@ def _select_names(
     return names
 
 
-def _with_display_names(column: GridColumn, dataset: str, pair: str) -> GridColumn:
+def _with_display_names(column: ManifestColumn, dataset: str, pair: str) -> ManifestColumn:
     unchanged = (dataset, pair) == (column.dataset, column.pair)
     return column if unchanged else replace(column, display_names=(dataset, pair))

@@ -15,7 +15,7 @@ MAX_LR_DROPS = 5
 
 
 @dataclass(frozen=True)
-class GridColumn:
+class ManifestColumn:
     """One column of a suite's grid: a teacher-student pair on a data set."""
 
     dataset: str
@@ -46,7 +46,7 @@ class TableChoice:
 
 
 @dataclass(frozen=True)
-class GridCell:
+class ManifestCell:
     """One method with one seed in one column: the id of its run, or why it has none."""
 
     column: int
@@ -71,9 +71,9 @@ class Manifest:
     init_epochs: Literal["inside", "extra"]
     epochs: int
     methods: tuple[str, ...]
-    columns: tuple[GridColumn, ...]
+    columns: tuple[ManifestColumn, ...]
     seeds: tuple[int, ...]
-    cells: tuple[GridCell, ...]
+    cells: tuple[ManifestCell, ...]
     departures: tuple[str, ...] = ()
     """Parameters that are not at their default, as text."""
     validation: int | None = None

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.config.errors import UserError
-from benchmark.report.results.outcomes import GridColumn, Manifest
+from benchmark.report.results.outcomes import Manifest, ManifestColumn
 from benchmark.store.record import Percent
 
 PUBLISHED_FOLDER = (Path(__file__).parents[1] / "numbers").resolve()
@@ -169,7 +169,7 @@ def _dataset_and_protocol(grid: Manifest, index: int) -> tuple[str, str] | None:
 
 
 def _key_of_cell(
-    measured_on: tuple[str, str], column: GridColumn, row: str, grid: Manifest
+    measured_on: tuple[str, str], column: ManifestColumn, row: str, grid: Manifest
 ) -> tuple[str, ...]:
     """Return the `_key_of_value` of the published values that belong to a cell."""
     if row == "teacher":  # a teacher's accuracy does not depend on the student

@@ -9,7 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from benchmark.config.errors import UserError
 from benchmark.report.results.agreement import compare_predictions
-from benchmark.report.results.outcomes import GridCell, GridColumn, Manifest, Outcome, Results
+from benchmark.report.results.outcomes import (
+    Manifest,
+    ManifestCell,
+    ManifestColumn,
+    Outcome,
+    Results,
+)
 from benchmark.store.record import Failure, Record
 
 T = TypeVar("T")
@@ -41,13 +47,13 @@ def load_results(manifest: Mapping[str, Any], runs: Path) -> Results:
     return Results(grid, teachers, students)
 
 
-def _outcome_of_cell(seed: int, cell: GridCell | None, runs: Path) -> Outcome:
+def _outcome_of_cell(seed: int, cell: ManifestCell | None, runs: Path) -> Outcome:
     if cell is not None and cell.run is None:
         return Outcome(seed, None, "not applicable", reason=cell.reason or "no reason given")
     return _read_outcome(seed, cell.run if cell else None, runs)
 
 
-def _with_fidelity(outcome: Outcome, column: GridColumn, runs: Path) -> Outcome:
+def _with_fidelity(outcome: Outcome, column: ManifestColumn, runs: Path) -> Outcome:
     """Add the similarity to the run's teacher, or to the column's if the run has no teacher."""
     measures = outcome.record.measures if outcome.record else None
     if measures is None:

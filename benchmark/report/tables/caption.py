@@ -1,6 +1,6 @@
 """The caption of the main table: what a reader needs to know to read its numbers."""
 
-from benchmark.report.results.outcomes import GridColumn, Manifest
+from benchmark.report.results.outcomes import Manifest, ManifestColumn
 from benchmark.report.statistics.analysis import Analysis
 from benchmark.report.statistics.significance import ALPHA
 
@@ -9,7 +9,7 @@ SIGNIFICANCE_MARKS = ("†", "‡")
 
 
 def table_caption(
-    grid: Manifest, columns: tuple[GridColumn, ...], analysis: Analysis, complete: bool
+    grid: Manifest, columns: tuple[ManifestColumn, ...], analysis: Analysis, complete: bool
 ) -> str:
     """Return the caption: data, epochs, seeds, marks, tests and the detectable difference.
 
@@ -34,7 +34,7 @@ def table_caption(
     return " ".join(sentences)
 
 
-def _describe_data(grid: Manifest, columns: tuple[GridColumn, ...]) -> str:
+def _describe_data(grid: Manifest, columns: tuple[ManifestColumn, ...]) -> str:
     limit = "" if grid.dataset_limit is None else f" (limited to {grid.dataset_limit} images)"
     if grid.validation is not None:
         limit = f", {grid.validation:,} held-out train images{limit}"

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from benchmark.report.results.choice import chosen_columns, chosen_rows
-from benchmark.report.results.outcomes import GridColumn, Outcome, Results
+from benchmark.report.results.outcomes import ManifestColumn, Outcome, Results
 from benchmark.report.results.quantities import mean_quantities
 from benchmark.report.statistics.analysis import (
     Analysis,
@@ -98,7 +98,7 @@ class Table:
     suite: str
     title: str
     caption: str
-    columns: tuple[GridColumn, ...]
+    columns: tuple[ManifestColumn, ...]
     references: tuple[str, ...]
     rows: tuple[TableRow, ...]
     """The teacher's row is first. A suite that trains no teacher has none."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from benchmark.report.results.outcomes import GridColumn, Outcome
+from benchmark.report.results.outcomes import ManifestColumn, Outcome
 from benchmark.report.results.quantities import QUANTITY_NAMES, measured_quantities
 from benchmark.report.tables.cells import Table, TableCell, TableRow
 
@@ -38,7 +38,7 @@ def _to_csv(lines: Iterator[Mapping[str, object]]) -> str:
     return pd.DataFrame(list(lines)).to_csv(index=False, lineterminator="\n")
 
 
-def _identity_columns(table: Table, column: GridColumn, row: TableRow) -> dict[str, object]:
+def _identity_columns(table: Table, column: ManifestColumn, row: TableRow) -> dict[str, object]:
     pair = {key: getattr(column, key) for key in ("dataset", "teacher", "student")}
     return {"suite": table.suite, **pair, "role": row.role, "method": row.name}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from benchmark.report.results.outcomes import GridColumn
+from benchmark.report.results.outcomes import ManifestColumn
 from benchmark.report.statistics.significance import Interval, PairedTest
 from benchmark.report.tables.caption import SIGNIFICANCE_MARKS
 from benchmark.report.tables.cells import (
@@ -119,7 +119,7 @@ def footnote_letter(index: int) -> str:
     return (footnote_letter(prefix - 1) if prefix else "") + chr(ord("a") + last)
 
 
-def pair_heading(column: GridColumn, with_dataset: bool) -> tuple[str, str]:
+def pair_heading(column: ManifestColumn, with_dataset: bool) -> tuple[str, str]:
     """Return the two lines of a pair's head: teacher and student.
 
     If the suite sets a display name for the pair, the first line has this name and the second is
