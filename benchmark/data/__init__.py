@@ -33,11 +33,10 @@ SOURCES = {
 
 
 def find_data_set(name: str, root: Path) -> Source:
-    """Return the data set of a name; ``root`` is looked at only by those that ``is_local`` names.
+    """Return the data set of a name. Raises ``UserError`` for an unknown one.
 
-    `imagefolder/PATH@SIZE` is a folder of images under the data root, as squares of SIZE pixels;
-    `imagenet@LIST` is what a list of classes leaves of ImageNet.
-    Raises ``UserError`` where there is no such data set.
+    `imagefolder/PATH@SIZE` is a folder of images under the data root, as squares of SIZE pixels.
+    `imagenet@LIST` is ImageNet with the classes of a list only. Other names do not need ``root``.
     """
     if name in SOURCES:
         return SOURCES[name]
@@ -49,5 +48,5 @@ def find_data_set(name: str, root: Path) -> Source:
 
 
 def is_local(name: str) -> bool:
-    """Whether what a name means follows from files under the data root."""
+    """Whether a data set of this name is defined by files under the data root."""
     return name not in SOURCES

@@ -1,4 +1,4 @@
-"""What of an image a batch shows: the field's two random crops, on images in memory or on disk."""
+"""The field's two random crops, for images in memory or on disk."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from benchmark.data.source import Images, Streamed
 
 Columns = Sequence[Integers]
 AREA_RANGE = 0.08, 1.0
-"""Share of the image's area that a resized crop has."""
+"""Range of the area of a resized crop, as a fraction of the image's area."""
 ASPECT_RANGE = 3 / 4, 4 / 3
-"""Its width by its height."""
+"""Range of its aspect ratio, width / height."""
 ATTEMPTS = 10
 WEIGHT_SCALE = 2.0**22
 MIRRORED_COPY_LIMIT = 2**30
-"""Bytes that images may take to lie there both ways round: CIFAR's do with half of it."""
+"""Most bytes for which mirrored copies of all images are kept; CIFAR needs half of it."""
 
 
 class Crops(Protocol):
     """A kind of random crop over a set of images."""
 
     def draw(self, seed: int, epoch: int) -> Columns:
-        """Return an epoch's draws: columns with a number for every image."""
+        """Return the random choices of an epoch: columns with one number for every image."""
 
     def batches(
         self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
     ) -> Iterator[Tensor]:
-        """Yield (B, 3, H, W) uint8 of these sizes; columns are in this order."""
+        """Yield (B, 3, H, W) uint8 for batches of these sizes; columns follow ``order``."""
 
 
 def make_crops(
     images: Images | Streamed, config: DatasetConfig, side: int, device: torch.device
 ) -> Crops:
-    """Return the random crops that a run's configuration asks for; ``side``: of what is shown."""
+    """Return the random crops of a run's configuration; ``side``: pixels of a crop."""
     if not isinstance(images, Images):
         return StreamedCrops(images, side, device)
     pixels = images.pixels.to(device)
@@ -54,7 +54,7 @@ def make_crops(
 
 
 class InMemoryCrops(ABC):
-    """Crops of images that lie on a device, which can cut a batch without asking the host."""
+    """Crops of images on a device. A batch is cropped without waiting for the host."""
 
     device: torch.device
 
@@ -62,12 +62,12 @@ class InMemoryCrops(ABC):
     def crop_batch(
         self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None
     ) -> Tensor:
-        """Return (B, 3, H, W) uint8 of a batch's images and draws, (B,) each, on the device."""
+        """Return crops (B, 3, H, W) uint8, for indices and random choices (B,) each."""
 
     def batches(
         self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
     ) -> Iterator[Tensor]:
-        """Cut one batch after the other."""
+        """Crop one batch after the other."""
         made = [order, *columns, *([] if mirrored is None else [mirrored])]
         table = (torch.from_numpy(column).to(self.device) for column in made)
         for indices, *drawn in zip(*(torch.split(c, sizes) for c in table), strict=True):
@@ -76,7 +76,7 @@ class InMemoryCrops(ABC):
 
 
 def mirror_marked(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
-    """Mirror those of (B, 3, H, W) whose place in (B,) is 1."""
+    """Mirror the images (B, 3, H, W) whose entry in (B,) is 1."""
     if mirrored is None:
         return pixels
     return torch.where(mirrored[:, None, None, None].bool(), pixels.flip(-1), pixels)
@@ -86,19 +86,19 @@ def mirror_marked(pixels: Tensor, mirrored: Tensor | None) -> Tensor:
 
 
 class PaddedCrops(InMemoryCrops):
-    """Pad, then cut a window of the image's own size (He et al., CVPR 2016, section 4.2)."""
+    """Pads images and crops them to their own size (He et al., CVPR 2016, section 4.2)."""
 
     def __init__(self, pixels: Tensor, padding: int, fill: Fill, flip: bool) -> None:
         self.count, channels, height, width = pixels.shape
         self.padding, self.device = padding, pixels.device
-        # As pixels, before normalisation, where torchvision's RandomCrop does it; channels last, as
+        # Pad pixels before normalisation, as torchvision's RandomCrop does; channels last, as
         # networks read them.
         padded = pad_images(pixels, padding, fill).permute(0, 2, 3, 1).contiguous()
-        # Both ways round where there is room for that: else a batch is mirrored image by image.
+        # Keep mirrored copies if there is room; else a batch is mirrored image by image.
         self.both = flip and 2 * padded.numel() <= MIRRORED_COPY_LIMIT
         stored = torch.stack([padded, padded.flip(2)], 1) if self.both else padded[:, None]
         by_image, by_way, by_row, by_column, by_channel = stored.stride()
-        # windows[i, way, down, right] is the crop itself: a view, only what is asked for is copied.
+        # windows[i, mirrored, down, right] is the crop itself. It is a view: only crops are copied.
         offsets = 2 * padding + 1
         self.windows = stored.as_strided(
             (self.count, stored.shape[1], offsets, offsets, height, width, channels),
@@ -106,7 +106,7 @@ class PaddedCrops(InMemoryCrops):
         )
 
     def draw(self, seed: int, epoch: int) -> Columns:
-        """How far down and how far right the window lies."""
+        """Draw how far down and how far right the window is."""
         offsets = 2 * self.padding + 1
         return [
             below(random_words(seed, epoch, way, self.count), offsets) for way in ("down", "right")
@@ -115,7 +115,7 @@ class PaddedCrops(InMemoryCrops):
     def crop_batch(
         self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None
     ) -> Tensor:
-        """Cut the windows; of a mirrored image, the one that lies as far from its right edge."""
+        """Crop the windows. In a mirrored image the offset counts from the right edge."""
         down, right = columns
         if mirrored is None or not self.both:
             way = torch.zeros_like(indices)
@@ -127,7 +127,7 @@ class PaddedCrops(InMemoryCrops):
 
 
 def pad_images(pixels: Tensor, padding: int, fill: Fill) -> Tensor:
-    """Pad (N, C, H, W) on all sides: with zeros, or mirrored, the edge not repeated."""
+    """Pad (N, C, H, W) on all sides: with zeros, or by reflection without repeating the edge."""
     if fill == "zeros" or padding == 0:
         return torch.nn.functional.pad(pixels, [padding] * 4)
     rows, columns = (
@@ -137,7 +137,7 @@ def pad_images(pixels: Tensor, padding: int, fill: Fill) -> Tensor:
 
 
 def reflection_indices(length: int, padding: int) -> Tensor:
-    """Return which row stands where after padding by reflection, the edge not repeated."""
+    """Return the row index at every position after reflection padding without the edge."""
     return (
         torch.arange(-padding, length + padding).abs().sub(length - 1).abs().neg().add(length - 1)
     )
@@ -149,8 +149,8 @@ def reflection_indices(length: int, padding: int) -> Tensor:
 def draw_boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Columns:
     """Draw top, left, height, width for every image, as torchvision's RandomResizedCrop does.
 
-    (Szegedy et al., CVPR 2015, section 6): a share of the area and an aspect ratio, ten attempts,
-    then the largest centred part of an allowed ratio.
+    (Szegedy et al., CVPR 2015, section 6). It draws a fraction of the area and an aspect ratio. If
+    the box does not fit in ten attempts, it takes the largest centred box of an allowed ratio.
     """
     count = len(heights)
     height, width = largest_allowed_size(heights, widths)
@@ -181,7 +181,7 @@ def draw_boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Co
 
 
 def largest_allowed_size(heights: Integers, widths: Integers) -> tuple[Integers, Integers]:
-    """Return the size of the largest part of an allowed aspect ratio."""
+    """Return the size of the largest box with an allowed aspect ratio."""
     ratio = widths / heights
     height = np.where(
         ratio < ASPECT_RANGE[0], np.rint(widths / ASPECT_RANGE[0]).astype(np.int64), heights
@@ -193,37 +193,37 @@ def largest_allowed_size(heights: Integers, widths: Integers) -> tuple[Integers,
 
 
 class ResizedCrops(InMemoryCrops):
-    """A part of any size of each image, brought to one size; images in memory."""
+    """Random resized crops of images in memory."""
 
     def __init__(self, pixels: Tensor, side: int) -> None:
         self.pixels, self.side, self.device = pixels, side, pixels.device
 
     def draw(self, seed: int, epoch: int) -> Columns:
-        """Which part."""
+        """Draw the box of every image."""
         sizes = (np.full(len(self.pixels), n, np.int64) for n in self.pixels.shape[2:])
         return draw_boxes(seed, epoch, *sizes)
 
     def crop_batch(
         self, indices: Tensor, columns: Sequence[Tensor], mirrored: Tensor | None
     ) -> Tensor:
-        """Cut and resize."""
+        """Crop and resize."""
         return mirror_marked(resize(self.pixels[indices], columns, self.side), mirrored)
 
 
 class StreamedCrops:
-    """The same of images on disk, cut and resized as they are decoded."""
+    """Random resized crops of images on disk, cropped and resized while they are decoded."""
 
     def __init__(self, images: Streamed, side: int, device: torch.device) -> None:
         self.images, self.side, self.device = images, side, device
 
     def draw(self, seed: int, epoch: int) -> Columns:
-        """Which part."""
+        """Draw the box of every image."""
         return draw_boxes(seed, epoch, self.images.heights, self.images.widths)
 
     def batches(
         self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
     ) -> Iterator[Tensor]:
-        """Decode, cut and resize; on the device, mirror."""
+        """Decode, crop and resize on the host; mirror on the device."""
         ends = np.cumsum(sizes)[:-1]
         parts = zip(np.split(order, ends), np.split(np.stack(columns, axis=1), ends), strict=True)
         shown = (pixels.to(self.device) for pixels in self.images.crops(parts, self.side))
@@ -236,11 +236,12 @@ class StreamedCrops:
 
 
 def resize(pixels: Tensor, box: Sequence[Tensor], side: int) -> Tensor:
-    """Bring parts (top, left, height, width, each (B,)) of (B, C, H, W) uint8 to (side, side).
+    """Resize boxes (top, left, height, width, each (B,)) of (B, C, H, W) uint8 to (side, side).
 
-    Bilinear with antialiasing, to the bit as Pillow's passes are: a triangle as wide as a pixel of
-    the result, laid over the part alone, first along rows, then along columns, rounded after each.
-    (Since Pillow 13 tall parts are resized along columns first: one level at a few pixels.)
+    Bilinear with antialiasing, bit-equal to Pillow's two passes: a triangle filter as wide as a
+    pixel of the result, applied to the box alone, first along rows, then along columns, with
+    rounding after each. (Since Pillow 13, tall boxes are resized along columns first. That changes
+    a few pixels by one level.)
     """
     top, left, height, width = box
     down = resize_weights(top, height, side, pixels.shape[2])
@@ -250,15 +251,15 @@ def resize(pixels: Tensor, box: Sequence[Tensor], side: int) -> Tensor:
 
 
 def round_to_pixels(x: Tensor) -> Tensor:
-    """Round to what a pixel can be."""
+    """Round to pixel values, 0 to 255."""
     return x.add_(0.5).floor_().clamp_(0, 255)
 
 
 def resize_weights(start: Tensor, length: Tensor, side: int, full: int) -> Tensor:
-    """Return (B, side, full): what every pixel counts in a pixel of the result.
+    """Return (B, side, full): the weight of every input pixel in every output pixel.
 
-    float64, in units of 2^-22 as Pillow's tables are: so that sums of them are exact, and a tie is
-    one everywhere.
+    The weights are float64 integers in units of 2^-22, like Pillow's tables. So their sums are
+    exact, and ties are rounded alike everywhere.
     """
     first, span = start.double()[:, None, None], length.double()[:, None, None]
     scale = span / side

@@ -1,7 +1,7 @@
-"""Random words by counters: what happens to image ``i`` in epoch ``e`` is computed, not drawn.
+"""Random numbers from counters: the augmentation of image ``i`` in epoch ``e`` is a function.
 
-So it is the same in whatever batch, process or resumed run the image turns up, and every method of
-a seed sees the same pixels in the same order.
+So it does not depend on the batch, the process or a resume, and within a seed every method sees
+the same pixels in the same order.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(words: Words) -> Words:
-    """Scramble 64-bit words: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    """Hash 64-bit words by the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
 
 
 def random_words(seed: int, epoch: int, purpose: str, count: int, attempt: int = 0) -> Words:
-    """One random 64-bit word for each index below ``count``; integers only, so equal everywhere."""
+    """Return a random 64-bit word for each index below ``count``, equal on every machine."""
     key = np.zeros(1, dtype=np.uint64)
     for part in (seed, epoch, PURPOSES[purpose] + len(PURPOSES) * attempt):
         key = mix(key + GOLDEN * np.array([part + 1], dtype=np.uint64))

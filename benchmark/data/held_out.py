@@ -1,4 +1,4 @@
-"""A part of train that is held out, for every choice that a person or a tuner makes."""
+"""Hold out a part of the train images, for choosing parameters."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from benchmark.data.draws import random_words
 from benchmark.data.source import Images, Streamed
 
 SEED = 5000
-"""Of the draw: fixed, so that all runs, seeds and methods hold out the same images."""
+"""Seed of the split. It is fixed, so that all runs, seeds and methods hold out the same images."""
 
 
 def split_held_out(
     images: Images | Streamed, count: int, classes: int
 ) -> tuple[Images | Streamed, Images | Streamed]:
-    """Part train images into (rest, validation), both in their old order.
+    """Split train images into (rest, held out), both in their old order.
 
-    Exactly ``count`` are held out, of each class its share, rounded: what is over goes to the
-    classes with the largest remainders. Raises ``UserError`` where train would stay whole or empty.
+    Exactly ``count`` images are held out, stratified by class. Rounding gives the remaining ones to
+    the classes with the largest remainders. Raises ``UserError`` if either part would be empty.
     """
     rest, validation = held_out_indices(images.labels.numpy(), count, classes)
     return images.pick(rest), images.pick(validation)
@@ -28,7 +28,7 @@ def split_held_out(
 def held_out_indices(
     labels: npt.NDArray[np.int64], count: int, classes: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Part the places of labels in that way."""
+    """Split the indices of labels in that way; return (rest, held out)."""
     total = len(labels)
     if not 0 < count < total:
         raise UserError(f"{count:,} of {total:,} train images cannot be held out")
@@ -41,7 +41,7 @@ def held_out_indices(
 
 
 def proportional_counts(sizes: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """Divide ``count`` over classes in proportion, by largest remainders, in integers."""
+    """Divide ``count`` over classes in proportion to their sizes, by largest remainders."""
     floors, remainders = np.divmod(sizes * count, sizes.sum())
     largest = np.argsort(-remainders, kind="stable")[: count - floors.sum()]
     floors[largest] += 1

@@ -1,4 +1,4 @@
-"""What a data set is: fixed facts and a way to load it. One file a data set beside this one."""
+"""The interface of a data set: fixed facts, and functions that load and check it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Images(NamedTuple):
     """(N,) int64."""
 
     def first(self, count: int | None) -> Images:
-        """Keep the first ``count`` of them (all, for None)."""
+        """Return the first ``count`` images; all of them for None."""
         return Images(self.pixels[:count], self.labels[:count])
 
     def pick(self, indices: npt.NDArray[np.int64]) -> Images:
-        """Copy some of them."""
+        """Return a copy of the images with these indices."""
         chosen = torch.from_numpy(indices)
         return Images(self.pixels[chosen], self.labels[chosen])
 
 
 class Streamed(Protocol):
-    """Images that stay compressed on the disk, each of its own size; decoded in passing."""
+    """Images that stay compressed on disk and are decoded when they are used; sizes differ."""
 
     labels: Tensor
     """(N,) int64."""
@@ -42,13 +42,13 @@ class Streamed(Protocol):
     widths: npt.NDArray[np.int64]
 
     def first(self, count: int | None) -> Streamed:
-        """Keep the first ``count`` of them (all, for None)."""
+        """Return the first ``count`` images; all of them for None."""
 
     def pick(self, indices: npt.NDArray[np.int64]) -> Streamed:
-        """Keep some of them."""
+        """Return the images with these indices."""
 
     def decoded_by(self, decoder: Decoder) -> Streamed:
-        """Have them decoded by another decoder; ``UserError`` where it is not installed."""
+        """Choose the decoder. Raises ``UserError`` if it is not installed."""
 
     def crops(
         self, batches: Iterable[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]], size: int
@@ -56,7 +56,7 @@ class Streamed(Protocol):
         """Yield (B, 3, size, size) uint8 of (indices, boxes); a box: top, left, height, width."""
 
     def centres(self, batches: Iterable[npt.NDArray[np.int64]], size: int) -> Iterator[Tensor]:
-        """Yield the centres of whole images, as they are tested."""
+        """Yield centre crops, as used for testing."""
 
 
 T = TypeVar("T", Images, Streamed)
@@ -73,44 +73,44 @@ Data = Split[Images] | Split[Streamed]
 
 
 class Presence(NamedTuple):
-    """What of a data set lies under a data root, at a glance: no file is read."""
+    """Which files of a data set are under a data root. No file is read to find out."""
 
     location: str
-    """Where it lies or has to, seen from the data root."""
+    """Where the files are, or belong, relative to the data root."""
     missing: tuple[str, ...] = ()
     todo: str = ""
-    """What is left to do before it can be trained on, and who does it; empty: nothing is."""
+    """What has to be done before training, and by whom; empty if nothing."""
 
 
 def nothing_to_verify(root: Path) -> None:
-    """For sets whose ``load`` compares every checksum itself."""
+    """Do nothing: for data sets whose ``load`` compares all checksums."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set. The order of its images is part of what it is: draws are by index."""
+    """A data set. The order of its images is fixed, because random choices are made by index."""
 
     name: str
     version: int
-    """Bump when pixels, labels, split or order change: its runs get new ids."""
+    """Raise it when pixels, labels, split or order change: the runs get new ids."""
     title: str
     classes: int
     size: int
     """Height and width in pixels."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    """Of the train images' channels, on a scale of 0 to 1."""
+    """Of each channel of the train images, like ``mean``; pixels are from 0 to 1."""
     padding: int
-    """Random crop: zeros added on each side (the field's default for this data set)."""
+    """Pixels of padding on each side before a random crop; the field's default for this set."""
     flip: bool
-    """Random horizontal flip (likewise)."""
+    """Whether to flip at random; the field's default for this set."""
     load: Callable[[Path], Data]
-    """Read it from (or download it to) a data root; ``UserError`` where that cannot be done."""
+    """Load it from a data root, downloading it if needed. Raises ``UserError`` if that fails."""
     presence: Callable[[Path], Presence]
-    """Say what of it there is, without downloading or decoding."""
+    """Return which files are there, without downloading or decoding."""
     crop: Crop = "padded"
     """The field's default for this data set; see ``DatasetConfig``."""
     decoder: Decoder | None = None
-    """Of a set that is too large for memory and is decoded in passing."""
+    """The decoder, for a set that is too large for memory and is decoded during training."""
     verify: Callable[[Path], None] = nothing_to_verify
-    """Compare what ``load`` takes on trust with its checksums; ``UserError`` where one differs."""
+    """Compare checksums that ``load`` does not. Raises ``UserError`` if one differs."""

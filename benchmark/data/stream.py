@@ -17,37 +17,37 @@ from benchmark.processes.distributed import SINGLE_PROCESS, Ranks
 
 
 class TrainBatches(Protocol):
-    """What a cohort trains on."""
+    """The interface of the training batches of a cohort."""
 
     @property
     def count(self) -> int:
-        """How many samples an epoch has."""
+        """Samples in an epoch."""
 
     @property
     def steps(self) -> int:
-        """How many batches."""
+        """Batches in an epoch."""
 
     @property
     def device(self) -> torch.device:
-        """Where they come to lie."""
+        """The device of the batches."""
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (inputs, labels, indices) for every batch of an epoch (from 0)."""
 
 
 class TestBatches(Protocol):
-    """What a network is measured on."""
+    """The interface of the test batches."""
 
     @property
     def labels(self) -> Tensor:
         """(N,) int64, on the device."""
 
     def batches(self, ranks: Ranks = SINGLE_PROCESS) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs, labels); of several processes, every so many-th batch each."""
+        """Yield (inputs, labels). With N processes, each gets every N-th batch."""
 
 
 class Stream:
-    """The train images, and the epochs of augmented batches that they make on a device."""
+    """The train images as epochs of augmented batches on a device."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Stream:
 
     @property
     def steps(self) -> int:
-        """Batches an epoch; the last one may be short and is kept."""
+        """Batches in an epoch. The last one may be shorter; it is kept."""
         return -(-self.count // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield (images, labels, indices) on the device, for every batch of an epoch (from 0).
 
-        Of several processes each sees its slice of every batch.
+        With several processes, each gets its slice of every batch.
         """
         order, *columns, mirrored = self.table(epoch)
         starts = range(0, self.count, self.batch_size)
@@ -87,37 +87,37 @@ class Stream:
             columns, sizes = [column[places] for column in columns], [len(part) for part in mine]
         crops = self.crops.batches(order, columns, mirrored if self.flip else None, sizes)
         indices = torch.split(torch.from_numpy(order).to(self.device), sizes)
-        for pixels, told in zip(crops, indices, strict=True):
-            yield self.normalise(pixels), self.labels[told], told
+        for pixels, part in zip(crops, indices, strict=True):
+            yield self.normalise(pixels), self.labels[part], part
 
     @property
     def resident(self) -> bool:
-        """Whether the device can make a batch by itself: of images that lie there, all of it."""
+        """Whether the images are on the device, so that a batch needs nothing from the host."""
         return isinstance(self.crops, InMemoryCrops) and self.ranks.size == 1
 
     def batch(self, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Make what ``epoch`` yields of (columns, B) of its table, on the device without a wait."""
+        """Return the batch of these (columns, B) of an epoch's table, without the host."""
         assert isinstance(self.crops, InMemoryCrops)
         indices, *columns, mirrored = table
         pixels = self.crops.crop_batch(indices, columns, mirrored if self.flip else None)
         return self.normalise(pixels), self.labels[indices], indices
 
     def table(self, epoch: int) -> list[Integers]:
-        """Make the epoch's columns: index, what the crop draws, whether mirrored."""
+        """Return the random choices of an epoch as columns: image index, crop, whether mirrored."""
         order = np.argsort(random_words(self.seed, epoch, "order", self.count), kind="stable")
         mirrored = below(random_words(self.seed, epoch, "flip", self.count), 2)
         return [order, *(c[order] for c in (*self.crops.draw(self.seed, epoch), mirrored))]
 
 
 def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
-    """Bring values from the host to a device, for which a GPU is not waited."""
+    """Copy values from the host to a device. On a GPU the copy is asynchronous."""
     if device.type == "cuda":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
 
 
 class Normaliser:
-    """Pixels to what networks read, by ToTensor's and Normalize's operations in order."""
+    """Normalises pixels by the operations of torchvision's ToTensor and Normalize."""
 
     def __init__(self, source: Source, device: torch.device) -> None:
         self.mean = torch.tensor(source.mean, device=device)
@@ -125,12 +125,12 @@ class Normaliser:
         self.rows: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 to float32, channels last."""
+        """Convert (B, 3, H, W) uint8 to normalised float32 in channels-last layout."""
         count, channels, height, width = pixels.shape
         if width not in self.rows:
             self.rows[width] = self.mean.repeat(width), self.std.repeat(width)
         mean, std = self.rows[width]
-        # By whole rows of pixels: to spread three numbers over an image takes three times as long.
+        # By whole rows of pixels: broadcasting three numbers takes three times as long.
         rows = pixels.permute(0, 2, 3, 1).reshape(count, height, width * channels).float()
         rows = rows.div_(255).sub_(mean).div_(std)
         return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
@@ -139,7 +139,7 @@ class Normaliser:
 class TestImages:
     """The test images, unaugmented, in large batches on a device.
 
-    Those of another size than ``size`` are resized: in memory all of the image, on disk the centre.
+    Images of another size than ``size`` are resized: whole if in memory, centre crops if on disk.
     """
 
     __test__ = False  # pytest: this is no test
@@ -176,7 +176,7 @@ class TestImages:
             yield from self.images.centres(batches, self.size)
 
     def fitted(self, pixels: Tensor) -> Tensor:
-        """Bring images in memory to the size that networks see."""
+        """Return images in memory, resized to the input size of the networks."""
         _, _, height, width = pixels.shape
         if height == width == self.size:
             return pixels
@@ -186,7 +186,7 @@ class TestImages:
 
 
 def resize_whole(pixels: Tensor, side: int) -> Tensor:
-    """Resize all of each image."""
+    """Resize whole images."""
     count, _, height, width = pixels.shape
     box = [torch.full((count,), n, device=pixels.device) for n in (0, 0, height, width)]
     return resize(pixels, box, side)

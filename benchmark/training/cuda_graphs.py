@@ -110,7 +110,7 @@ class GraphedLoop:
                 self.step(min(self.stream.batch_size, stream.count - start))
 
     def reuse_or_discard(self, turn: Sequence[Learner], teacher: nn.Module | None) -> None:
-        """Keep the graphs if learners, optimizers and teacher are those captured; else drop them."""
+        """Keep the graphs if learners, optimizers and teacher are unchanged; else discard them."""
         same = teacher is self.teacher and len(turn) == len(self.buffers)
         if same and all(b.is_of(one) for b, one in zip(self.buffers, turn, strict=True)):
             for buffers in self.buffers:

@@ -1,8 +1,8 @@
-"""Decoding with NVIDIA DALI, an extra: on a GPU where there is one, else on the CPU.
+"""Decode with NVIDIA DALI, an optional extra: on the GPU if there is one, else on the CPU.
 
-Boxes come from outside, so that draws are those of every decoder. On the CPU its pixels are those
-of Pillow up to rounding, but for a crop's outermost ones: beyond the edge it goes on with the last
-pixel, Pillow with none at all. On a GPU yet another decoder, nvJPEG, is at work.
+The caller passes the crop boxes, so all decoders crop alike. On the CPU, pixels equal Pillow's up
+to rounding, except at the border of a crop: DALI repeats the last pixel there, Pillow uses none.
+On a GPU, nvJPEG decodes, and its pixels differ.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Boxes = npt.NDArray[np.float32]
 
 
 def require_dali() -> None:
-    """Raise ``UserError`` where DALI is not installed."""
+    """Raise ``UserError`` if DALI is not installed."""
     if find_spec("nvidia") is None or find_spec("nvidia.dali") is None:
         raise UserError("the decoder dali is not installed: pip install -e '.[dali]'")
 
@@ -38,7 +38,7 @@ def require_dali() -> None:
 def crops(
     read: Callable[[int], bytes], batches: Iterable[tuple[Integers, Integers]], size: int
 ) -> Iterator[Tensor]:
-    """Yield as ``pillow.crops`` does, on the device; ``read`` gives a file's bytes.
+    """Yield what ``pillow.crops`` yields, on the device; ``read`` returns a file's bytes.
 
     No batch may be larger than the first.
     """
@@ -52,7 +52,7 @@ def centres(
     batches: Iterable[Integers],
     size: int,
 ) -> Iterator[Tensor]:
-    """Yield as ``pillow.centres`` does, likewise; ``sizes``: heights and widths of all images."""
+    """Yield what ``pillow.centres`` yields, on the device; ``sizes``: image heights and widths."""
 
     def box(height: int, width: int) -> tuple[float, ...]:
         seen = centre_crop(height, width, size)
@@ -76,7 +76,7 @@ def decode_batches(
     *,
     cut: bool,
 ) -> Iterator[Tensor]:
-    """Yield batch after batch. ``cut``: what lies outside a box does not count at its edges."""
+    """Yield the batches. ``cut``: pixels outside a box do not influence its border."""
     items = (list(zip(i.tolist(), boxes, strict=True)) for i, boxes in batches)
     first = next(items, None)
     if first is None:
@@ -93,7 +93,7 @@ def decode_batches(
                 raise UserError(
                     f"DALI cannot decode an image; the decoder pillow would name it. {error}"
                 ) from error
-            # A copy, for DALI uses its memory again.
+            # Copy, because DALI reuses its memory.
             yield from_dlpack(images.as_tensor()).clone().permute(0, 3, 1, 2)
 
 
@@ -107,14 +107,14 @@ def read_item(read: Callable[[int], bytes], item: Item) -> Bytes:
 
 
 def pipeline_inputs(loaded: tuple[Sequence[Item], list[Bytes]]) -> tuple[list[Bytes], Boxes, Boxes]:
-    """Return a batch as the pipeline takes it: files, upper left corners, heights and widths."""
+    """Return a batch as the pipeline expects it: files, upper left corners, heights and widths."""
     items, files = loaded
     starts, extents = (np.stack([box[half] for _, box in items]) for half in (np.s_[:2], np.s_[2:]))
     return files, starts, extents
 
 
 def build_pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) -> Any:  # noqa: ANN401
-    """Build what turns feeds into (B, size, size, 3) uint8, ``AHEAD`` batches ahead."""
+    """Build the pipeline from feeds to (B, size, size, 3) uint8; ``AHEAD`` batches ahead."""
     from nvidia.dali import Pipeline, fn, types
 
     cuda = torch.cuda.is_available()
@@ -131,9 +131,9 @@ def build_pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) ->
         how = {
             "device": "mixed" if cuda else "cpu",
             "output_type": types.RGB,
-            "adjust_orientation": False,  # as everybody else
+            "adjust_orientation": False,  # as the other decoders
             "use_fast_idct": False,
-            "jpeg_fancy_upsampling": True,  # as libjpeg does it
+            "jpeg_fancy_upsampling": True,  # as libjpeg does
         }
         to = {"size": [size, size], "interp_type": types.INTERP_LINEAR, "antialias": True}
         if cut:

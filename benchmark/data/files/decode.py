@@ -1,4 +1,4 @@
-"""Image files to arrays of pixels, shard by shard, in processes that need no torch."""
+"""Decode image files into arrays, shard by shard, in processes that do not load torch."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from benchmark.store.atomic import write_atomic
 
 Pixels = npt.NDArray[np.uint8]
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
-"""What Pillow raises where a file is damaged; decompression bombs apart."""
+"""What Pillow raises for a damaged file, except for decompression bombs."""
 
 
 class DecodeTask(NamedTuple):
-    """So many images of a data set, to be decoded into one file."""
+    """Some images of a data set, to be decoded into one file."""
 
     folder: Path
     files: tuple[str, ...]
-    """Seen from the folder."""
+    """Paths relative to the folder."""
     size: int
-    """Height and width to come out with."""
+    """Height and width of the result."""
     fit: bool
-    """Scale the shorter side to ``size`` and keep the centre; else another size is a mistake."""
+    """Scale the shorter side to ``size`` and crop the centre; else another size is an error."""
     target: Path
     """The .npy file: (N, 3, size, size) uint8."""
 
 
 def decoder_version() -> str:
-    """Name what decodes, with versions: JPEG leaves the last bit of a pixel to its decoder."""
+    """Return the name and version of the decoder: JPEG decoders differ in the last bit."""
     return f"Pillow {pillow}, libjpeg-turbo {features.version('libjpeg_turbo')}"
 
 
 def decode_to_file(shard: DecodeTask) -> list[str]:
-    """Write a shard's file, and return nothing; or one line for each image that cannot be used."""
+    """Decode a shard and write its file; return one line for each image that cannot be used."""
     pixels = np.empty((len(shard.files), 3, shard.size, shard.size), np.uint8)
     problems = []
     for i, name in enumerate(shard.files):
@@ -66,7 +66,7 @@ def decode_to_file(shard: DecodeTask) -> list[str]:
 
 
 def decode_image(path: Path, size: int, fit: bool) -> Pixels:
-    """Decode one image to (3, size, size); grey ones and others become RGB."""
+    """Decode one image to (3, size, size) RGB."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
     if fit:
@@ -77,13 +77,13 @@ def decode_image(path: Path, size: int, fit: bool) -> Pixels:
 
 
 def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTask, list[str]]]:
-    """Decode shards on all cores; yield each as it is done, with its problems."""
+    """Decode shards on all cores; yield each one when it is done, with its problems."""
     workers = min(len(os.sched_getaffinity(0)), len(shards))
     if workers < 2:
         for shard in shards:
             yield shard, decode_to_file(shard)
         return
-    # Not a fork: the parent may have threads.
+    # Do not fork: the parent may have threads.
     with ProcessPoolExecutor(workers, get_context("spawn"), initializer=exit_with_parent) as pool:
         tasks = {pool.submit(decode_to_file, shard): shard for shard in shards}
         try:
@@ -99,7 +99,7 @@ def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTas
 
 
 def exit_with_parent() -> None:
-    """Of a worker: never outlive who asked, and leave it to that one to speak of Ctrl-C."""
+    """Prepare a worker: it ends with its parent, and ignores Ctrl-C, which the parent handles."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()
     assert parent is not None

@@ -1,8 +1,8 @@
-"""Very many image files, packed once, unchanged, into a few big ones that are read at random.
+"""Millions of image files, packed unchanged into a few big files for random access.
 
-A packed set is a folder under the data root, .prepared/<name>-<version>. Of each part it holds the
-images' bytes, one after the other, in .bin files of about a gigabyte, and an index, .npy, a row for
-each image; and manifest.json, which is written last: it exists = packed.
+A packed set is a folder under the data root, .prepared/<name>-<version>. For each part it holds
+.bin files of about a gigabyte with the images' bytes, one after the other, and an index (.npy)
+with a row for each image. manifest.json is written last: if it exists, the set is complete.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Integers = npt.NDArray[np.int64]
 IndexRows = npt.NDArray[np.void]
 SCHEMA = 1
 INDEX_COLUMNS = ("shard", "offset", "length", "height", "width", "label")
-"""Of the index: which .bin file, where in it, the size as decoded, the class."""
+"""A row of the index: which .bin file, where in it, the decoded size, the class."""
 INDEX_DTYPE = np.dtype([(name, "<i8") for name in INDEX_COLUMNS])
 IMAGE_ERRORS = (*DECODE_ERRORS, Image.DecompressionBombError)
 
 
 class Packed:
-    """Packed images: a view that costs little; nothing in it changes."""
+    """Packed images. Selecting some of them copies no file."""
 
     def __init__(
         self, rows: IndexRows, labels: Tensor, shards: ShardFiles, decoder: Decoder
@@ -51,16 +51,16 @@ class Packed:
         self.widths: Integers = np.ascontiguousarray(rows["width"])
 
     def first(self, count: int | None) -> Packed:
-        """Keep the first ``count`` of them (all, for None)."""
+        """Return the first ``count`` images; all of them for None."""
         return Packed(self.rows[:count], self.labels[:count], self.shards, self.decoder)
 
     def pick(self, indices: Integers) -> Packed:
-        """Keep some of them, in this order."""
+        """Return the images with these indices, in this order."""
         labels = self.labels[torch.from_numpy(indices)]
         return Packed(self.rows[indices], labels, self.shards, self.decoder)
 
     def of_classes(self, labels: Sequence[int]) -> Packed:
-        """Keep the images of these classes, which get the numbers 0, 1, ... in this order."""
+        """Return the images of these classes, which are renumbered 0, 1, ... in this order."""
         renumbered = np.full(max(*labels, int(self.labels.max())) + 1, -1)
         renumbered[list(labels)] = np.arange(len(labels))
         found = renumbered[self.labels.numpy()]
@@ -68,22 +68,22 @@ class Packed:
         return Packed(self.rows[kept], torch.from_numpy(found[kept]), self.shards, self.decoder)
 
     def decoded_by(self, decoder: Decoder) -> Packed:
-        """Have them decoded by another decoder; ``UserError`` where it is not installed."""
+        """Choose the decoder. Raises ``UserError`` if it is not installed."""
         return Packed(self.rows, self.labels, self.shards, decoder)
 
     def crops(self, batches: Iterable[tuple[Integers, Integers]], size: int) -> Iterator[Tensor]:
         """Yield (B, 3, size, size) uint8, channels last, of (indices (B,), boxes (B, 4)).
 
-        A box is top, left, height, width; it is cut out and resized, bilinear with antialiasing.
-        By Pillow to the last bit as by torchvision's resized_crop. Batches are worked on ahead;
-        closing the iterator ends that. Raises ``UserError`` where an image cannot be decoded.
+        A box is top, left, height, width. It is cropped and resized, bilinear with antialiasing.
+        With Pillow, pixels are bit-equal to torchvision's resized_crop. Batches are prepared ahead;
+        closing the iterator stops that. Raises ``UserError`` if an image cannot be decoded.
         """
         if self.decoder == "dali":
             return dali.crops(self.read, batches, size)
         return pillow.crops(self.image, batches, size)
 
     def centres(self, batches: Iterable[Integers], size: int) -> Iterator[Tensor]:
-        """Yield likewise what is tested: torchvision's Resize(size * 256 / 224), CenterCrop."""
+        """Yield test images likewise: torchvision's Resize(size * 256 / 224) and CenterCrop."""
         if self.decoder == "dali":
             return dali.centres(self.read, (self.heights, self.widths), batches, size)
         return pillow.centres(self.image, batches, size)
@@ -116,7 +116,7 @@ class ShardFiles:
             self.files.append(os.open(path, os.O_RDONLY))
 
     def read(self, shard: int, offset: int, length: int) -> bytes:
-        """Read a stretch; unlike a memory map, which stops all threads while the disk turns."""
+        """Read some bytes. A memory map would stop all threads while it waits for the disk."""
         return os.pread(self.files[shard], length, offset)
 
 
@@ -127,8 +127,8 @@ def close_files(files: Iterable[int]) -> None:
 
 
 def decode_problem(error: Exception) -> str:
-    """Say what is the matter with an image."""
-    if isinstance(error, UnidentifiedImageError):  # its own words name a place in memory
+    """Return one line about what is wrong with an image."""
+    if isinstance(error, UnidentifiedImageError):  # its own message contains an address in memory
         return "is no image that can be read"
     return f"cannot be decoded ({error})"
 
@@ -142,12 +142,12 @@ def is_packed(folder: Path) -> bool:
 
 
 def packed_manifest_path(folder: Path) -> Path:
-    """Return where it is said what was packed, from what, with which checksums."""
+    """Return the path of the manifest: what was packed, from what, with which checksums."""
     return folder / "manifest.json"
 
 
 def read_packed_manifest(folder: Path) -> dict[str, Any]:
-    """Read what was packed."""
+    """Read the manifest."""
     try:
         manifest = json.loads(packed_manifest_path(folder).read_bytes())
     except ValueError as error:
@@ -158,7 +158,7 @@ def read_packed_manifest(folder: Path) -> dict[str, Any]:
 
 
 def open_packed(folder: Path, part: str, decoder: Decoder = "pillow") -> Packed:
-    """Open the train or the test part; ``UserError`` where files are gone, or of another size."""
+    """Open the train or test part. Raises ``UserError`` if files are missing or of another size."""
     manifest = read_packed_manifest(folder)
     sizes: dict[str, int] = manifest["shards"][part]
     try:
@@ -177,7 +177,7 @@ def open_packed(folder: Path, part: str, decoder: Decoder = "pillow") -> Packed:
 
 
 def verify_packed(folder: Path) -> None:
-    """Compare every file with the checksum that was taken when it was written."""
+    """Compare every file with the checksum from when it was written."""
     sums: dict[str, str] = read_packed_manifest(folder)["sha256"]
     summed = pillow.map_groups(partial(file_sha256, folder), ([name] for name in sums))
     with closing(summed), count_progress("files", len(sums)) as advance:
@@ -199,13 +199,13 @@ def file_sha256(folder: Path, name: str) -> str:
 
 
 def damaged_packed_error(folder: Path, why: str) -> UserError:
-    """Say how to get rid of packed files that cannot be trusted."""
+    """Return the error for damaged packed files, which says how to remove them."""
     return UserError(f"{folder} is damaged: {why}. Delete it, and it is packed anew.")
 
 
 @contextmanager
 def count_progress(noun: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show how far something has got; yield what to call when so many more are done."""
+    """Show a progress bar; yield a function to call with the number of newly finished items."""
     columns = (TextColumn(noun), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("", total=total, completed=done)

@@ -1,4 +1,4 @@
-"""Packing image files. Each is decoded once: a broken one is found before training, not in it."""
+"""Pack image files. Each is decoded once, so that damaged ones are found before training."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from benchmark.data.files.prepared import PARTS, exclusive_access, json_sha256
 from benchmark.store.atomic import encode_json, write_atomic
 
 IMAGES_PER_PACKED_SHARD = 8192
-"""Images of a shard: about a gigabyte of ImageNet's, and what an interruption costs at most."""
+"""Images in a shard: about a gigabyte of ImageNet, and the most that an interruption costs."""
 IMAGES_PER_GROUP = 32
 """Images in a group of ``pillow.ordered``."""
 
 
 class ShardPlan(NamedTuple):
-    """So many images of a part, which go into one big file."""
+    """Some images of a part, which go into one big file."""
 
     part: str
     name: str
-    """Of its file, without suffix; for all that its content follows from."""
+    """File name without suffix; it identifies everything that the content depends on."""
     members: Sequence[ImageFile]
 
 
@@ -57,9 +57,9 @@ class CheckedImage(NamedTuple):
 
 
 def pack(folder: Path, find: Callable[[], Listing]) -> None:
-    """Pack the images that ``find`` lists, unless that is done; go on from what is packed already.
+    """Pack the images that ``find`` lists, unless they are packed; continue after an interruption.
 
-    Raises ``UserError`` with all that is wrong with the listing; if nothing is, with all images
+    Raises ``UserError`` with all problems of the listing, or, if there is none, with all images
     that cannot be used.
     """
     if is_packed(folder):
@@ -68,7 +68,7 @@ def pack(folder: Path, find: Callable[[], Listing]) -> None:
     if listing.problems:
         raise problems_error(listing.folder, listing.problems)
     with exclusive_access(folder):
-        if not is_packed(folder):  # somebody else may have been faster
+        if not is_packed(folder):  # another process may have finished it
             write_packed_set(folder, listing)
 
 
@@ -94,9 +94,9 @@ def write_packed_set(folder: Path, listing: Listing) -> None:
 
 
 def sorted_by_file(members: Iterable[ImageFile]) -> list[ImageFile]:
-    """Sort by file: a folder's images are read one after the other, and packed side by side.
+    """Sort by file, so that a folder's images are read in sequence and packed side by side.
 
-    That is kind to disks that turn, and to whoever reads some classes only.
+    This is faster on hard disks, and for reading a few classes only.
     """
     return sorted(members, key=lambda member: member.file)
 
@@ -111,12 +111,12 @@ def plan_shards(part: str, members: Sequence[ImageFile]) -> Iterator[ShardPlan]:
 
 
 def shard_record_path(folder: Path, shard: ShardPlan) -> Path:
-    """Return where it is said what is in a shard: it exists = the shard is whole."""
+    """Return the path of a shard's description. If it exists, the shard is complete."""
     return folder / f"{shard.name}.json"
 
 
 def check_disk_space(folder: Path, size: int) -> None:
-    """Say so at once where the disk is too small, not hours later."""
+    """Raise ``UserError`` now if the disk is too small, not hours later."""
     free = shutil.disk_usage(folder).free
     if free < size:
         raise UserError(f"{folder} has {free / 1e9:,.1f} GB left, {size / 1e9:,.1f} GB are needed")
@@ -128,7 +128,7 @@ def check_disk_space(folder: Path, size: int) -> None:
 def write_shard(
     folder: Path, source: Path, shard: ShardPlan, advance: Callable[[int], None]
 ) -> list[str]:
-    """Write a shard's file, and return nothing; or a line for each image that cannot be used."""
+    """Write a shard's file; return a line for each image that cannot be used."""
     path = folder / f"{shard.name}.bin"
     temp = path.with_name(f".{path.name}.tmp")
     places: list[tuple[int, int, int, int]] = []
@@ -158,7 +158,7 @@ def write_shard(
 def check_images(
     source: Path, members: Sequence[ImageFile], advance: Callable[[int], None]
 ) -> Iterator[CheckedImage | str]:
-    """Yield every image, or what is wrong with it."""
+    """Yield every image, or a line about what is wrong with it."""
     groups = (members[i : i + IMAGES_PER_GROUP] for i in range(0, len(members), IMAGES_PER_GROUP))
     with closing(pillow.map_groups(partial(check_image, source), groups)) as results:
         for group, found in results:
@@ -180,7 +180,7 @@ def check_image(source: Path, member: ImageFile) -> CheckedImage | str:
 
 
 def write_index_and_manifest(folder: Path, listing: Listing, shards: Sequence[ShardPlan]) -> None:
-    """Write what makes a packed set of shards, and remove what else there is."""
+    """Write index and manifest, and remove files that do not belong to the set."""
     about = {
         shard.name: json.loads(shard_record_path(folder, shard).read_bytes()) for shard in shards
     }
@@ -203,7 +203,7 @@ def write_index_and_manifest(folder: Path, listing: Listing, shards: Sequence[Sh
 def build_index(
     members: Sequence[ImageFile], places: Sequence[Sequence[Sequence[int]]]
 ) -> IndexRows:
-    """Return a row for each image, in the data set's order, from what is where in the shards."""
+    """Return the index: a row for each image, in the data set's order."""
     table = [(k, *place, 0) for k, shard in enumerate(places) for place in shard]
     rows: IndexRows = np.empty(len(members), INDEX_DTYPE)
     files = np.array([member.file for member in members])
@@ -215,7 +215,7 @@ def build_index(
 def packed_manifest(
     listing: Listing, sizes: dict[str, dict[str, int]], sums: dict[str, str]
 ) -> dict[str, Any]:
-    """Make the manifest."""
+    """Return the manifest."""
     return {
         "schema": SCHEMA,
         "images": {"train": len(listing.train), "test": len(listing.test)},

@@ -1,4 +1,4 @@
-"""Decoding with Pillow, in threads: to the last bit the pixels of torchvision's own pipeline."""
+"""Decode with Pillow in threads. Pixels are bit-equal to torchvision's own pipeline."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Picture = Image.Image
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PREFETCH = 3
-"""Groups (of a stream: batches) that are worked on before anybody asks for them."""
+"""Groups (batches of a stream) that are decoded ahead."""
 IMAGES_PER_TASK = 4
-"""Images that a thread takes at a time."""
+"""Images that a thread decodes at a time."""
 
-# Of what cameras write beside the pixels nothing is read here, and ILSVRC has it damaged.
+# Metadata is not used here, and some ImageNet files have damaged metadata.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 def decode_rgb(content: bytes) -> Picture:
-    """Decode the whole of an image file; grey, CMYK, RGBA and others become RGB.
+    """Decode an image file to RGB, from grey, CMYK, RGBA and others.
 
-    As torchvision's ImageFolder has it: what a camera's tag says about rotation is not followed.
+    As in torchvision's ImageFolder, the camera's rotation tag is ignored.
     """
     image = Image.open(io.BytesIO(content))
     if image.mode != "RGB":
@@ -48,7 +48,7 @@ def crops(
 ) -> Iterator[Tensor]:
     """Yield (B, 3, size, size) uint8, channels last, of (indices, boxes); ``image`` decodes one.
 
-    A box: top, left, height, width. It is cut out, then resized: bilinear, with antialiasing.
+    A box is top, left, height, width. It is cropped, then resized: bilinear, with antialiasing.
     """
 
     def show(index: int, box: Sequence[int]) -> Picture:
@@ -63,12 +63,12 @@ def crops(
 def centres(
     image: Callable[[int], Picture], batches: Iterable[Integers], size: int
 ) -> Iterator[Tensor]:
-    """Yield (B, 3, size, size) uint8, channels last: how whole images are tested."""
+    """Yield centre crops (B, 3, size, size) uint8, channels last, as used for testing."""
 
     def show(index: int) -> Picture:
         whole = image(index)
         seen = centre_crop(whole.height, whole.width, size)
-        # Resizing to the crop alone saves a fifth of the time, but not every pixel is the same.
+        # Resizing the crop alone would save a fifth of the time, but change some pixels.
         small = whole.resize((seen.width, seen.height), Image.Resampling.BILINEAR)
         return small.crop((seen.left, seen.top, seen.left + size, seen.top + size))
 
@@ -76,7 +76,7 @@ def centres(
 
 
 class CentreCrop(NamedTuple):
-    """An image resized, and where in it the centre begins."""
+    """A resized image and the upper left corner of its centre crop."""
 
     height: int
     width: int
@@ -85,9 +85,9 @@ class CentreCrop(NamedTuple):
 
 
 def centre_crop(height: int, width: int, size: int) -> CentreCrop:
-    """Return the field's test view, with torchvision's rounding.
+    """Return the field's test crop, with torchvision's rounding.
 
-    The short side comes to 256 for a ``size`` of 224 (He et al., CVPR 2016, section 3.4).
+    The short side is resized to 256 for a ``size`` of 224 (He et al., CVPR 2016, section 3.4).
     """
     short = size * 256 // 224
     tall, wide = (int(short * n / min(height, width)) for n in (height, width))
@@ -109,7 +109,7 @@ class BatchSlice(NamedTuple):
 def assemble_batches(
     batches: Iterable[Sequence[Callable[[], Picture]]], size: int
 ) -> Iterator[Tensor]:
-    """Yield what comes of batches of pictures yet to be made."""
+    """Yield decoded batches."""
     with closing(map_groups(fill_slice, (split_batch(shots, size) for shots in batches))) as groups:
         for group, _ in groups:
             yield torch.from_numpy(group[0].batch).permute(0, 3, 1, 2)
@@ -125,7 +125,7 @@ def split_batch(shots: Sequence[Callable[[], Picture]], size: int) -> list[Batch
 
 
 def fill_slice(task: BatchSlice) -> None:
-    """Make a task's pictures."""
+    """Decode a task's images."""
     for i, shot in enumerate(task.shots, task.start):
         task.batch[i] = np.asarray(shot())
 
@@ -133,10 +133,10 @@ def fill_slice(task: BatchSlice) -> None:
 def map_groups(
     work: Callable[[Item], Result], groups: Iterable[Sequence[Item]]
 ) -> Generator[tuple[Sequence[Item], list[Result]]]:
-    """Yield every group of items, in order, with what the work on each came to.
+    """Yield every group of items, in order, with the result of the work on each item.
 
-    A thread for each core works on ``AHEAD`` groups at most; Pillow, hashing and reading let them
-    run side by side. When this is closed, or anything is raised, no thread stays.
+    One thread for each core works on at most ``AHEAD`` groups; Pillow, hashing and reading release
+    the GIL. When the iterator is closed, or an error is raised, all threads end.
     """
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="images")
     waiting: deque[tuple[Sequence[Item], list[Future[Result]]]] = deque()

@@ -1,8 +1,8 @@
-"""Many image files, decoded once into memory-mapped arrays that open at once ever after.
+"""Image files decoded once into memory-mapped arrays, which open in no time.
 
-A prepared set is a folder under the data root, .prepared/<name>-<version>: pixels and labels of
-each part as .npy files, and manifest.json, which is written last: it exists = prepared. The images
-that it was made from are not needed any more.
+A prepared set is a folder under the data root, .prepared/<name>-<version>. It has the pixels and
+labels of each part as .npy files, and manifest.json, which is written last: if it exists, the set
+is complete. The original images are not needed any more.
 """
 
 from __future__ import annotations
@@ -31,44 +31,44 @@ from benchmark.store.claim import claim_run, read_claim
 
 SCHEMA = 1
 IMAGES_PER_DECODE_TASK = 1000
-"""Images that are decoded at a time: what an interruption costs at most, for each process."""
+"""Images decoded at a time: the most that an interruption costs each process."""
 PARTS = ("train", "test")
 
 
 class Prepared(NamedTuple):
-    """A place for one data set, prepared or to be."""
+    """The folder of one prepared data set, whether it exists yet or not."""
 
     folder: Path
     size: int
     """Height and width in pixels."""
     fit: bool = False
-    """Scale and crop images to that size; else one of another size is a mistake."""
+    """Scale and crop images to that size; if false, another size is an error."""
 
     @property
     def manifest(self) -> Path:
-        """What was prepared, from what, by what, with which checksums."""
+        """The path of the manifest: what was prepared, from what, by what, with which checksums."""
         return self.folder / "manifest.json"
 
     @property
     def shards(self) -> Path:
-        """What a preparation goes on from after an interruption."""
+        """The folder from which an interrupted preparation continues."""
         return self.folder / "shards"
 
     def exists(self) -> bool:
-        """Whether it can be opened."""
+        """Whether the set is complete."""
         return self.manifest.is_file()
 
     def load(self, find: Callable[[], Listing]) -> Split[Images]:
-        """Open it; where it is not prepared, ``find`` the images and prepare it first."""
+        """Open the set; if it is not prepared, ``find`` the images and prepare it first."""
         if not self.exists():
             listing = find()
             with exclusive_access(self.folder):
-                if not self.exists():  # somebody else may have been faster
+                if not self.exists():  # another process may have finished it
                     decode_data_set(self, listing)
         return Split(*(open_part(self, part) for part in PARTS))
 
     def read_manifest(self) -> dict[str, Any]:
-        """Read what was prepared."""
+        """Read the manifest."""
         try:
             manifest = json.loads(self.manifest.read_bytes())
         except ValueError as error:
@@ -78,7 +78,7 @@ class Prepared(NamedTuple):
         return manifest
 
     def verify(self) -> None:
-        """Compare every file with the checksum that was taken when it was written."""
+        """Compare every file with the checksum from when it was written."""
         for name, sha256 in self.read_manifest()["sha256"].items():
             path = self.folder / name
             with path.open("rb") as file:
@@ -90,12 +90,12 @@ class Prepared(NamedTuple):
 
 
 def prepared_folder(root: Path, name: str, version: int | str) -> Path:
-    """Return where a data set's prepared files lie."""
+    """Return the folder of a data set's prepared files."""
     return root / ".prepared" / f"{name}-{version}"
 
 
 def damaged_prepared_error(prepared: Prepared, why: str) -> UserError:
-    """Say how to get rid of prepared files that cannot be trusted."""
+    """Return the error for damaged prepared files, which says how to remove them."""
     return UserError(f"{prepared.folder} is damaged: {why}. Delete it, and it is prepared anew.")
 
 
@@ -103,10 +103,10 @@ def damaged_prepared_error(prepared: Prepared, why: str) -> UserError:
 
 
 def open_part(prepared: Prepared, part: str) -> Images:
-    """Map a part's pixels into memory; what is written to them stays with this process."""
+    """Map a part's pixels into memory. Writes to them stay in this process."""
     count, size = prepared.read_manifest()["images"][part], prepared.size
     try:
-        # Copy on write: torch has no read-only tensors.
+        # Copy on write, because torch has no read-only tensors.
         pixels = np.load(prepared.folder / f"{part}.npy", mmap_mode="c")
         labels = np.load(prepared.folder / f"{part}-labels.npy")
     except (OSError, ValueError) as error:
@@ -121,7 +121,7 @@ def open_part(prepared: Prepared, part: str) -> Images:
 
 @contextmanager
 def exclusive_access(folder: Path) -> Iterator[None]:
-    """Wait until nobody else is at this folder, then hold it."""
+    """Lock the folder; wait while another process holds it."""
     said = False
     while (mine := claim_run(folder)) is None:
         if not said and (holder := read_claim(folder)):
@@ -136,9 +136,9 @@ def exclusive_access(folder: Path) -> Iterator[None]:
 
 
 def decode_data_set(prepared: Prepared, listing: Listing) -> None:
-    """Decode all images, then put the whole in place. What is decoded already is not done again.
+    """Decode all images, then rename the complete set into place. Continue after an interruption.
 
-    Raises ``UserError`` with all that is wrong with the images, if anything is.
+    Raises ``UserError`` with all problems of the images.
     """
     prepared.shards.mkdir(exist_ok=True)
     for torn in [*prepared.folder.rglob(".*.npy.*.tmp")]:
@@ -158,7 +158,7 @@ def decode_data_set(prepared: Prepared, listing: Listing) -> None:
 
 
 def plan_decoding(prepared: Prepared, listing: Listing, part: str) -> Iterator[DecodeTask]:
-    """Cut a part into shards, each named for all that its pixels follow from."""
+    """Split a part into shards. A shard's name identifies everything that its pixels depend on."""
     members: tuple[ImageFile, ...] = getattr(listing, part)
     for start in range(0, len(members), IMAGES_PER_DECODE_TASK):
         piece = members[start : start + IMAGES_PER_DECODE_TASK]
@@ -169,7 +169,7 @@ def plan_decoding(prepared: Prepared, listing: Listing, part: str) -> Iterator[D
 
 
 def decode_missing(prepared: Prepared, shards: Sequence[DecodeTask]) -> list[str]:
-    """Decode the shards that are not there, showing how far it has got; return the problems."""
+    """Decode the missing shards and show progress; return the problems."""
     missing = [shard for shard in shards if not shard.target.is_file()]
     total = sum(len(shard.files) for shard in shards)
     done = total - sum(len(shard.files) for shard in missing)
@@ -185,7 +185,7 @@ def decode_missing(prepared: Prepared, shards: Sequence[DecodeTask]) -> list[str
 
 
 def npy_header(*arrays: npt.NDArray[Any]) -> bytes:
-    """Return the head of the .npy file that holds these arrays, one after the other."""
+    """Return the header of the .npy file that holds these arrays, one after the other."""
     buffer = io.BytesIO()
     shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
     about = {"descr": arrays[0].dtype.str, "fortran_order": False, "shape": shape}
@@ -194,7 +194,7 @@ def npy_header(*arrays: npt.NDArray[Any]) -> bytes:
 
 
 def write_npy(path: Path, head: bytes, arrays: Sequence[npt.NDArray[Any]]) -> dict[str, str]:
-    """Put a .npy file in place; return its sha256 by its name."""
+    """Write a .npy file atomically; return its sha256 by its name."""
     parts = [memoryview(head), *(array.data.cast("B") for array in arrays)]
     sha256 = hashlib.sha256()
     for part in parts:
@@ -204,7 +204,7 @@ def write_npy(path: Path, head: bytes, arrays: Sequence[npt.NDArray[Any]]) -> di
 
 
 def prepared_manifest(prepared: Prepared, listing: Listing, sums: dict[str, str]) -> dict[str, Any]:
-    """Make the manifest."""
+    """Return the manifest."""
     return {
         "schema": SCHEMA,
         "images": {"train": len(listing.train), "test": len(listing.test)},
@@ -218,5 +218,5 @@ def prepared_manifest(prepared: Prepared, listing: Listing, sums: dict[str, str]
 
 
 def json_sha256(value: object) -> str:
-    """Return the sha256 of plain values, as names, sizes and labels of files."""
+    """Return the sha256 of plain values, such as names, sizes and labels of files."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
