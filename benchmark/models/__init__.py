@@ -49,20 +49,21 @@ NETWORKS: dict[str, Callable[[int], Network]] = {
 
 
 def network_names() -> list[str]:
-    """All networks of our own; ``maker`` knows those of other libraries too."""
+    """Return the names of the built-in networks; ``network_factory`` knows others too."""
     return list(NETWORKS)
 
 
 def network_factory(name: str) -> Callable[[int], Network]:
-    """Return what makes a network of that name for a number of classes.
+    """Return a function from a number of classes to a network of that name.
 
-    `torchvision/NAME` and `timm/NAME` are those libraries'. Raises ``UserError`` for others.
+    `torchvision/NAME` and `timm/NAME` are those libraries' networks. Raises ``UserError`` for an
+    unknown name.
     """
     if name in NETWORKS:
         return NETWORKS[name]
     if "/" not in name:
         raise UserError(f"'{name}': {suggest(name, network_names(), 'network')}")
-    from benchmark.models.external import wrapper  # and with it torchvision, which takes its time
+    from benchmark.models.external import wrapper  # loads torchvision, which is slow
 
     return wrapper.external_factory(name)
 
@@ -70,8 +71,8 @@ def network_factory(name: str) -> Callable[[int], Network]:
 def build(name: str, classes: int, seed: int) -> Network:
     """Build a network whose initial weights depend on ``(name, seed)`` alone.
 
-    Not on the method that will train it: every method starts a seed from the same student, so that
-    their differences can be paired. The caller's random state is left as it was.
+    They do not depend on the method: within a seed every method starts from the same student, so
+    that differences can be paired. The caller's random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive("network", name, seed))
@@ -79,7 +80,7 @@ def build(name: str, classes: int, seed: int) -> Network:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """The sha256, in hex, of all weights and buffers: whatever file or device they are in."""
+    """Return the sha256, in hex, of all weights and buffers. File and device do not matter."""
     total = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
         total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -88,23 +89,23 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Count the trainable scalars."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
 @lru_cache(maxsize=256)
 def feature_shapes(name: str, classes: int, channels: int, size: int) -> Shapes:
-    """Find a network's feature shapes by running it on a blank (channels, size, size) image."""
+    """Return the shapes of a network's features, from a blank (channels, size, size) image."""
     network = build(name, classes, seed=0).eval()
     try:
         with torch.no_grad():
             seen = Shapes.of(network(torch.zeros(1, channels, size, size)))
-    except ValueError as error:  # too small an image
+    except ValueError as error:  # the image is too small
         raise UserError(str(error)) from error
     return seen._replace(norms=len(network.norms))
 
 
 def check_unchanged(backbone: nn.Module, before: str) -> None:
-    """Raise RuntimeError where any bit of a frozen network, buffers included, has changed."""
+    """Raise RuntimeError if any bit of a frozen network, buffers included, has changed."""
     if fingerprint(backbone) != before:
         raise RuntimeError("the frozen network has changed while its probe was trained")

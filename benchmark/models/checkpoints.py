@@ -21,25 +21,27 @@ SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)),
-    # The same function, by the names that it has had in numpy 1 and 2.
+    # The same function under its names in numpy 1 and 2.
     (SCALAR, "numpy.core.multiarray.scalar"),
     (SCALAR, "numpy._core.multiarray.scalar"),
 ]
-"""What published checkpoints hold beside tensors: the options they were trained with, and numbers.
-None of these runs code when it is unpickled."""
+"""What published checkpoints contain besides tensors: training options and numbers. Unpickling
+these classes runs no code."""
 WEIGHT_KEYS = ("model", "state_dict", "net", "student", "model_state_dict")
-"""Where a checkpoint keeps its weights, if not at its top."""
+"""Keys under which a checkpoint may keep its weights, if not at the top level."""
 
 
 def read_checkpoint(file: Path) -> Any:  # noqa: ANN401
-    """Unpickle a checkpoint without running what may be in it."""
+    """Unpickle a checkpoint without running code that it may contain."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(file)
         with torch.serialization.safe_globals(SAFE_GLOBALS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old formats, which are read all the same
+            warnings.simplefilter(
+                "ignore"
+            )  # torch warns of old formats, which are read all the same
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{file}: no such file") from None
@@ -56,7 +58,7 @@ def read_checkpoint(file: Path) -> Any:  # noqa: ANN401
 
 
 def find_weights(content: Any, file: Path) -> dict[str, Tensor]:  # noqa: ANN401
-    """Find the weights in a checkpoint; `module.`, which DataParallel leaves, is taken off."""
+    """Return the weights of a checkpoint, without the prefix `module.` that DataParallel leaves."""
     for place_ in (None, *WEIGHT_KEYS):
         found = content if place_ is None else isinstance(content, Mapping) and content.get(place_)
         if isinstance(found, Mapping) and found and all(map(torch.is_tensor, found.values())):
@@ -71,10 +73,10 @@ def find_weights(content: Any, file: Path) -> dict[str, Tensor]:  # noqa: ANN401
 def network_with_weights(
     name: str, classes: int, weights: Mapping[str, Tensor], file: Path
 ) -> nn.Module:
-    """Put weights into a network, every one at its place. Raises UserError naming what differs."""
+    """Load weights into a network. Raises UserError that names the keys and shapes that differ."""
     network = models.build(name, classes, seed=0)
     own = network.state_dict()
-    counters = {key for key in own if key.endswith("num_batches_tracked")}  # unknown to old files
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # missing in old files
     problems = [f"missing {key}" for key in own if key not in weights and key not in counters]
     problems += [f"unknown {key}" for key in weights if key not in own]
     problems += [

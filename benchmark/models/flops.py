@@ -1,7 +1,7 @@
 """Operations of a forward pass and of a loss, counted by torch's own formulas.
 
-Matrix products, convolutions and attention count, a multiplication and an addition as two; what is
-done element by element does not, so a loss without any of those has none.
+Matrix products, convolutions and attention count; a multiplication and an addition are two
+operations. Elementwise operations do not count, so many losses have none.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from methods.interface import Features
 
 
 class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sums the operations below it, as ``torch.utils.flop_counter.FlopCounterMode`` does.
+    """Counts operations like ``torch.utils.flop_counter.FlopCounterMode``.
 
-    That one loads torch's compiler, which takes a job more than a second.
+    That class loads torch's compiler, which costs every job more than a second.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # Late, for it may load triton: no job need wait for that before it trains.
+        # Imported late: it may load triton, and no job should wait for that before it trains.
         from torch.utils.flop_counter import flop_registry
 
         self.formulas: dict[Any, Callable[..., int]] = flop_registry
@@ -47,7 +47,7 @@ class FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @torch.no_grad()
 def flops_per_image(network: nn.Module, images: Tensor) -> int:
-    """Count one image's forward pass, of images (B, 3, H, W), in eval mode."""
+    """Return the operations of one image's forward pass in eval mode; images are (B, 3, H, W)."""
     network.eval()
     with FlopCounter() as counter:
         network(images)
@@ -56,24 +56,24 @@ def flops_per_image(network: nn.Module, images: Tensor) -> int:
 
 
 def build_on_meta_device(name: str, classes: int) -> Network:
-    """Build a network without memory for its weights. Raises ``UserError`` for an unknown one."""
+    """Build a network on the meta device, without memory. Raises ``UserError`` if unknown."""
     make = models.network_factory(name)
-    if name not in models.NETWORKS:  # whose stages are found by looking at it
+    if name not in models.NETWORKS:  # its stages are found by a forward pass
         return make(classes).to("meta")
     with torch.device("meta"):
         return make(classes)
 
 
 class FeaturesAndFlops(NamedTuple):
-    """What one image makes a network show."""
+    """The features of one image, and the operations of its forward pass."""
 
     features: Features
     flops: int
-    """Of a forward pass; a multiplication and an addition are two."""
+    """Operations of a forward pass; a multiplication and an addition are two."""
 
 
 def features_and_flops(network: Network, size: int) -> FeaturesAndFlops:
-    """Pass one blank (3, size, size) image. Raises ``UserError`` where it is too small."""
+    """Run one blank (3, size, size) image. Raises ``UserError`` if it is too small."""
     image = torch.empty(1, 3, size, size, device="meta")
     with torch.no_grad():
         try:

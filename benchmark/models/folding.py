@@ -1,8 +1,8 @@
-"""Batch norms folded into the convolutions before them, in a network that is frozen.
+"""Fold the batch norms of a frozen network into the convolutions before them.
 
-What it shows stays the same to rounding. Which batch norms can be folded is found by watching the
-network look at a blank image: those that alone read what a convolution returns, which nobody is
-shown either. In a pre-activation network half of them read sums, and stay.
+The features stay the same up to rounding. Which batch norms can be folded is found by tracing a
+forward pass of a blank image: a batch norm is folded if it alone reads a convolution's output, and
+that output is no feature. In a pre-activation network half of the batch norms read sums, and stay.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from benchmark.models.tracing import ModuleCall, Trace, run_on_meta_device
 
 
 class Folded(nn.BatchNorm2d):
-    """A batch norm that was folded: it passes on what it gets, and still knows its statistics.
+    """A folded batch norm: it returns its input, and keeps its statistics.
 
-    Methods read them, and weights keep their names.
+    Methods read the statistics, and the weights keep their names.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,18 +31,18 @@ class Folded(nn.BatchNorm2d):
 
 
 class ConvNormPair(NamedTuple):
-    """A convolution and the batch norm that alone reads it."""
+    """A convolution and the batch norm that is the only reader of its output."""
 
     conv: nn.Conv2d
     norm: nn.BatchNorm2d
     path: str
-    """The batch norm's."""
+    """Path of the batch norm."""
 
 
 def fold(network: nn.Module, size: int) -> list[str]:
-    """Fold what can be folded, in place; return the paths of those batch norms.
+    """Fold all batch norms that can be folded, in place; return their paths.
 
-    The network is frozen and stays so; ``size`` is the height and width of the images it will see.
+    The network must be frozen and stay so. ``size`` is the height and width of its images.
     """
     pairs = list(foldable_pairs(network, size))
     for conv, norm, path in pairs:
@@ -52,12 +52,12 @@ def fold(network: nn.Module, size: int) -> list[str]:
 
 
 def foldable_pairs(network: nn.Module, size: int) -> Iterator[ConvNormPair]:
-    """Find the convolutions that have a batch norm for themselves, each called once a pass."""
-    run_on_meta_device(network, (3, size, size))  # a network may look twice at images of a new size
+    """Return the convolutions with a batch norm of their own, each called once in a pass."""
+    run_on_meta_device(network, (3, size, size))  # a network may run twice on images of a new size
     trace = Trace()
     with ReadCounter() as reads:
         trace.run(network, (3, size, size))
-    reads.note(trace.result)  # what is shown is read by methods
+    reads.note(trace.result)  # methods read features
     times = Counter(call.module for call in trace.calls)
     made = {id(call.output): call for call in trace.calls if times[call.module] == 1}
     for call in trace.calls:
@@ -67,12 +67,12 @@ def foldable_pairs(network: nn.Module, size: int) -> Iterator[ConvNormPair]:
 
 
 def conv_norm_pairs(source: ModuleCall, call: ModuleCall) -> Iterator[ConvNormPair]:
-    """Pair two calls where they are a convolution's and a batch norm's, and not of some subclass.
+    """Pair two calls if they are a plain convolution's and a plain batch norm's, no subclass's.
 
-    A subclass may do more: standardise its weights, say, or activate.
+    A subclass may do more, for example standardise its weights.
     """
     conv, norm = source.module, call.module
-    # As types, which isinstance would not do.
+    # Compare types: isinstance would accept subclasses.
     if (type(conv), type(norm)) == (nn.Conv2d, nn.BatchNorm2d):
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
@@ -81,12 +81,12 @@ def conv_norm_pairs(source: ModuleCall, call: ModuleCall) -> Iterator[ConvNormPa
 
 
 class ReadCounter(TorchFunctionMode):
-    """How often each tensor is read to make another of it, in whatever way."""
+    """Counts how often each tensor is read by an operation that makes another tensor."""
 
     def __init__(self) -> None:
         super().__init__()
         self.times: Counter[int] = Counter()
-        self._kept: list[Tensor] = []  # or another tensor might get the same id
+        self._kept: list[Tensor] = []  # keep it alive, or another tensor might get the same id
 
     def __torch_function__(
         self,
@@ -95,7 +95,7 @@ class ReadCounter(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Count a call's tensors, unless it only asks for a shape and the like."""
+        """Count the tensors that a call reads, unless it only asks for a shape and the like."""
         given = kwargs or {}
         result = func(*args, **given)
         if next(iterate_tensors(result), None) is not None:
@@ -110,7 +110,7 @@ class ReadCounter(TorchFunctionMode):
 
 
 def iterate_tensors(value: object) -> Iterator[Tensor]:
-    """Yield the tensors in a value, however deep in lists, tuples and dictionaries."""
+    """Yield the tensors in a value, also in nested lists, tuples and dictionaries."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
@@ -125,7 +125,7 @@ def iterate_tensors(value: object) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def fold_into_conv(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """Let a convolution return what its batch norm would make of it in eval mode."""
+    """Change a convolution's weights so that it returns what its batch norm would in eval mode."""
     state = {name: value.double() for name, value in norm.state_dict().items()}
     scale = state["weight"] / (state["running_var"] + norm.eps).sqrt()
     bias = torch.zeros_like(scale) if conv.bias is None else conv.bias.double()
@@ -137,7 +137,7 @@ def fold_into_conv(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def folded_norm(norm: nn.BatchNorm2d) -> Folded:
-    """Return what stands in a folded batch norm's place."""
+    """Return the module that replaces a folded batch norm."""
     folded = Folded(norm.num_features, norm.eps).to(norm.weight)
     folded.load_state_dict(norm.state_dict())
     return folded.requires_grad_(False).eval()

@@ -24,7 +24,7 @@ UNITS = (
     *((512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1)),
 )
 STEM, ENDS = 1, (3, 5, 11, 13)  # the units after which the stem and the stages are over
-SMALLEST = 32  # the strides leave one pixel of it
+SMALLEST = 32  # of which the strides leave one pixel
 
 
 class MobileNetV1(Network):
@@ -42,7 +42,7 @@ class MobileNetV1(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.fc
 
     @property
@@ -52,7 +52,7 @@ class MobileNetV1(Network):
         return tuple(cast(nn.BatchNorm2d, unit[-2]) for unit in last_units)
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 32, else a ``ValueError``."""
+        """Run normalised images (B, 3, H, W), H and W at least 32, else ``ValueError``."""
         check_size(self, x, SMALLEST)
         stages, preacts = [], []
         for i, unit in enumerate(cast("list[nn.Sequential]", self.model)):

@@ -1,4 +1,4 @@
-"""MobileNetV2 for CIFAR (Sandler et al., CVPR 2018), by the CRD benchmark's state_dict keys.
+"""MobileNetV2 for CIFAR (Sandler et al., CVPR 2018), with the CRD benchmark's state_dict keys.
 
 A stage ends in a *linear* bottleneck: no activation follows its last batch norm, by design
 (section 3.2 of the paper). What enters the activation that is not there is what leaves it, so a
@@ -29,7 +29,7 @@ GROUPS = (
 )
 ENDS = (1, 2, 4, 6)  # the groups after which a stage is over: a stride follows, or nothing
 EMBEDDING = 1280
-SMALLEST = 16  # the strides leave one pixel of it
+SMALLEST = 16  # of which the strides leave one pixel
 
 
 def pointwise(inputs: int, outputs: int, groups: int = 1) -> nn.Conv2d:
@@ -100,7 +100,7 @@ class MobileNetV2(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return cast(nn.Linear, self.classifier[0])
 
     @property
@@ -110,7 +110,7 @@ class MobileNetV2(Network):
         return tuple(cast(nn.BatchNorm2d, cast(InvertedResidual, u).conv[-1]) for u in last_units)
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 16, else a ``ValueError``."""
+        """Run normalised images (B, 3, H, W), H and W at least 16, else ``ValueError``."""
         check_size(self, x, SMALLEST)
         x = stem = self.conv1(x)
         stages = []

@@ -1,4 +1,4 @@
-"""What every network shows, beside the features of a forward pass."""
+"""The interface of all networks."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -10,10 +10,10 @@ from methods.interface import Features
 
 
 class Network(nn.Module, ABC):
-    """``forward(images)`` returns ``Features``; what else methods may ask for is named here."""
+    """A network whose ``forward(images)`` returns ``Features``."""
 
     narrow: torch.dtype | None = None
-    """What a pass computes in, by autocast; what it shows is float32 all the same."""
+    """The data type that autocast computes in; features are float32 in any case."""
 
     def __call__(self, images: Tensor) -> Any:  # noqa: ANN401  (Features, as forward says)
         """Run normalised images (B, 3, H, W)."""
@@ -28,7 +28,7 @@ class Network(nn.Module, ABC):
     @property
     @abstractmethod
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
 
     @property
     @abstractmethod
@@ -37,7 +37,7 @@ class Network(nn.Module, ABC):
 
 
 def features_in_float32(seen: Features) -> Features:
-    """Return features in float32: losses are methods', which know nothing of autocast."""
+    """Return features in float32, because the losses of methods know nothing of autocast."""
 
     def wide(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(x.float() for x in maps)

@@ -9,8 +9,8 @@ the overhaul paper's (Heo et al., ICCV 2019), whose margins need a batch norm be
 - basic units: the next stage's first batch norm. The ReLU that makes a feature of it is not in the
   network, whose next ReLU lies behind the strided convolution, at half the resolution.
 
-The last stage ends in the network's own ``bn_final`` and ReLU. As in ``wrn.py`` a preact is
-computed once and fed on, and the stem is what the first stage shows at the same place.
+The last stage ends in the network's own ``bn_final`` and ReLU. As in ``wide_resnet.py``, a preact
+is computed once and used twice. The stem is read at the same place of the first stage.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class PyramidNet(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.fc
 
     @property

@@ -1,4 +1,4 @@
-"""CIFAR ResNets (He et al., CVPR 2016, section 4.2), by the CRD benchmark's state_dict keys."""
+"""CIFAR ResNets (He et al., CVPR 2016, section 4.2), with the CRD benchmark's state_dict keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from methods.interface import Features
 
 Maps = tuple[Tensor, ...]
 NARROW = (16, 16, 32, 64)
-WIDE = (32, 64, 128, 256)  # the "x4" networks: note the stem of 32, not 64
+WIDE = (32, 64, 128, 256)  # the "x4" networks have a stem of 32, not 64
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -63,7 +63,7 @@ class ResNet(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.fc
 
     @property

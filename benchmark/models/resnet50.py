@@ -67,7 +67,7 @@ class BottleneckResNet(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.linear
 
     @property

@@ -18,7 +18,7 @@ from benchmark.models.network import Network
 from methods.interface import Features
 
 STEM = 24
-SMALLEST = 8  # the strides leave one pixel of it
+SMALLEST = 8  # of which the strides leave one pixel
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
@@ -37,7 +37,7 @@ class GroupedUnit(nn.Module):
         new = outputs if stride == 1 else outputs - inputs
         inner = new // 4
         self.stride = stride
-        # The stem's channels are too few to be divided, says the paper.
+        # The paper does not group the first convolution: the stem has too few channels.
         self.groups = 1 if inputs == STEM else 3
         self.conv1 = pointwise(inputs, inner, self.groups)
         self.bn1 = nn.BatchNorm2d(inner)
@@ -71,7 +71,7 @@ class ShuffleV1(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.linear
 
     @property
@@ -81,7 +81,7 @@ class ShuffleV1(Network):
         return tuple(cast(GroupedUnit, layer[-1]).bn3 for layer in layers)
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 8, else a ``ValueError``."""
+        """Run normalised images (B, 3, H, W), H and W at least 8, else ``ValueError``."""
         check_size(self, x, SMALLEST)
         x = stem = F.relu(self.bn1(self.conv1(x)))
         preacts, stages = [], []
@@ -126,10 +126,10 @@ class HalvingUnit(nn.Module):
 
 
 class SplitUnit(nn.Module):
-    """V2's unit, figure 3c: half of the channels pass, the others are made anew.
+    """V2's unit, figure 3c: half of the channels pass unchanged, the others are computed.
 
-    Takes and returns *pre-activations*: a channel meets its ReLU where it is read, not where it is
-    made, since until then it may pass several units and end up in the stage's preact.
+    Takes and returns *pre-activations*. A ReLU is applied where a channel is read, because the
+    channel may pass several units unchanged and be part of the stage's preact.
     """
 
     def __init__(self, channels: int) -> None:
@@ -150,7 +150,7 @@ class SplitUnit(nn.Module):
 
 
 def join_halves(left: Tensor, right: Tensor) -> Tensor:
-    """How two halves become V2's next channels: (B, C, ...) twice to (B, 2C, ...)."""
+    """Interleave two halves to V2's next channels: (B, C, ...) twice to (B, 2C, ...)."""
     return shuffle(torch.cat([left, right], dim=1), groups=2)
 
 
@@ -170,7 +170,7 @@ class ShuffleV2(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.linear
 
     @property
@@ -179,7 +179,7 @@ class ShuffleV2(Network):
         return tuple(gather_norms(layer) for layer in (self.layer1, self.layer2, self.layer3))
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 8, else a ``ValueError``."""
+        """Run normalised images (B, 3, H, W), H and W at least 8, else ``ValueError``."""
         check_size(self, x, SMALLEST)
         x = stem = F.relu(self.bn1(self.conv1(x)))
         preacts, stages = [], []

@@ -1,7 +1,7 @@
-"""Every call of a network's modules while it looks at a blank image.
+"""Trace all calls of a network's modules in the forward pass of a blank image.
 
-The image is on the meta device: all modules are called and all shapes are right, but nothing is
-computed and no buffer moves.
+The pass runs on the meta device: all modules are called and all shapes are right, but nothing is
+computed and no buffer changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ACTIVATIONS = {
 
 @dataclass(eq=False)
 class ModuleCall:
-    """One call of one module. The versions tell whether a tensor was written into afterwards."""
+    """One call of one module. Tensor versions show whether a tensor was changed in place later."""
 
     path: str
     module: nn.Module
@@ -43,14 +43,14 @@ class ModuleCall:
 
 
 class ActivationCall(NamedTuple):
-    """One call of an activation function, be it a module's or not."""
+    """One call of an activation function, in a module or not."""
 
     source: Tensor
     version: int
     output: Tensor
     version_after: int
     position: int
-    """How many calls of modules had begun."""
+    """The number of module calls that had begun."""
 
 
 class Trace(TorchFunctionMode):
@@ -65,7 +65,7 @@ class Trace(TorchFunctionMode):
         self._times: Counter[nn.Module] = Counter()
 
     def run(self, network: nn.Module, shape: tuple[int, ...]) -> None:
-        """Watch the pass of a blank image (C, H, W)."""
+        """Trace the forward pass of a blank image (C, H, W)."""
         handles = []
         for path, module in list(network.named_modules())[1:]:
             handles.append(module.register_forward_pre_hook(self._enter(path)))
@@ -101,7 +101,7 @@ class Trace(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Note the activation functions among all of torch's."""
+        """Records the calls of activation functions among all torch functions."""
         given = kwargs or {}
         if getattr(func, "__name__", "").rstrip("_") not in ACTIVATIONS:
             return func(*args, **given)
@@ -117,13 +117,13 @@ class Trace(TorchFunctionMode):
         return self.calls[call.entered + 1 : call.exited]
 
     def children(self, call: ModuleCall | None) -> list[ModuleCall]:
-        """The calls directly inside a call; of None, the network's own."""
+        """The calls directly inside a call; for None, those of the network itself."""
         within, depth = (self.inside(call), call.depth + 1) if call else (self.calls, 0)
         return [other for other in within if other.depth == depth]
 
 
 def run_on_meta_device(network: nn.Module, shape: tuple[int, ...]) -> object:
-    """Pass one blank image (C, H, W) through in eval mode, on the meta device."""
+    """Run one blank image (C, H, W) in eval mode on the meta device."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     weights = {name: value.detach().to("meta") for name, value in tensors}
     with eval_mode(network), torch.no_grad():
@@ -132,7 +132,7 @@ def run_on_meta_device(network: nn.Module, shape: tuple[int, ...]) -> object:
 
 @contextmanager
 def size_errors_for(name: str, pixels: Sequence[int]) -> Iterator[None]:
-    """Turn what a network says of an image of the wrong size into a ``UserError``."""
+    """Turn a network's error about an image of the wrong size into a ``UserError``."""
     try:
         yield
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -143,7 +143,7 @@ def size_errors_for(name: str, pixels: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def eval_mode(network: nn.Module) -> Iterator[None]:
-    """Put every module into eval mode, and back into the mode in which it was."""
+    """Put every module into eval mode; afterwards restore each one's mode."""
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""CIFAR VGGs with batch norms (Simonyan and Zisserman, ICLR 2015), by the CRD benchmark's keys.
+"""CIFAR VGGs with batch norms (Simonyan and Zisserman, ICLR 2015), with the CRD benchmark's keys.
 
 Five blocks of convolutions, and one linear layer in place of the paper's three. A stage is a block
 before its pooling: the first block, at full resolution, is the stem, and the other four are the
@@ -44,7 +44,7 @@ class VGG(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.classifier
 
     @property
@@ -54,7 +54,7 @@ class VGG(Network):
         return tuple(cast(nn.BatchNorm2d, layers[-1]) for layers in stages)
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W), H and W at least 8, else a ``ValueError``."""
+        """Run normalised images (B, 3, H, W), H and W at least 8, else ``ValueError``."""
         height, width = x.shape[-2:]
         if min(height, width) < SMALLEST:
             raise ValueError(

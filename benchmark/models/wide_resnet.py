@@ -2,11 +2,11 @@
 
 These are pre-activation networks: what a stage returns has not yet met a batch norm, and the one
 that follows it belongs to the next stage (or is the final ``bn1``). A stage's preact is that batch
-norm's output. It is computed once and fed on: applying the batch norm a second time just to look at
-it would move its running statistics twice a step, as the public code of several papers does.
+norm's output. It is computed once and used twice. Applying the batch norm a second time, as the
+public code of several papers does, would update its running statistics twice a step.
 
-The CRD benchmark's code hands over the maps before that batch norm, of either sign; they are kept
-for the methods that are to be trained as there.
+The CRD benchmark's code uses the maps before that batch norm, which have both signs. They are kept
+for the methods' presets of that benchmark.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class WideUnit(nn.Module):
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.conv2 = conv3x3(outputs, outputs)
-        self.convShortcut: nn.Module | None = None  # the published checkpoints' key
+        self.convShortcut: nn.Module | None = None  # the key in published checkpoints
         if inputs != outputs:
             self.convShortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
 
@@ -87,7 +87,7 @@ class WideResNet(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return self.fc
 
     @property

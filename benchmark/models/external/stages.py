@@ -1,7 +1,7 @@
-"""Where the stages of somebody else's network end, found by watching it look at a blank image.
+"""Find the stages of another library's network from a trace of a blank image.
 
-- A *stage* is what happens at one resolution. It ends in the last map before the resolution drops,
-  or before global pooling. The cut is made between modules that follow one another, never inside a
+- A *stage* is the part of the network at one resolution. It ends in the last map before the
+  resolution drops, or before global pooling. The cut is made between modules that follow one another, never inside a
   block. There are at most four; a resolution at which nothing but the strided convolution or the
   pooling that led to it happens, and the image's own, count as the stem, as in the field's papers.
 - The *stem* is the map that enters the first stage.
@@ -23,7 +23,7 @@ from benchmark.models.tracing import ActivationCall, ModuleCall, Trace, size_err
 
 DEFAULT_IMAGE_SIDE = 224
 MAX_STAGES = 4
-MIN_DROP = 1.5  # to lose a border, as convolutions without padding do, is no drop in resolution
+MIN_DROP = 1.5  # losing a border, as convolutions without padding do, is no drop in resolution
 
 
 class Tap(NamedTuple):
@@ -32,14 +32,14 @@ class Tap(NamedTuple):
     path: str
     side: Literal["input", "output"]
     call: int
-    """Which of the module's calls in one pass, from 0: a ReLU may serve several times."""
+    """Which of the module's calls in one pass, from 0: a ReLU may be called several times."""
     written: bool
-    """The network writes into this tensor later, so it must go on with a copy."""
+    """Whether the network changes this tensor later, so that it must continue with a copy."""
     channels_last: bool
 
 
 class FeatureLayout(NamedTuple):
-    """Where a network's features can be seen."""
+    """The places in a network where its features are."""
 
     stem: Tap
     stages: tuple[Tap, ...]
@@ -49,7 +49,7 @@ class FeatureLayout(NamedTuple):
     embedding: Tap
     classifier: str
     resolutions: int
-    """How many different ones the stages have."""
+    """The number of different resolutions of the stages."""
 
 
 def find_layout(
@@ -57,7 +57,7 @@ def find_layout(
 ) -> FeatureLayout:
     """Find the stages on an image of that side, or take the outputs of the modules at the paths.
 
-    Raises ``UserError`` where there are none, or where no linear layer returns the logits.
+    Raises ``UserError`` if there are none, or if no linear layer returns the logits.
     """
     trace = Trace()
     with size_errors_for(name, (side, side)):
@@ -167,7 +167,7 @@ def call_at(trace: Trace, network: nn.Module, name: str, path: str) -> ModuleCal
 
 
 def map_side(x: Tensor | None) -> int | None:
-    """Return the side of a square map, (B, C, H, W) or channels last; None if it is no map."""
+    """Return the side of a square map, (B, C, H, W) or channels last; None for other tensors."""
     if x is None or x.dim() != 4:
         return None
     _, a, b, c = x.shape
@@ -177,7 +177,7 @@ def map_side(x: Tensor | None) -> int | None:
 
 
 def side_of_map(x: Tensor | None) -> int:
-    """Return the side of what is known to be a map."""
+    """Return the side of a tensor that is known to be a map."""
     side = map_side(x)
     assert side is not None
     return side

@@ -1,11 +1,11 @@
-"""Any classifier of torchvision or timm, by name, as a network of ours.
+"""Wrap any classifier of torchvision or timm as a ``Network``.
 
-`torchvision/resnet18`, `timm/convnext_tiny`; `torchvision/resnet18@layer2+layer4` names the stages,
-else `stages.py` finds them. Parameters, buffers and their state_dict keys stay the library's own,
-so that published weights load. Three things are set, in none of which there is a weight: in-place
-activations write elsewhere, so that a preact can be seen; dropout and stochastic depth are off,
-because they would draw from the global generator, and a student's numbers would come to depend on
-its cohort; and GoogLeNet and Inception come without their auxiliary heads.
+Examples: `torchvision/resnet18`, `timm/convnext_tiny`. `torchvision/resnet18@layer2+layer4` names
+the stages; otherwise `stages.py` finds them. Parameters, buffers and state_dict keys stay the
+library's own, so that published weights load. Three settings change, none with a weight: in-place
+activations become out-of-place, so that preacts can be read; dropout and stochastic depth are off,
+because they draw from the global generator and would make a student depend on its cohort; and
+GoogLeNet and Inception have no auxiliary heads.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 
 
 class ExternalName(NamedTuple):
-    """What a network is called: ``LIBRARY/MODEL`` or ``LIBRARY/MODEL@PATH+PATH``."""
+    """A parsed name: ``LIBRARY/MODEL`` or ``LIBRARY/MODEL@PATH+PATH``."""
 
     library: str
     model: str
@@ -46,7 +46,7 @@ class ExternalName(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Raise ``UserError`` where there is no such network, or its library is not there."""
+        """Raise ``UserError`` if there is no such network, or its library is not installed."""
         whole, _, paths = text.partition("@")
         library, slash, model = whole.partition("/")
         if not slash or library not in LIBRARIES:
@@ -61,7 +61,7 @@ class ExternalName(NamedTuple):
 
 
 def list_models(library: str) -> list[str]:
-    """List the classifiers of a library by the library's own names."""
+    """Return the names of a library's classifiers."""
     if library == "timm":
         import timm
 
@@ -70,15 +70,15 @@ def list_models(library: str) -> list[str]:
 
 
 def unknown_model_message(model: str, known: Sequence[str], library: str) -> str:
-    """Say that there is no such network, without listing a thousand others."""
+    """Return the error for an unknown network, without listing a thousand others."""
     said = suggest(model, known, f"network in {library}")
     return said.partition(" There are:")[0]
 
 
 def external_factory(text: str) -> Callable[[int], Network]:
-    """Return what builds the network of that name for a number of classes.
+    """Return a function from a number of classes to the network of that name.
 
-    Raises ``UserError`` where there is no such network, and building does where it has no stages.
+    Raises ``UserError`` if there is no such network. The function raises it if it has no stages.
     """
     name = ExternalName.read(text)
 
@@ -90,7 +90,7 @@ def external_factory(text: str) -> Callable[[int], Network]:
 
 
 def library_network(name: ExternalName, classes: int) -> nn.Module:
-    """Build the library's own network, its weights random."""
+    """Build the library's network with random weights."""
     if name.library == "timm":
         import timm
 
@@ -104,13 +104,13 @@ def library_network(name: ExternalName, classes: int) -> nn.Module:
 
 
 def default_image_side(inner: nn.Module) -> int:
-    """Return the image size that a network is made for, which some of timm's insist on."""
+    """Return the image size that a network is made for; some of timm's require it."""
     config: Any = getattr(inner, "pretrained_cfg", {})
     return int(config.get("input_size", (3, DEFAULT_IMAGE_SIDE, DEFAULT_IMAGE_SIDE))[-1])
 
 
 class ExternalNetwork(Network):
-    """Somebody else's network under our head: the same modules, seen at the places of a layout."""
+    """Another library's network: the same modules, with features read where the layout says."""
 
     def __init__(self, inner: nn.Module, name: str, paths: Sequence[str] = ()) -> None:
         super().__init__()
@@ -122,8 +122,8 @@ class ExternalNetwork(Network):
                 module.p = 0.0
         self.name = name
         self.layout = find_layout(inner, name, paths, default_image_side(inner))
-        # Not a child: two heads on one body, so that every key is the original's. A copy and a
-        # pickle keep this, for both see that it is one dictionary.
+        # Share the modules instead of adding a child, so that every key is the original's. Copies
+        # and pickles keep this, because both see one dictionary.
         self._inner = (inner,)
         self._modules, self._parameters = inner._modules, inner._parameters
         self._buffers = inner._buffers
@@ -132,30 +132,30 @@ class ExternalNetwork(Network):
 
     @property
     def head(self) -> nn.Linear:
-        """What reads the embedding."""
+        """The classifier, which reads the embedding."""
         return cast(nn.Linear, self._inner[0].get_submodule(self.layout.classifier))
 
     @property
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
-        """The batch norm behind each preact; empty where one of them has none."""
+        """The batch norm behind each preact; empty if one of them has none."""
         paths = [path for path in self.layout.norms if path is not None]
         if len(paths) < len(self.layout.norms):
             return ()
         return tuple(cast(nn.BatchNorm2d, self._inner[0].get_submodule(path)) for path in paths)
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of both heads."""
+        """Set the mode of the wrapper and of the library's network."""
         super().train(mode)
         self._inner[0].training = mode
         return self
 
     def forward(self, x: Tensor) -> Features:
-        """Run normalised images (B, 3, H, W). Raises ``UserError`` where they are too small."""
+        """Run normalised images (B, 3, H, W). Raises ``UserError`` if they are too small."""
         self._check(tuple(x.shape[1:]))
         return self._seen(lambda: self._inner[0](x))
 
     def _check(self, shape: tuple[int, ...]) -> None:
-        """Raise ``UserError`` where an image (C, H, W) cannot be seen; once a shape."""
+        """Raise ``UserError`` if images (C, H, W) have a wrong size; checked once a shape."""
         if shape in self._fitting:
             return
         with size_errors_for(self.name, shape[1:]):
@@ -170,9 +170,9 @@ class ExternalNetwork(Network):
         self._fitting.add(shape)
 
     def _seen(self, run: Callable[[], Tensor]) -> Features:
-        """Note what passes the taps during a run; afterwards nothing is left behind."""
+        """Record the tensors at the taps during a forward pass; remove all hooks afterwards."""
         stem, stages, preacts, _, embedding, _, _ = self.layout
-        # Preacts first: where the network writes into one, its stage is the copy it goes on with.
+        # Preacts first: if the network changes one in place, its stage is the copy that continues.
         kept: dict[Tap, list[Tensor]] = {
             place: [] for place in (*preacts, *stages, stem, embedding)
         }
@@ -202,7 +202,7 @@ class ExternalNetwork(Network):
 
 
 def attach_tap(place: Tap, module: nn.Module, seen: list[Tensor]) -> RemovableHandle:
-    """Note what passes a tap; where it would be overwritten, the network goes on with a copy."""
+    """Record the tensor at a tap; if it would be overwritten, continue with a copy."""
 
     def enters(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         seen.append(inputs[0])
