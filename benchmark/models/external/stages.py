@@ -1,9 +1,10 @@
 """Find the stages of another library's network from a trace of a blank image.
 
 - A *stage* is the part of the network at one resolution. It ends in the last map before the
-  resolution drops, or before global pooling. The cut is made between modules that follow one another, never inside a
-  block. There are at most four; a resolution at which nothing but the strided convolution or the
-  pooling that led to it happens, and the image's own, count as the stem, as in the field's papers.
+  resolution drops, or before global pooling. The cut is made between modules that follow one
+  another, never inside a block. There are at most four; a resolution at which nothing but the
+  strided convolution or the pooling that led to it happens, and the image's own, count as the stem,
+  as in the field's papers.
 - The *stem* is the map that enters the first stage.
 - A *preact* is what enters the activation that returns the stage's map. Where no activation does
   (a linear bottleneck, a sum of residuals, a concatenation), it is the stage's map itself.
