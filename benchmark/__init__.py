@@ -1,1 +1,1 @@
-"""Where and how knowledge-distillation runs are made, kept and compared."""
+"""Everything but the methods, in rooms; docs/architecture.md lists them and where to add what."""

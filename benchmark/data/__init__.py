@@ -1,4 +1,8 @@
-"""The data sets, by name, and the stream of augmented batches that a cohort shares."""
+"""The data sets, by name, and the stream of augmented batches that a cohort shares.
+
+Imports `config`, `processes`, `store` and `models`. Read `source.py` first, then `stream.py`;
+`sets/digits.py` is the shortest data set.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The networks, by name. One file a family; every network's forward returns ``Features``."""
+"""The networks, by name. One file a family; every network's forward returns ``Features``.
+
+Imports `config` only, and `methods.interface`. Read `network.py` first, then `resnet.py`.
+"""
 
 from __future__ import annotations
 
