@@ -16,7 +16,6 @@ from tests.report.grids import crd_grid, finish_all, manifest
 
 FIELDS = "source,dataset,protocol,teacher,student,method,top1,std,n,epoch,status,note"
 SOURCES = "key,title,where,n,epoch\ncrd,CRD,a README,5,last\nzoo,Zoo,another,,best on test\n"
-ROWS = ["scratch", "kd", "ab@crd"]
 
 
 def shelf(tmp_path: Path, *lines: str, sources: str = SOURCES) -> Library:
