@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
-class Look(NamedTuple):
+class MethodStyle(NamedTuple):
     """How a method is drawn."""
 
     colour: str
@@ -14,28 +14,28 @@ class Look(NamedTuple):
 
 # Seaborn's colour-blind palette, the first six handed out for good; scratch, which is not a
 # competitor but the ground the others stand on, is dark grey.
-KNOWN = {
-    "scratch": Look("#4d4d4d", "o"),
-    "kd": Look("#0173b2", "s"),
-    "fitnets": Look("#de8f05", "^"),
-    "at": Look("#029e73", "D"),
-    "fsp": Look("#d55e00", "v"),
-    "ab": Look("#cc78bc", "X"),
+KNOWN_STYLES = {
+    "scratch": MethodStyle("#4d4d4d", "o"),
+    "kd": MethodStyle("#0173b2", "s"),
+    "fitnets": MethodStyle("#de8f05", "^"),
+    "at": MethodStyle("#029e73", "D"),
+    "fsp": MethodStyle("#d55e00", "v"),
+    "ab": MethodStyle("#cc78bc", "X"),
 }
 _FREE = (
-    Look("#56b4e9", "P"),
-    Look("#ca9161", "<"),
-    Look("#8f7a00", ">"),
-    Look("#8c3a8c", "p"),
-    Look("#7a1f1f", "h"),
-    Look("#2f4fa0", "d"),
-    Look("#e377a2", "*"),
-    Look("#000000", "H"),
+    MethodStyle("#56b4e9", "P"),
+    MethodStyle("#ca9161", "<"),
+    MethodStyle("#8f7a00", ">"),
+    MethodStyle("#8c3a8c", "p"),
+    MethodStyle("#7a1f1f", "h"),
+    MethodStyle("#2f4fa0", "d"),
+    MethodStyle("#e377a2", "*"),
+    MethodStyle("#000000", "H"),
 )
-OTHERS = Look("#4a5a8a", "o")
+OTHER_STYLE = MethodStyle("#4a5a8a", "o")
 
 
-def looks(methods: Iterable[str]) -> dict[str, Look]:
+def method_styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
     """A look for each method, unlike every other's; of more than fourteen, a look for each kind.
 
     Known methods have their own look, new ones take one by their name's hash and so keep it from
@@ -47,13 +47,13 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
     their looks, their presets (`ab@crd`) wear them too, and all others are ``OTHERS``, slate.
     """
     names = list(dict.fromkeys(methods))
-    new = sorted(set(names) - set(KNOWN))
+    new = sorted(set(names) - set(KNOWN_STYLES))
     if len(new) > len(_FREE):
-        return {name: KNOWN.get(name.partition("@")[0], OTHERS) for name in names}
+        return {name: KNOWN_STYLES.get(name.partition("@")[0], OTHER_STYLE) for name in names}
     taken: dict[int, str] = {}
     for name in new:
         start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
         ways = ((start + step) % len(_FREE) for step in range(len(_FREE)))
         taken[next(way for way in ways if way not in taken)] = name
     chosen = {name: _FREE[place] for place, name in taken.items()}
-    return {name: KNOWN.get(name) or chosen[name] for name in names}
+    return {name: KNOWN_STYLES.get(name) or chosen[name] for name in names}

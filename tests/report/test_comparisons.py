@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmark.report import load
-from benchmark.report.palette import OTHERS, looks
+from benchmark.report.palette import OTHER_STYLE, method_styles
 from benchmark.report.plots import cost, differences, fidelity, losses, ranks
-from benchmark.report.plots.loss_terms import Term, fit, terms
-from benchmark.report.plots.points import Spot, front
+from benchmark.report.plots.loss_terms import LossTerm, fit, loss_terms
+from benchmark.report.plots.points import MethodPoint, pareto_front
 from benchmark.report.statistics.analysis import analyse, summarise
 from benchmark.report.statistics.significance import Ranking, Standing
 from benchmark.report.tables.layout import dagger, plus
@@ -21,7 +21,7 @@ NAN = float("nan")
 
 def test_a_point_is_the_median_cost_and_the_mean_accuracy_of_its_method(one, pictures):
     found = markers(pictures("one")["cost"].axes[0])
-    for name, look in looks(METHODS).items():
+    for name, look in method_styles(METHODS).items():
         records = [o.record for o in one.students[0, name] if o.record]
         step = median(r.cost.step_seconds + (r.cost.teacher_seconds or 0) for r in records)
         at = (1000 * step, fmean(r.result.top1 for r in records))
@@ -38,7 +38,7 @@ def test_one_slow_seed_does_not_make_a_method_expensive(one):
     students = one.students | {(0, "kd"): tuple(slow)}
     found = markers(there(cost.draw(replace(one, students=students))).axes[0])
     assert [
-        x for (x, _), (colour, *_) in found.items() if colour == looks(METHODS)["kd"].colour
+        x for (x, _), (colour, *_) in found.items() if colour == method_styles(METHODS)["kd"].colour
     ] == [20.0]
 
 
@@ -68,7 +68,7 @@ def test_over_many_pairs_cost_and_accuracy_are_relative_to_scratch(table, pictur
 
 def test_what_lacks_seeds_is_hollow(pictures):
     found = markers(pictures("six")["cost"].axes[1])  # of kd one seed is missing there
-    assert {look for look in found.values() if look[2]} == {(*looks(METHODS)["kd"], True)}
+    assert {look for look in found.values() if look[2]} == {(*method_styles(METHODS)["kd"], True)}
     assert "not all seeds done" in words_of(pictures("six")["cost"])
 
 
@@ -82,8 +82,8 @@ def test_what_is_far_below_stands_at_the_edge_with_its_number(pictures):
 
 def test_the_front_is_what_no_other_beats_at_its_cost():
     places = {"a": (1, 70), "b": (2, 69), "c": (2, 72), "d": (3, 72), "e": (4, 75), "f": (1, 69)}
-    spots = [Spot(name, OTHERS, *at, NAN, NAN, True) for name, at in places.items()]
-    assert [spot.name for spot in front(spots)] == ["a", "c", "e"]
+    spots = [MethodPoint(name, OTHER_STYLE, *at, NAN, NAN, True) for name, at in places.items()]
+    assert [spot.name for spot in pareto_front(spots)] == ["a", "c", "e"]
 
 
 @pytest.mark.parametrize("suite", ["one", "six", "eleven", "table"])
@@ -100,7 +100,7 @@ def test_no_name_hides_a_point(suite, pictures):
 def test_fidelity_has_a_panel_for_agreement_and_one_for_kl(one, pictures):
     for axes, of in zip(pictures("one")["fidelity"].axes, ("agreement", "kl"), strict=True):
         found = markers(axes)
-        for name, look in looks(METHODS).items():
+        for name, look in method_styles(METHODS).items():
             known = [getattr(o.fidelity, of) for o in one.students[0, name] if o.fidelity]
             drawn = [x for (x, _), (colour, *_) in found.items() if colour == look.colour]
             expected = [fmean(known)] if known else []
@@ -143,7 +143,7 @@ def test_each_method_stands_on_the_axis_at_its_rank(six):
     )
     summary = replace(there(summarise(six, analyse(six))), ranking=ranking, unranked=())
     axes = there(ranks.draw(six, summary)).axes[0]
-    shown = looks(six.manifest.methods)
+    shown = method_styles(six.manifest.methods)
     places = [across(lines_of(axes, shown[name].colour)[0])[0] for name in ("kd", "at", "ab")]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1])
     assert places == sorted(places)
@@ -198,15 +198,15 @@ def test_terms_are_apart_by_phase_and_seeds_give_mean_and_range(tmp_path):
         for epoch in there(second.record).history
     ]
     second = replace(second, record=replace(there(second.record), history=tuple(history)))
-    found = terms((first, second))
+    found = loss_terms((first, second))
     assert list(found) == [("fsp", "fsp"), ("ce", "distill"), ("fsp", "distill")]
-    assert found["fsp", "fsp"] == Term([1, 2], [8, 4], [4, 2], [12, 6])
+    assert found["fsp", "fsp"] == LossTerm([1, 2], [8, 4], [4, 2], [12, 6])
     assert found["ce", "distill"].epochs == [3, 4, 5, 6, 7, 8]
 
 
 def test_an_axis_of_losses_is_logarithmic_where_that_can_be_and_helps():
     def axis(*values: float):
-        return fit([Term([1], list(values), list(values), list(values))])
+        return fit([LossTerm([1], list(values), list(values), list(values))])
 
     assert axis(0.01, 5).steep
     assert axis(0, 0.01, 5).steep  # a term that is warmed up begins at nothing
@@ -240,10 +240,10 @@ def test_losses_show_phases_and_drops_and_say_what_each_line_is(tmp_path):
 
 
 def test_a_term_called_as_a_known_method_wears_its_colour():
-    pens = losses._pens(["ce", "semckd", "kd", "at"], OTHERS)
-    known = looks(METHODS)
+    pens = losses._pens(["ce", "semckd", "kd", "at"], OTHER_STYLE)
+    known = method_styles(METHODS)
     assert [pens[name].colour for name in ("ce", "kd", "at")] == [
         known[name].colour for name in ("scratch", "kd", "at")
     ]
-    assert pens["semckd"].colour == OTHERS.colour
+    assert pens["semckd"].colour == OTHER_STYLE.colour
     assert len({pen.dashes for pen in pens.values() if pen is not pens["ce"]}) == 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmark.report import load
-from benchmark.report.palette import looks
+from benchmark.report.palette import method_styles
 from benchmark.report.plots import curves
 from benchmark.report.plots.canvas import Board, Panel, Pen, thin
 from benchmark.report.plots.small_multiples import REFERENCES, place, plan
@@ -18,7 +18,7 @@ from tests.report.grids import FIELD, METHODS, finish, manifest
 
 def test_every_seed_is_a_point_and_the_mean_stands_among_them(one, pictures):
     axes = pictures("one")["accuracy"].axes[0]
-    for name, look in looks(METHODS).items():
+    for name, look in method_styles(METHODS).items():
         tops = [o.record.result.top1 for o in one.students[0, name] if o.record]
         points = [across(line) for line in lines_of(axes, look.colour)]
         assert any(sorted(x) == sorted(tops) for x in points), name
@@ -72,7 +72,7 @@ def test_pairs_stand_in_rows_of_equal_length(pictures):
 
 def test_initialising_epochs_are_dashed_and_the_others_are_not(pictures):
     whole = pictures("one")["curves"].axes[0]
-    for name, look in looks(METHODS).items():
+    for name, look in method_styles(METHODS).items():
         dashed, solid = lines_of(whole, look.colour)
         start = 5 if name in ("fitnets", "fsp", "ab") else 0
         assert dashed.is_dashed()
@@ -145,7 +145,7 @@ def test_every_row_has_its_panel_with_its_own_line_and_scratch_and_kd_in_grey(
     suite, pictures, request
 ):
     results = request.getfixturevalue(suite)
-    colours, found = looks(results.manifest.methods), strokes(pictures(suite)["curves"])
+    colours, found = method_styles(results.manifest.methods), strokes(pictures(suite)["curves"])
     for pair, method, *halves in panels(results):
         means = means_of(results, pair, method)
         for panel, first in zip(halves, (0, 12), strict=True):

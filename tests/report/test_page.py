@@ -19,7 +19,7 @@ from benchmark.config.validation import digest
 from benchmark.report import Material, page
 from benchmark.report.page import thinning
 from benchmark.report.page.html import embedded
-from benchmark.report.palette import looks
+from benchmark.report.palette import method_styles
 from benchmark.store.environment import source_digest
 from benchmark.store.folder import RunFolder, Store
 from benchmark.suite.manifest import write_manifest
@@ -45,7 +45,7 @@ def test_a_page_holds_the_tables_numbers_and_every_run(tmp_path):
     top1 = [json.loads((tmp_path / "runs" / run["id"] / "record.json").read_text()) for run in runs]
     assert [run["result"]["top1"] for run in runs] == [one["result"]["top1"] for one in top1]
     assert content["pool"][runs[0]["axis"]]["phases"] == [["hint", 5], ["distill", 20]]
-    assert content["looks"]["kd"][0] == looks(METHODS)["kd"].colour
+    assert content["looks"]["kd"][0] == method_styles(METHODS)["kd"].colour
 
 
 def test_written_again_a_page_has_the_same_bytes(tmp_path):

@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from benchmark.report import load, plots
-from benchmark.report.palette import looks
+from benchmark.report.palette import method_styles
 from benchmark.report.plots import accuracy, cost, curves
 from tests.report.drawn import lines_of, strokes, texts_of, there
 from tests.report.grids import METHODS, finish, manifest
@@ -51,7 +51,7 @@ def test_records_without_times_measures_and_losses_still_have_two_pictures(tmp_p
 def test_a_method_has_one_colour_in_every_picture_and_in_the_legend(six, pictures):
     drawn = pictures("six")
     (legend,) = drawn["curves"].legends
-    shown = looks(six.manifest.methods)
+    shown = method_styles(six.manifest.methods)
     for (name, look), handle in zip(shown.items(), legend.get_lines(), strict=False):
         assert to_hex(str(handle.get_color())) == look.colour
         for picture in ("accuracy", "curves", "cost"):

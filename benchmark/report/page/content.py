@@ -11,7 +11,7 @@ from urllib.parse import quote
 from benchmark.report.page import thinning
 from benchmark.report.page.literature import literature
 from benchmark.report.page.missing import why
-from benchmark.report.palette import looks
+from benchmark.report.palette import method_styles
 from benchmark.report.results.outcomes import Outcome, Results
 from benchmark.report.results.quantities import NAMES, flat, label, quantities
 from benchmark.report.tables.all_tables import layouts
@@ -82,7 +82,7 @@ def content(results: Results, table: Table, sources: Sources) -> dict[str, Any]:
         "seeds": grid.seeds,
         "columns": _columns(table),
         "tables": [_sheet(layout, table) for layout in layouts(table) if layout.paired],
-        "looks": looks(grid.methods),
+        "looks": method_styles(grid.methods),
         "rows": rows,
         "notes": table.notes,
         "published": bool(published),

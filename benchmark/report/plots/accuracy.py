@@ -13,9 +13,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots.panels import DENSE, ROOMY, Spacing, panels, settle
-from benchmark.report.plots.style import GREY, MANY, STYLE, TINT, absence, legend, on, short, window
+from benchmark.report.plots.style import (
+    GREY,
+    MANY,
+    STYLE,
+    TINT,
+    add_legend,
+    dataset_suffix,
+    missing_reason,
+    robust_limits,
+    shorten,
+)
 from benchmark.report.results.outcomes import Outcome, Results
 from benchmark.report.statistics.analysis import by_seed
 
@@ -32,16 +42,18 @@ def draw(results: Results) -> Figure:
     """
     methods = results.manifest.methods
     space = DENSE if len(methods) > MANY else ROOMY
-    label = f"{results.manifest.measure}{on(results)}, last epoch (%)"
+    label = f"{results.manifest.measure}{dataset_suffix(results)}, last epoch (%)"
     figure, stacks = panels(results, [0.7 + space.row * len(methods)], label, [""], space)
     for index, (axes,) in enumerate(stacks):
         outer = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
         lines = range(len(methods)) if outer or space is ROOMY else ()  # ticks take long to make
-        axes.set_yticks(lines, [short(methods[line]) if outer else "" for line in lines])
+        axes.set_yticks(lines, [shorten(methods[line]) if outer else "" for line in lines])
         axes.set_ylim(len(methods) - 0.4, -0.6)
         if space is DENSE:
             _crowd(axes, results, index)
-        _rows(axes, looks(methods), [results.students[index, name] for name in methods], space)
+        _rows(
+            axes, method_styles(methods), [results.students[index, name] for name in methods], space
+        )
         _reference(axes, results.students.get((index, "scratch"), ()), _SCRATCH)
         _reference(axes, (results.teachers[index],), _TEACHER)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -51,29 +63,31 @@ def draw(results: Results) -> Figure:
         "scratch, mean": Line2D([], [], color=GREY, **_SCRATCH),
         "teacher": Line2D([], [], color=GREY, **_TEACHER),
     }
-    legend(figure, handles)
+    add_legend(figure, handles)
     settle(figure)
     return figure
 
 
 def _rows(
     axes: Axes,
-    shown: Mapping[str, Look],
+    shown: Mapping[str, MethodStyle],
     outcomes: Sequence[tuple[Outcome, ...]],
     space: Spacing,
 ) -> None:
     """Every method's line; those that look alike are drawn at once, for there may be hundreds."""
-    alike: dict[Look, dict[int, list[float]]] = {}
+    alike: dict[MethodStyle, dict[int, list[float]]] = {}
     for place, (look, done) in enumerate(zip(shown.values(), outcomes, strict=True)):
         if values := list(by_seed(done).values()):
             alike.setdefault(look, {})[place] = values
         else:
-            _words(axes, 0.5, place, absence(done), "center", space)
+            _words(axes, 0.5, place, missing_reason(done), "center", space)
     for look, lines in alike.items():
         _lines(axes, look, lines, space)
 
 
-def _lines(axes: Axes, look: Look, lines: Mapping[int, Sequence[float]], space: Spacing) -> None:
+def _lines(
+    axes: Axes, look: MethodStyle, lines: Mapping[int, Sequence[float]], space: Spacing
+) -> None:
     """Means with error bars, the seeds' points below them."""
     axes.errorbar(
         [fmean(values) for values in lines.values()],
@@ -110,7 +124,7 @@ def _crowd(axes: Axes, results: Results, index: int) -> None:
     values = [*by_seed((results.teachers[index],)).values(), *itertools.chain(*rows)]
     if len(values) < 2:
         return
-    axes.set_xlim(window(values))
+    axes.set_xlim(robust_limits(values))
     for place, row in enumerate(rows):
         beyond = [f"{value:.1f}" for value in row if value < axes.get_xlim()[0]]
         if beyond:

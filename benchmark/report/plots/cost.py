@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from benchmark.report.plots.points import Measure
-from benchmark.report.plots.scatter import against
+from benchmark.report.plots.scatter import draw_scatter
 from benchmark.report.results.outcomes import Outcome, Results
 
 MACHINE = "median over seeds, as measured on the machine of each run"
@@ -19,7 +19,7 @@ def draw(results: Results) -> Figure | None:
         words, unit, of = "a training step with the teacher's pass", "ms", _step
     else:
         words, unit, of = "training time, a run's share", "min", _whole
-    return against(
+    return draw_scatter(
         results,
         [
             Measure(

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots import small_multiples
 from benchmark.report.plots.panels import ROOMY, panels, settle
 from benchmark.report.plots.style import (
@@ -17,11 +17,11 @@ from benchmark.report.plots.style import (
     GREY,
     MANY,
     STYLE,
-    course,
-    legend,
-    on,
-    shared_drops,
-    short,
+    accuracy_curve,
+    add_legend,
+    common_learning_rate_drops,
+    dataset_suffix,
+    shorten,
 )
 from benchmark.report.results.outcomes import Outcome, Results
 
@@ -34,35 +34,37 @@ def draw(results: Results) -> Figure:
     from top to bottom are drops of the learning rate. Of more than ``MANY`` methods each has a
     panel of its own.
     """
-    shown = looks(results.manifest.methods)
+    shown = method_styles(results.manifest.methods)
     if len(shown) > MANY:
         return small_multiples.draw(results)
-    labels = [f"{results.manifest.measure}{on(results)} (%)", "last quarter (%)"]
+    labels = [f"{results.manifest.measure}{dataset_suffix(results)} (%)", "last quarter (%)"]
     figure, stacks = panels(results, [2.3, 1.6], "epoch", labels, ROOMY)
     for index, (whole, end) in enumerate(stacks):
         for place, (name, look) in enumerate(shown.items()):
             _curve(whole, look, results.students[index, name], place, since=0.0)
             _curve(end, look, results.students[index, name], place, since=0.75)
-        for epoch in shared_drops(results, index):
+        for epoch in common_learning_rate_drops(results, index):
             whole.axvline(epoch, **DROP)
             if epoch > end.dataLim.x0:
                 end.axvline(epoch, **DROP)
     handles: dict[str, Artist] = {
-        short(name): Line2D([], [], color=look.colour, marker=look.marker, markersize=4)
+        shorten(name): Line2D([], [], color=look.colour, marker=look.marker, markersize=4)
         for name, look in shown.items()
     }
     handles["initialising phase"] = Line2D([], [], color=GREY, linestyle=DASHES, linewidth=1.4)
     handles["range over seeds"] = Patch(color=GREY, alpha=0.2, linewidth=0)
-    if any(shared_drops(results, index) for index in range(len(stacks))):
+    if any(common_learning_rate_drops(results, index) for index in range(len(stacks))):
         handles["learning rate drops"] = Line2D([], [], **DROP)
-    legend(figure, handles)
+    add_legend(figure, handles)
     settle(figure)
     return figure
 
 
-def _curve(axes: Axes, look: Look, outcomes: tuple[Outcome, ...], place: int, since: float) -> None:
+def _curve(
+    axes: Axes, look: MethodStyle, outcomes: tuple[Outcome, ...], place: int, since: float
+) -> None:
     """One method's line from the fraction `since` of its epochs on; `place` staggers markers."""
-    shown = course(outcomes)
+    shown = accuracy_curve(outcomes)
     if shown is None:
         return
     first, last = int(since * len(shown.mean)), len(shown.mean)

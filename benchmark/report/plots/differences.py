@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.report.plots.canvas import Board
-from benchmark.report.plots.style import GREY, INK, STYLE, cut, heading, width, window
+from benchmark.report.plots.style import GREY, INK, STYLE, cut, pair_title, robust_limits, width
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import Analysis
 from benchmark.report.statistics.significance import LEVEL
@@ -79,7 +79,7 @@ def draw(results: Results, analysis: Analysis, reference: str) -> Figure | None:
     note = textwrap.wrap(_note(results, analysis, reference), round(17 * (plan.right - EDGE)))
     board = Board(plan.right + EDGE, plan.floor + 0.66 + 0.13 * len(note) + EDGE)
     _label(board, plan, names, heads)
-    most = -window([-abs(value) for value in values])[0]
+    most = -robust_limits([-abs(value) for value in values])[0]
     scale = ScalarMappable(Normalize(-most, most), sns.color_palette("vlag_r", as_cmap=True))
     _fill(board, plan, list(cells.values()), scale)
     beyond = max(map(abs, values)) > most
@@ -123,7 +123,7 @@ def _row(results: Results, analysis: Analysis, name: str, reference: str) -> lis
 def _heads(results: Results, cells: Mapping[str, Sequence[Cell]]) -> list[str]:
     columns = results.manifest.columns
     several = len({column.dataset for column in columns}) > 1
-    heads = [*(heading(column, several, 16) for column in columns), "mean"]
+    heads = [*(pair_title(column, several, 16) for column in columns), "mean"]
     return heads[: max(map(len, cells.values()))]
 
 

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from benchmark.report.plots.points import Measure
-from benchmark.report.plots.scatter import against
+from benchmark.report.plots.scatter import draw_scatter
 from benchmark.report.results.outcomes import Outcome, Results
 
 AGREEMENT = "top-1 agreement with the teacher (%)"
@@ -12,7 +12,7 @@ KL = "KL(teacher ‖ student) (nats)"
 
 def draw(results: Results) -> Figure | None:
     """Top-1 against agreement and KL; None where neither was measured."""
-    return against(
+    return draw_scatter(
         results,
         [
             Measure(AGREEMENT, f"mean {AGREEMENT}", _agreement),

@@ -15,7 +15,7 @@ FAR = 3  # times: where values are further apart, the axis is logarithmic
 DECADES = 4  # what a logarithmic axis shows at most
 
 
-class Term(NamedTuple):
+class LossTerm(NamedTuple):
     """A loss term: the epochs that have it, mean and range over the seeds that are done."""
 
     epochs: list[int]
@@ -52,18 +52,18 @@ class Scale(NamedTuple):
         return inside[:: max(1, math.ceil(len(inside) / 4))]
 
 
-def terms(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Term]:
+def loss_terms(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], LossTerm]:
     """Every term by its name and phase, in the order in which they come.
 
     One that two phases have is two: what they weigh need not be the same.
     """
     histories = [outcome.record.history for outcome in outcomes if outcome.record]
-    found: dict[tuple[str, str], Term] = {}
+    found: dict[tuple[str, str], LossTerm] = {}
     for seeds in zip(*histories, strict=False):
         for name in seeds[0].losses:
             values = [epoch.losses[name] for epoch in seeds if name in epoch.losses]
             if all(map(math.isfinite, values)):
-                term = found.setdefault((name, seeds[0].phase), Term([], [], [], []))
+                term = found.setdefault((name, seeds[0].phase), LossTerm([], [], [], []))
                 term.epochs.append(seeds[0].epoch)
                 term.mean.append(fmean(values))
                 term.low.append(min(values))
@@ -71,7 +71,7 @@ def terms(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Term]:
     return found
 
 
-def fit(shown: Iterable[Term]) -> Scale:
+def fit(shown: Iterable[LossTerm]) -> Scale:
     """The axis that holds them; logarithmic where none is negative and they are far apart."""
     values = [value for term in shown for value in (*term.low, *term.high)]
     positive = [value for value in values if value > 0]

@@ -16,20 +16,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from benchmark.report.palette import KNOWN, Look, looks
+from benchmark.report.palette import KNOWN_STYLES, MethodStyle, method_styles
 from benchmark.report.plots.canvas import FRAME, Board, Dashes, Panel, Pen
-from benchmark.report.plots.loss_terms import Scale, Term, fit, terms
+from benchmark.report.plots.loss_terms import LossTerm, Scale, fit, loss_terms
 from benchmark.report.plots.style import (
     DROP,
     GREY,
     INK,
     MANY,
     STYLE,
-    absence,
+    add_legend,
     cut,
-    drops,
-    heading,
-    legend,
+    learning_rate_drops,
+    missing_reason,
+    pair_title,
     width,
 )
 from benchmark.report.results.outcomes import Results
@@ -49,7 +49,7 @@ TURN = Pen("0.35", 0.7, order=1)
 DROPPED = Pen(DROP["color"], 0.7, DROP["linestyle"], order=1)
 LEVELS = Pen("0.92", 0.5, order=0.5)
 
-Shown = Mapping[tuple[str, str], Term]
+Shown = Mapping[tuple[str, str], LossTerm]
 Keys = Sequence[tuple[str, float, int]]  # terms, each with its place in a line, and which line
 
 
@@ -57,7 +57,7 @@ def draw(results: Results) -> Figure | None:
     """The picture; None where no record has loss terms."""
     grid = results.manifest
     for column in range(len(grid.columns)):
-        known = {name: terms(results.students[column, name]) for name in grid.methods}
+        known = {name: loss_terms(results.students[column, name]) for name in grid.methods}
         if any(known.values()):
             with mpl.rc_context(FINE):
                 return _draw(results, column, known)
@@ -95,7 +95,7 @@ def _draw(results: Results, column: int, known: Mapping[str, Shown]) -> Figure:
     longest = max(term.epochs[-1] for shown in known.values() for term in shown.values())
     page = Page(across, math.ceil(len(known) / across), NAMED + KEY * lines, longest)
     board = Board(*page.size)
-    for place, (name, look) in enumerate(looks(known).items()):
+    for place, (name, look) in enumerate(method_styles(known).items()):
         outcomes, shown = results.students[column, name], known[name]
         scale = fit(shown.values()) if shown else Scale(0, 1, False)
         panel = page.panel(place, scale)
@@ -108,7 +108,7 @@ def _draw(results: Results, column: int, known: Mapping[str, Shown]) -> Figure:
             _terms(board, panel, scale, shown, pens)
         else:
             middle = (panel.left + WIDE / 2, panel.top + HIGH / 2)
-            board.text(middle, absence(outcomes), "center", "center", TERM, GREY)
+            board.text(middle, missing_reason(outcomes), "center", "center", TERM, GREY)
         if place + across >= len(known):
             _epochs(board, panel, longest)
     _say(board, results, column)
@@ -133,13 +133,13 @@ def _keys(names: Sequence[str]) -> Keys:
     return keys
 
 
-def _pens(names: Sequence[str], look: Look) -> dict[str, Pen]:
+def _pens(names: Sequence[str], look: MethodStyle) -> dict[str, Pen]:
     """What is called as a known method wears its colour, another first term that of the row."""
     free = cycle([look.colour, *(colour for colour in FURTHER if colour != look.colour)])
     own = [name for name in names if name != PLAIN]
-    pens = {PLAIN: Pen(KNOWN["scratch"].colour, LINE)}
+    pens = {PLAIN: Pen(KNOWN_STYLES["scratch"].colour, LINE)}
     for place, name in enumerate(own):
-        colour = KNOWN[name].colour if name in KNOWN else next(free)
+        colour = KNOWN_STYLES[name].colour if name in KNOWN_STYLES else next(free)
         pens[name] = Pen(colour, LINE, DASHED[place % len(DASHED)])
     return pens
 
@@ -164,7 +164,7 @@ def _frame(board: Board, panel: Panel, scale: Scale, history: Sequence[Epoch]) -
         board.tick(panel.left, down, panel.left - 0.03, down)
         board.text((panel.left - 0.05, down), f"{tick:g}".replace("-", MINUS), "right", "center")
     board.uprights(panel, TURN, _turns(history))
-    board.uprights(panel, DROPPED, drops(history))
+    board.uprights(panel, DROPPED, learning_rate_drops(history))
 
 
 def _terms(board: Board, panel: Panel, scale: Scale, shown: Shown, pens: Mapping[str, Pen]) -> None:
@@ -186,7 +186,7 @@ def _say(board: Board, results: Results, column: int) -> None:
     columns, (across, length) = results.manifest.columns, board.figure.get_size_inches()
     several = len({one.dataset for one in columns}) > 1
     middle = (across + SIDE) / 2
-    board.text((middle, EDGE), heading(columns[column], several, 90), "center", "top", 9)
+    board.text((middle, EDGE), pair_title(columns[column], several, 90), "center", "top", 9)
     up = (HEAD + length - FOOT) / 2
     words = "loss terms, as weighted"
     board.text((EDGE, up), words, "center", "top", 9, turned=True)
@@ -200,9 +200,9 @@ def _explain(figure: Figure, histories: Sequence[Sequence[Epoch]]) -> None:
     }
     if any(map(_turns, histories)):
         handles["a phase ends"] = Line2D([], [], color=TURN.colour, linewidth=TURN.width)
-    if any(map(drops, histories)):
+    if any(map(learning_rate_drops, histories)):
         handles["learning rate drops"] = Line2D([], [], **DROP)
-    legend(figure, handles)
+    add_legend(figure, handles)
 
 
 def _history(results: Results, column: int, name: str) -> Sequence[Epoch]:

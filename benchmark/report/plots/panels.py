@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmark.report.plots.style import heading
+from benchmark.report.plots.style import pair_title
 from benchmark.report.results.outcomes import Results
 
 
@@ -46,7 +46,7 @@ def panels(
         axes.remove()
     several = len({column.dataset for column in columns}) > 1
     for index, (column, stack) in enumerate(zip(columns, stacks, strict=False)):
-        stack[0].set_title(heading(column, several, space.letters if across > 1 else 56))
+        stack[0].set_title(pair_title(column, several, space.letters if across > 1 else 56))
         if index + across >= len(columns) and space is ROOMY:
             stack[-1].set_xlabel(below)
         if index % across == 0:

@@ -7,7 +7,7 @@ from math import nan
 from statistics import fmean, geometric_mean, median, stdev
 from typing import NamedTuple
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.results.outcomes import Outcome, Results
 from benchmark.report.statistics.analysis import by_seed
 
@@ -25,11 +25,11 @@ class Measure:
     pairs relative to scratch."""
 
 
-class Spot(NamedTuple):
+class MethodPoint(NamedTuple):
     """A method's point; spreads may be nan; `whole` where it is the mean of all."""
 
     name: str
-    look: Look
+    look: MethodStyle
     x: float
     y: float
     dx: float
@@ -37,34 +37,34 @@ class Spot(NamedTuple):
     whole: bool
 
 
-def on_pair(results: Results, column: int, measure: Measure) -> list[Spot]:
+def points_of_pair(results: Results, column: int, measure: Measure) -> list[MethodPoint]:
     """Top-1 against the measure: means and sample standard deviations over the seeds."""
     spots = []
-    for name, look in looks(results.manifest.methods).items():
+    for name, look in method_styles(results.manifest.methods).items():
         outcomes = results.students[column, name]
         if known := _known(outcomes, measure):
             xs, ys = zip(*known.values(), strict=True)
             x, dx = (median(xs), nan) if measure.cost else (fmean(xs), _spread(xs))
             whole = len(known) == len(outcomes)
-            spots.append(Spot(name, look, x, fmean(ys), dx, _spread(ys), whole))
+            spots.append(MethodPoint(name, look, x, fmean(ys), dx, _spread(ys), whole))
     return spots
 
 
-def over_pairs(results: Results, measure: Measure) -> list[Spot]:
+def points_over_pairs(results: Results, measure: Measure) -> list[MethodPoint]:
     """Mean difference to scratch and its standard deviation over pairs, against the measure.
 
     Of each method over the pairs on which all its seeds and all of scratch are known.
     """
     grid = results.manifest
     spots = []
-    for name, look in looks(grid.methods).items():
+    for name, look in method_styles(grid.methods).items():
         known = [_gain(results, column, name, measure) for column in range(len(grid.columns))]
         here = [pair for pair in known if pair is not None]
         if here:
             xs, gains = zip(*here, strict=True)
             x = geometric_mean(xs) if measure.cost else fmean(xs)
             whole = len(here) == len(known)
-            spots.append(Spot(name, look, x, fmean(gains), nan, _spread(gains), whole))
+            spots.append(MethodPoint(name, look, x, fmean(gains), nan, _spread(gains), whole))
     return spots
 
 
@@ -83,7 +83,7 @@ def _gain(results: Results, column: int, name: str, measure: Measure) -> tuple[f
     return x, fmean(top1 for _, top1 in ours.values()) - fmean(theirs.values())
 
 
-def front(spots: Sequence[Spot]) -> list[Spot]:
+def pareto_front(spots: Sequence[MethodPoint]) -> list[MethodPoint]:
     """Those that no other one beats, costing less or as much: from the cheapest on."""
     order = sorted(spots, key=lambda spot: (spot.x, -spot.y))
     best = accumulate((spot.y for spot in order), max)

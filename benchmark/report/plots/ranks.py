@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
 from benchmark.report.plots.style import GREY, INK, STYLE, cut, width
 from benchmark.report.results.outcomes import Results
@@ -66,7 +66,7 @@ def _draw(results: Results, ranking: Ranking, critical: float, unranked: Sequenc
     axis = Panel(left, TOP, AXIS, 0, (1, len(names)), (0, 1))
     _axis(board, axis, critical)
     _bars(board, axis, bars)
-    shown = looks(results.manifest.methods)
+    shown = method_styles(results.manifest.methods)
     for place, (standing, name) in enumerate(zip(standings, names, strict=True)):
         down = first + LINE * (place if place < half else len(names) - 1 - place)
         words = (name, standing.rank)
@@ -120,7 +120,7 @@ def _stack(
 
 
 def _method(
-    board: Board, axis: Panel, down: float, left: bool, words: tuple[str, float], look: Look
+    board: Board, axis: Panel, down: float, left: bool, words: tuple[str, float], look: MethodStyle
 ) -> None:
     """From a method's place on the axis down to its row, and out to its rank and name."""
     name, rank = words

@@ -21,8 +21,23 @@ from numpy.typing import NDArray
 
 from benchmark.report.plots.labels import label
 from benchmark.report.plots.panels import beneath, settle
-from benchmark.report.plots.points import Measure, Spot, front, on_pair, over_pairs
-from benchmark.report.plots.style import GREY, MANY, STYLE, heading, legend, on, short, window
+from benchmark.report.plots.points import (
+    Measure,
+    MethodPoint,
+    pareto_front,
+    points_of_pair,
+    points_over_pairs,
+)
+from benchmark.report.plots.style import (
+    GREY,
+    MANY,
+    STYLE,
+    add_legend,
+    dataset_suffix,
+    pair_title,
+    robust_limits,
+    shorten,
+)
 from benchmark.report.results.outcomes import Results
 
 FEW_PAIRS = 6
@@ -35,7 +50,7 @@ Page = tuple[Figure, list[Axes]]
 
 
 @mpl.rc_context(STYLE)
-def against(results: Results, measures: Sequence[Measure]) -> Figure | None:
+def draw_scatter(results: Results, measures: Sequence[Measure]) -> Figure | None:
     """The picture; None where no panel has two points."""
     grid = results.manifest
     places: list[int | None] = [None]
@@ -45,7 +60,9 @@ def against(results: Results, measures: Sequence[Measure]) -> Figure | None:
         return None
     shown = [(place, measure) for place in places for measure in measures]
     spots = [
-        over_pairs(results, measure) if place is None else on_pair(results, place, measure)
+        points_over_pairs(results, measure)
+        if place is None
+        else points_of_pair(results, place, measure)
         for place, measure in shown
     ]
     if max(map(len, spots)) < 2:
@@ -54,12 +71,14 @@ def against(results: Results, measures: Sequence[Measure]) -> Figure | None:
     for axes, points, (_, measure) in zip(panels, spots, shown, strict=True):
         _points(axes, points)
         if measure.cost:
-            for ends in _steps(axes, front(points)).reshape(-1, 2, 2):
+            for ends in _steps(axes, pareto_front(points)).reshape(-1, 2, 2):
                 axes.plot(*ends.T, **FRONT)
     _explain(figure, places == [None], shown, spots)
     settle(figure)
     for axes, points, (_, measure) in zip(panels, spots, shown, strict=True):
-        _name(axes, points, front(points) if measure.cost else [], 8 if len(places) == 1 else 7)
+        _name(
+            axes, points, pareto_front(points) if measure.cost else [], 8 if len(places) == 1 else 7
+        )
     return figure
 
 
@@ -91,16 +110,16 @@ def _upward(results: Results, pair: int | None) -> str:
     if pair is None:
         several = len(results.manifest.columns)
         return f"mean gain over scratch\nover {several} pairs (percentage points)"
-    return f"{results.manifest.measure}{on(results)} (%)"
+    return f"{results.manifest.measure}{dataset_suffix(results)} (%)"
 
 
 def _title(results: Results, pair: int) -> str:
     columns = results.manifest.columns
     several = len({column.dataset for column in columns}) > 1
-    return heading(columns[pair], several, 56 if len(columns) == 1 else 34)
+    return pair_title(columns[pair], several, 56 if len(columns) == 1 else 34)
 
 
-def _points(axes: Axes, spots: Sequence[Spot]) -> None:
+def _points(axes: Axes, spots: Sequence[MethodPoint]) -> None:
     """Every method's point on its bars; one that is not whole is hollow; limits hold most."""
     _limit(axes, spots)
     low, _ = axes.get_ylim()
@@ -121,12 +140,12 @@ def _points(axes: Axes, spots: Sequence[Spot]) -> None:
             axes.plot(*bar.T, color=spot.look.colour, linewidth=0.9, alpha=0.45, zorder=2)
 
 
-def _limit(axes: Axes, spots: Sequence[Spot]) -> None:
+def _limit(axes: Axes, spots: Sequence[MethodPoint]) -> None:
     """Room for names around points and bars; what is far below the others would squash them."""
     if not spots:
         return
     xs, ys = [spot.x for spot in spots], [spot.y for spot in spots]
-    low = window(ys)[0] if len(ys) > 1 else ys[0]
+    low = robust_limits(ys)[0] if len(ys) > 1 else ys[0]
     ys = [y for y in ys if y >= low]
     axes.set_xlim(_hold(xs, [spot.dx for spot in spots]))
     axes.set_ylim(_hold(ys, [spot.dy for spot in spots if spot.y >= low]))
@@ -143,7 +162,7 @@ def _hold(middles: Sequence[float], spreads: Sequence[float]) -> tuple[float, fl
     return low - margin, high + margin
 
 
-def _bars(spots: Sequence[Spot]) -> Ends:
+def _bars(spots: Sequence[MethodPoint]) -> Ends:
     """The ends of each point's two error bars, two bars of two ends a point."""
     ends = [
         [(s.x - s.dx, s.y), (s.x + s.dx, s.y), (s.x, s.y - s.dy), (s.x, s.y + s.dy)] for s in spots
@@ -151,7 +170,7 @@ def _bars(spots: Sequence[Spot]) -> Ends:
     return np.array(ends, float).reshape(-1, 2)
 
 
-def _steps(axes: Axes, best: Sequence[Spot]) -> Ends:
+def _steps(axes: Axes, best: Sequence[MethodPoint]) -> Ends:
     """The front: level to below the next point and up to it, and from the last on to the right."""
     right = axes.get_xlim()[1]
     corners = [(b.x, a.y) for a, b in pairwise(best)]
@@ -162,14 +181,16 @@ def _steps(axes: Axes, best: Sequence[Spot]) -> Ends:
     return np.array(path).reshape(-1, 2)
 
 
-def _name(axes: Axes, spots: Sequence[Spot], best: Sequence[Spot], size: float) -> None:
+def _name(
+    axes: Axes, spots: Sequence[MethodPoint], best: Sequence[MethodPoint], size: float
+) -> None:
     """Names at the points; one below the panel says how far."""
     low, _ = axes.get_ylim()
     if len(spots) > NAMED:
         named = [spot for spot in spots if spot in best or spot.name in REFERENCES]
     else:
         named = list(spots)
-    words = [f"{short(s.name)} ▾ {s.y:.1f}" if s.y < low else short(s.name) for s in named]
+    words = [f"{shorten(s.name)} ▾ {s.y:.1f}" if s.y < low else shorten(s.name) for s in named]
     at, others = (
         np.array([(s.x, max(s.y, low)) for s in some]).reshape(-1, 2)
         for some in (named, [spot for spot in spots if spot not in named])
@@ -184,7 +205,7 @@ def _explain(
     figure: Figure,
     over: bool,
     shown: Sequence[tuple[int | None, Measure]],
-    spots: Sequence[Sequence[Spot]],
+    spots: Sequence[Sequence[MethodPoint]],
 ) -> None:
     spread = "mean ± std over pairs" if over else "mean ± std over seeds"
     handles: dict[str, Artist] = {
@@ -196,4 +217,4 @@ def _explain(
         handles["not on all pairs" if over else "not all seeds done"] = Line2D(
             [], [], color=GREY, marker="o", markersize=5, markerfacecolor="white", linestyle=""
         )
-    legend(figure, handles)
+    add_legend(figure, handles)

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.palette import Look, looks
+from benchmark.report.palette import MethodStyle, method_styles
 from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
 from benchmark.report.plots.panel_grid import BETWEEN, SIDE, Sheet, lay
 from benchmark.report.plots.style import (
@@ -26,16 +26,16 @@ from benchmark.report.plots.style import (
     INK,
     STYLE,
     TINT,
-    Course,
-    absence,
-    course,
+    AccuracyCurve,
+    accuracy_curve,
+    add_legend,
+    common_learning_rate_drops,
     cut,
-    heading,
-    legend,
-    on,
-    shared_drops,
+    dataset_suffix,
+    missing_reason,
+    pair_title,
+    robust_limits,
     width,
-    window,
 )
 from benchmark.report.results.outcomes import Outcome, Results
 
@@ -51,7 +51,7 @@ _WIDEST = 1.36  # inches: a name
 _TICK = 2 / 72  # inches
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
-Courses = Mapping[tuple[int, str], Course | None]
+Courses = Mapping[tuple[int, str], AccuracyCurve | None]
 Halves = tuple[Panel, Panel]
 
 
@@ -80,9 +80,9 @@ def draw(results: Results) -> Figure:
     grid = results.manifest
     sheet, limits, courses, names, headings = plan(results)
     board = Board(*sheet.size)
-    drops = [shared_drops(results, column) for column in range(len(headings))]
+    drops = [common_learning_rate_drops(results, column) for column in range(len(headings))]
     for column in range(len(headings)):
-        for row, (method, look) in enumerate(looks(grid.methods).items()):
+        for row, (method, look) in enumerate(method_styles(grid.methods).items()):
             halves = place(sheet, row, column, limits)
             _frame(board, halves, sheet.outer(row, column), limits, drops[column])
             _count(board, halves[0], results.students[column, method])
@@ -91,7 +91,7 @@ def draw(results: Results) -> Figure:
                 _lines(board, halves, shown, look, others, limits.first)
     _name(board, sheet, names)
     _head(board, sheet, headings)
-    _measure(board, sheet, f"{grid.measure}{on(results)}")
+    _measure(board, sheet, f"{grid.measure}{dataset_suffix(results)}")
     figure = board.finish()
     _explain(figure, [name for name in REFERENCES if name in grid.methods], any(drops))
     return figure
@@ -100,7 +100,7 @@ def draw(results: Results) -> Figure:
 def plan(results: Results) -> Plan:
     """Where panels stand and what they show; with the style in force."""
     grid = results.manifest
-    courses = {at: course(outcomes) for at, outcomes in results.students.items()}
+    courses = {at: accuracy_curve(outcomes) for at, outcomes in results.students.items()}
     names = [cut(name, _NAME, _WIDEST) for name in grid.methods]
     headings = _headings(results)
     lines = max(text.count("\n") for text in headings) + 1
@@ -133,7 +133,7 @@ def _limits(courses: Courses, pairs: int) -> Limits:
     for column in range(pairs):
         here = [shown for (at, _), shown in courses.items() if shown and at == column]
         late = [value for s in here for value in (*s.low[first:], *s.high[first:])]
-        ends.append(window(late or values))
+        ends.append(robust_limits(late or values))
     whole = min(values) - margin, max(values) + margin
     return Limits(first, max(len(shown.mean) for shown in known), whole, ends)
 
@@ -141,7 +141,7 @@ def _limits(courses: Courses, pairs: int) -> Limits:
 def _headings(results: Results) -> list[str]:
     columns = results.manifest.columns
     several = len({column.dataset for column in columns}) > 1
-    return [heading(column, several, 20 if len(columns) > 1 else 90) for column in columns]
+    return [pair_title(column, several, 20 if len(columns) > 1 else 90) for column in columns]
 
 
 def _frame(
@@ -199,9 +199,9 @@ def _epochs(board: Board, panel: Panel, epochs: Sequence[int]) -> None:
 def _lines(
     board: Board,
     halves: Halves,
-    shown: Course,
-    look: Look,
-    others: Mapping[str, Course | None],
+    shown: AccuracyCurve,
+    look: MethodStyle,
+    others: Mapping[str, AccuracyCurve | None],
     quarter: int,
 ) -> None:
     """Scratch and kd, and before them the method's own line and range."""
@@ -231,7 +231,7 @@ def _count(board: Board, whole: Panel, outcomes: tuple[Outcome, ...]) -> None:
     done = sum(outcome.state == "done" for outcome in outcomes)
     if done == 0:
         middle = (whole.left + whole.width / 2, whole.top + whole.height / 2)
-        board.text(middle, absence(outcomes), "center", "center", colour=GREY)
+        board.text(middle, missing_reason(outcomes), "center", "center", colour=GREY)
     elif done < len(outcomes):
         corner = (whole.right - 0.02, whole.bottom - 0.05)
         board.text(corner, f"{done}/{len(outcomes)} seeds", "right", "bottom", colour=GREY)
@@ -280,4 +280,4 @@ def _explain(figure: Figure, references: Sequence[str], dropping: bool) -> None:
         handles[f"{name}, mean"] = line
     if dropping:
         handles["learning rate drops"] = Line2D([], [], **DROP)
-    legend(figure, handles)
+    add_legend(figure, handles)

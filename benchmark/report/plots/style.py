@@ -42,7 +42,7 @@ STYLE = {
 }
 
 
-class Course(NamedTuple):
+class AccuracyCurve(NamedTuple):
     """Test top-1 in percent after each epoch: mean and range over the seeds that are done."""
 
     mean: list[float]
@@ -51,7 +51,7 @@ class Course(NamedTuple):
     initialising: int  # epochs before the method's last phase
 
 
-def course(outcomes: Iterable[Outcome]) -> Course | None:
+def accuracy_curve(outcomes: Iterable[Outcome]) -> AccuracyCurve | None:
     """The course of one method on one pair; None where no seed is done."""
     records = [outcome.record for outcome in outcomes if outcome.record is not None]
     if not records:
@@ -59,10 +59,10 @@ def course(outcomes: Iterable[Outcome]) -> Course | None:
     seeds = list(zip(*([epoch.top1 for epoch in r.history] for r in records), strict=False))
     means = [fmean(values) for values in seeds]
     low, high = [min(values) for values in seeds], [max(values) for values in seeds]
-    return Course(means, low, high, records[0].initialising())
+    return AccuracyCurve(means, low, high, records[0].initialising())
 
 
-def drops(history: Sequence[Epoch]) -> tuple[int, ...]:
+def learning_rate_drops(history: Sequence[Epoch]) -> tuple[int, ...]:
     """The epochs after which the learning rate drops; none where it falls all the time."""
     found = tuple(
         now.epoch
@@ -72,15 +72,15 @@ def drops(history: Sequence[Epoch]) -> tuple[int, ...]:
     return found if len(found) <= FEW_DROPS else ()
 
 
-def shared_drops(results: Results, column: int) -> tuple[int, ...]:
+def common_learning_rate_drops(results: Results, column: int) -> tuple[int, ...]:
     """The drops that most methods have on a pair: a phase that initialises may have its own."""
     cells = [results.students[column, name] for name in results.manifest.methods]
     firsts = [next((o.record for o in cell if o.record), None) for cell in cells]
-    found = Counter(drops(record.history) for record in firsts if record is not None)
+    found = Counter(learning_rate_drops(record.history) for record in firsts if record is not None)
     return found.most_common(1)[0][0] if found else ()
 
 
-def window(values: Sequence[float]) -> tuple[float, float]:
+def robust_limits(values: Sequence[float]) -> tuple[float, float]:
     """Limits that hold all values but those far below the others, which would squash them.
 
     Far is what lies beyond Tukey's outer fence, three interquartile ranges below the first
@@ -93,13 +93,13 @@ def window(values: Sequence[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def absence(outcomes: Sequence[Outcome]) -> str:
+def missing_reason(outcomes: Sequence[Outcome]) -> str:
     """What is said in the place of a method of which no seed is done."""
     applicable = any(outcome.state != "not applicable" for outcome in outcomes)
     return f"0/{len(outcomes)} seeds done" if applicable else "not applicable"
 
 
-def short(name: str, most: int = 20) -> str:
+def shorten(name: str, most: int = 20) -> str:
     """A name in one line of at most so many letters."""
     flat = " ".join(name.split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
@@ -120,7 +120,7 @@ def cut(name: str, size: float, widest: float) -> str:
     return fit
 
 
-def heading(column: Column, with_dataset: bool, letters: int) -> str:
+def pair_title(column: Column, with_dataset: bool, letters: int) -> str:
     """A pair in lines of so many letters; of few, so that teachers and students stand in line."""
     teacher, student = pair(column, with_dataset)
     if letters >= 30:
@@ -128,13 +128,13 @@ def heading(column: Column, with_dataset: bool, letters: int) -> str:
     return "\n".join(textwrap.fill(line, letters) for line in (f"{teacher} →", student))
 
 
-def on(results: Results) -> str:
+def dataset_suffix(results: Results) -> str:
     """The data set for an axis label; where there are several, the titles say it."""
     names = {column.dataset for column in results.manifest.columns}
-    return f" on {short(names.pop())}" if len(names) == 1 else ""
+    return f" on {shorten(names.pop())}" if len(names) == 1 else ""
 
 
-def legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
+def add_legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
     """Below the panels, where it hides nothing, in rows of equal length."""
     fit = 4 if figure.get_figwidth() < 7 else 6
     rows = math.ceil(len(handles) / fit)
