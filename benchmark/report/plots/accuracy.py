@@ -1,7 +1,7 @@
-"""Accuracy: every seed's point, mean and standard deviation, a line for each method."""
+"""Last-epoch accuracy: a row for each method with every seed's point, the mean and its spread."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
@@ -14,127 +14,147 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.report.palette import MethodStyle, method_styles
-from benchmark.report.plots.panels import DENSE, ROOMY, Spacing, panels, settle
 from benchmark.report.plots.style import (
     GREY,
-    MANY,
+    MANY_METHODS,
+    MAX_PANELS,
+    SMALL,
     STYLE,
     TINT,
     add_legend,
     dataset_suffix,
+    freeze_layout,
     missing_reason,
+    pair_title,
+    panel_grid,
     robust_limits,
     shorten,
+    split_into_pages,
 )
 from benchmark.report.results.outcomes import Outcome, Results
 from benchmark.report.statistics.analysis import by_seed
 
-_SCRATCH: dict[str, Any] = {"linewidth": 1.0, "linestyle": "-"}
-_TEACHER: dict[str, Any] = {"linewidth": 1.2, "linestyle": "--"}
+MAX_ROWS = 40  # of methods below each other in one picture
+SCRATCH: dict[str, Any] = {"color": GREY, "linewidth": 1.0, "linestyle": "-"}
+TEACHER: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "linestyle": "--"}
 
 
-@mpl.rc_context(STYLE)
-def draw(results: Results) -> Figure:
-    """Last-epoch test top-1: every seed's point, mean and sample std; a panel for each pair.
+def draw(results: Results) -> Iterator[Figure]:
+    """Yield pictures of last-epoch top-1: seeds, mean and sample std; a panel for each pair.
 
-    Many rows stand closer, on banded ground, and up to six pairs beside each other, so that a row
-    can be followed. There seeds far below all others are said in numbers at the edge.
+    With more than `MANY_METHODS` methods rows are dense and banded, and seeds far below the others
+    are printed as numbers at the panel's edge, so that they do not set the axis.
     """
+    columns = range(len(results.manifest.columns))
+    most = MAX_PANELS
+    if (methods := len(results.manifest.methods)) > MANY_METHODS:
+        most = min(MAX_PANELS, 6 * max(1, MAX_ROWS // methods))
+    for page in split_into_pages(columns, most):
+        with mpl.rc_context(STYLE):
+            yield _draw_page(results, page)
+
+
+def _draw_page(results: Results, columns: Sequence[int]) -> Figure:
     methods = results.manifest.methods
-    space = DENSE if len(methods) > MANY else ROOMY
-    label = f"{results.manifest.measure}{dataset_suffix(results)}, last epoch (%)"
-    figure, stacks = panels(results, [0.7 + space.row * len(methods)], label, [""], space)
-    for index, (axes,) in enumerate(stacks):
+    dense = len(methods) > MANY_METHODS
+    height = [0.7 + (0.22 if dense else 0.36) * len(methods)]
+    figure, panels = panel_grid(len(columns), *((6, [1.7]) if dense else (3, [3.1])), height)
+    for column, (axes,) in zip(columns, panels, strict=True):
         outer = axes.get_subplotspec().is_first_col()  # type: ignore[union-attr]
-        lines = range(len(methods)) if outer or space is ROOMY else ()  # ticks take long to make
-        axes.set_yticks(lines, [shorten(methods[line]) if outer else "" for line in lines])
+        rows = range(len(methods)) if outer or not dense else ()
+        axes.set_yticks(rows, [shorten(methods[row]) if outer else "" for row in rows])
         axes.set_ylim(len(methods) - 0.4, -0.6)
-        if space is DENSE:
-            _crowd(axes, results, index)
-        _rows(
-            axes, method_styles(methods), [results.students[index, name] for name in methods], space
-        )
-        _reference(axes, results.students.get((index, "scratch"), ()), _SCRATCH)
-        _reference(axes, (results.teachers[index],), _TEACHER)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        single = len(columns) == 1
+        axes.set_title(pair_title(results, column, 56 if single else 20 if dense else 30))
+        if dense:
+            _set_dense_rows(axes, results, column)
+        _draw_rows(axes, results, column)
+        _draw_reference(axes, results.students.get((column, "scratch"), ()), SCRATCH)
+        _draw_reference(axes, (results.teachers[column],), TEACHER)
+        axes.xaxis.set_major_locator(MaxNLocator(4 if dense else 5, steps=[1, 2, 5, 10]))
+    figure.supxlabel(f"{results.manifest.measure}{dataset_suffix(results)}, last epoch (%)")
     handles: dict[str, Artist] = {
         "one seed": Line2D([], [], color=GREY, marker="o", markersize=4, linestyle="", alpha=0.6),
         "mean ± std": Line2D([], [], color=GREY, marker="s", markersize=5, linewidth=1.4),
-        "scratch, mean": Line2D([], [], color=GREY, **_SCRATCH),
-        "teacher": Line2D([], [], color=GREY, **_TEACHER),
+        "scratch, mean": Line2D([], [], **SCRATCH),
+        "teacher": Line2D([], [], **TEACHER),
     }
     add_legend(figure, handles)
-    settle(figure)
+    freeze_layout(figure)
     return figure
 
 
-def _rows(
-    axes: Axes,
-    shown: Mapping[str, MethodStyle],
-    outcomes: Sequence[tuple[Outcome, ...]],
-    space: Spacing,
-) -> None:
-    """Every method's line; those that look alike are drawn at once, for there may be hundreds."""
-    alike: dict[MethodStyle, dict[int, list[float]]] = {}
-    for place, (look, done) in enumerate(zip(shown.values(), outcomes, strict=True)):
-        if values := list(by_seed(done).values()):
-            alike.setdefault(look, {})[place] = values
+def _draw_rows(axes: Axes, results: Results, column: int) -> None:
+    """Draw all rows; methods of one style are drawn at once, since there may be hundreds."""
+    dense = len(results.manifest.methods) > MANY_METHODS
+    rows_by_style: dict[MethodStyle, dict[int, list[float]]] = {}
+    for row, (name, style) in enumerate(method_styles(results.manifest.methods).items()):
+        outcomes = results.students[column, name]
+        if values := list(by_seed(outcomes).values()):
+            rows_by_style.setdefault(style, {})[row] = values
         else:
-            _words(axes, 0.5, place, missing_reason(done), "center", space)
-    for look, lines in alike.items():
-        _lines(axes, look, lines, space)
+            _write(axes, 0.5, row, missing_reason(outcomes), "center")
+    for style, rows in rows_by_style.items():
+        _draw_points(axes, style, rows, 4.5 if dense else 6)
 
 
-def _lines(
-    axes: Axes, look: MethodStyle, lines: Mapping[int, Sequence[float]], space: Spacing
+def _draw_points(
+    axes: Axes, style: MethodStyle, rows: Mapping[int, Sequence[float]], size: float
 ) -> None:
-    """Means with error bars, the seeds' points below them."""
+    """Draw means with error bars, and below them the points of the seeds."""
     axes.errorbar(
-        [fmean(values) for values in lines.values()],
-        [place - 0.1 for place in lines],
-        xerr=[stdev(values) if len(values) > 1 else np.nan for values in lines.values()],
-        color=look.colour,
-        marker=look.marker,
-        markersize=space.marker,
+        [fmean(values) for values in rows.values()],
+        [row - 0.1 for row in rows],
+        xerr=[stdev(values) if len(values) > 1 else np.nan for values in rows.values()],
+        color=style.colour,
+        marker=style.marker,
+        markersize=size,
         linestyle="",
         elinewidth=1.4,
         capsize=2.5,
         zorder=3,
     )
-    below = [place + 0.18 for place, values in lines.items() for _ in values]
-    points = list(itertools.chain(*lines.values()))
-    size = 7 / 12 * space.marker
-    axes.plot(points, below, "o", color=look.colour, markersize=size, alpha=0.6, mew=0, zorder=3)
+    seeds = list(itertools.chain(*rows.values()))
+    below = [row + 0.18 for row, values in rows.items() for _ in values]
+    axes.plot(
+        seeds, below, "o", color=style.colour, markersize=0.58 * size, alpha=0.6, mew=0, zorder=3
+    )
 
 
-def _reference(axes: Axes, outcomes: tuple[Outcome, ...], style: dict[str, Any]) -> None:
-    values = by_seed(outcomes).values()
-    if values:
-        axes.axvline(fmean(values), color=GREY, zorder=1, **style)
+def _draw_reference(axes: Axes, outcomes: tuple[Outcome, ...], line: dict[str, Any]) -> None:
+    if values := by_seed(outcomes).values():
+        axes.axvline(fmean(values), zorder=1, **line)
 
 
-def _crowd(axes: Axes, results: Results, index: int) -> None:
-    """What lets many rows stand close: bands in place of lines, and limits that hold most seeds."""
+def _set_dense_rows(axes: Axes, results: Results, column: int) -> None:
+    """Band the rows, and set limits that leave out seeds far below the others."""
     methods = results.manifest.methods
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    for place in range(0, len(methods), 2):
-        axes.axhspan(place - 0.5, place + 0.5, color=TINT, linewidth=0, zorder=0)
-    rows = [sorted(by_seed(results.students[index, name]).values()) for name in methods]
-    values = [*by_seed((results.teachers[index],)).values(), *itertools.chain(*rows)]
+    for row in range(0, len(methods), 2):
+        axes.axhspan(row - 0.5, row + 0.5, color=TINT, linewidth=0, zorder=0)
+    rows = [sorted(by_seed(results.students[column, name]).values()) for name in methods]
+    values = [*by_seed((results.teachers[column],)).values(), *itertools.chain(*rows)]
     if len(values) < 2:
         return
-    axes.set_xlim(robust_limits(values))
-    for place, row in enumerate(rows):
-        beyond = [f"{value:.1f}" for value in row if value < axes.get_xlim()[0]]
-        if beyond:
-            _words(axes, 0.01, place, f"◂ {', '.join(beyond)}", "left", DENSE)
+    low, high = robust_limits(values)
+    axes.set_xlim(low, high)
+    for row, seeds in enumerate(rows):
+        if beyond := [f"{value:.1f}" for value in seeds if value < low]:
+            _write(axes, 0.01, row, f"◂ {', '.join(beyond)}", "left")
 
 
-def _words(axes: Axes, x: float, place: int, words: str, side: str, space: Spacing) -> None:
-    """Words in an accuracy panel's row; lines do not run through them."""
-    at: dict[str, Any] = {"ha": side, "va": "center", "transform": axes.get_yaxis_transform()}
-    if space is DENSE:
-        ground = "white" if place % 2 else TINT
-        at["bbox"] = {"facecolor": ground, "linewidth": 0, "pad": 1}
-    axes.text(x, place, words, color=GREY, fontsize=space.words, **at)
+def _write(axes: Axes, x: float, row: int, words: str, align: str) -> None:
+    """Write in a row at the fraction `x` of the panel's width, on the row's own background."""
+    background = "white" if row % 2 or axes.yaxis.get_gridlines()[0].get_visible() else TINT
+    axes.text(
+        x,
+        row,
+        words,
+        ha=align,
+        va="center",
+        color=GREY,
+        fontsize=SMALL,
+        transform=axes.get_yaxis_transform(),
+        bbox={"facecolor": background, "linewidth": 0, "pad": 1},
+    )

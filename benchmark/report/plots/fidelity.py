@@ -1,4 +1,6 @@
-"""Accuracy against fidelity: does a student that is more like its teacher know more?"""
+"""Accuracy against fidelity: is a student that is more like its teacher more accurate?"""
+
+from collections.abc import Iterator
 
 from matplotlib.figure import Figure
 
@@ -10,15 +12,10 @@ AGREEMENT = "top-1 agreement with the teacher (%)"
 KL = "KL(teacher ‖ student) (nats)"
 
 
-def draw(results: Results) -> Figure | None:
-    """Top-1 against agreement and KL; None where neither was measured."""
-    return draw_scatter(
-        results,
-        [
-            Measure(AGREEMENT, f"mean {AGREEMENT}", _agreement),
-            Measure(KL, f"mean {KL}", _kl),
-        ],
-    )
+def draw(results: Results) -> Iterator[Figure]:
+    """Yield top-1 against agreement and KL; none if neither was measured."""
+    agreement = Measure(AGREEMENT, f"mean {AGREEMENT}", _agreement)
+    yield from draw_scatter(results, [agreement, Measure(KL, f"mean {KL}", _kl)])
 
 
 def _agreement(outcome: Outcome) -> float | None:

@@ -1,283 +1,188 @@
-"""Training curves of many methods: small multiples, a panel for each method on each pair.
+"""Training curves of many methods: small multiples, pictures for each pair.
 
-A panel has two halves: on the left the whole training, on the right, tinted, its last quarter
-magnified. All left halves have the same axes, and so have all right halves of a pair; scratch and
-kd are grey lines in every panel. One pair: panels stand like words on a page, each below its
-method's name. Several: like the table, a line for each method and a column for each pair.
+A method has two axes beside each other: the whole training, and its last quarter magnified. Within
+a pair all methods have the same limits; scratch and kd are grey lines in every panel.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from benchmark.report.palette import MethodStyle, method_styles
-from benchmark.report.plots.canvas import FRAME, Board, Panel, Pen
-from benchmark.report.plots.panel_grid import BETWEEN, SIDE, Sheet, lay
+from benchmark.report.plots.history import (
+    AccuracyCurve,
+    accuracy_curve,
+    common_learning_rate_drops,
+)
 from benchmark.report.plots.style import (
     DASHES,
     DROP,
     GREY,
     INK,
+    SMALL,
     STYLE,
-    TINT,
-    AccuracyCurve,
-    accuracy_curve,
     add_legend,
-    common_learning_rate_drops,
-    cut,
     dataset_suffix,
+    freeze_layout,
     missing_reason,
     pair_title,
+    panel_grid,
     robust_limits,
-    width,
+    shorten,
+    split_into_pages,
 )
 from benchmark.report.results.outcomes import Outcome, Results
 
-REFERENCES: Mapping[str, Pen] = {
-    "scratch": Pen("0.5", 0.8, order=1.5),
-    "kd": Pen("0.5", 1.0, (0, (1, 1)), order=1.5),
+LINE = 1.2  # points
+REFERENCES: dict[str, dict[str, Any]] = {
+    "scratch": {"color": "0.5", "linewidth": 0.8},
+    "kd": {"color": "0.5", "linewidth": 1.0, "linestyle": (0, (1, 1))},
 }
-LEVELS = Pen("0.88", 0.5, order=0.5)
-DROPPED = Pen(DROP["color"], 0.5, DROP["linestyle"], order=0.6)
-LINE = 1.1  # points
-_NAME = 8  # points
-_WIDEST = 1.36  # inches: a name
-_TICK = 2 / 72  # inches
-SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
-Courses = Mapping[tuple[int, str], AccuracyCurve | None]
-Halves = tuple[Panel, Panel]
+Curves = Mapping[str, AccuracyCurve | None]
 
 
 class Limits(NamedTuple):
-    """What the axes show: epochs, and top-1 in percent."""
+    """Axis limits: epochs, and top-1 in percent."""
 
-    first: int  # epochs before the last quarter
-    last: int
-    whole: tuple[float, float]
-    ends: Sequence[tuple[float, float]]  # one a pair
+    epochs: tuple[float, float]
+    top1: tuple[float, float]
 
 
-class Plan(NamedTuple):
-    """What is drawn where."""
+def draw(results: Results) -> Iterator[Figure]:
+    """Yield the pictures; pairs without a finished student have none."""
+    methods = results.manifest.methods
+    for column in range(len(results.manifest.columns)):
+        curves = {name: accuracy_curve(results.students[column, name]) for name in methods}
+        if any(curves.values()):
+            for page in split_into_pages(methods):
+                with mpl.rc_context({**STYLE, "xtick.labelsize": 7, "ytick.labelsize": 7}):
+                    yield _draw_page(results, column, curves, page)
 
-    sheet: Sheet
-    limits: Limits
-    courses: Courses
-    names: list[str]
-    headings: list[str]
+
+def shared_limits(curves: Curves) -> tuple[int, Limits, Limits]:
+    """Return the epochs before the last quarter, and the limits of both axes of a panel."""
+    known = [curve for curve in curves.values() if curve]
+    first = 3 * min(len(curve.mean) for curve in known) // 4
+    last = max(len(curve.mean) for curve in known)
+    values = [value for curve in known for value in (*curve.low, *curve.high)]
+    margin = 0.06 * (max(values) - min(values)) or 0.5
+    whole = Limits(_widen(1, last), (min(values) - margin, max(values) + margin))
+    late = [value for c in known for value in (*c.low[first:], *c.high[first:])]
+    return first, whole, Limits(_widen(first + 1, last), robust_limits(late or values))
 
 
-@mpl.rc_context({**STYLE, "legend.fontsize": 8, "legend.columnspacing": 1.4})
-def draw(results: Results) -> Figure:
-    """The picture; at least one student must be done."""
-    grid = results.manifest
-    sheet, limits, courses, names, headings = plan(results)
-    board = Board(*sheet.size)
-    drops = [common_learning_rate_drops(results, column) for column in range(len(headings))]
-    for column in range(len(headings)):
-        for row, (method, look) in enumerate(method_styles(grid.methods).items()):
-            halves = place(sheet, row, column, limits)
-            _frame(board, halves, sheet.outer(row, column), limits, drops[column])
-            _count(board, halves[0], results.students[column, method])
-            others = {name: courses.get((column, name)) for name in REFERENCES if name != method}
-            if shown := courses[column, method]:
-                _lines(board, halves, shown, look, others, limits.first)
-    _name(board, sheet, names)
-    _head(board, sheet, headings)
-    _measure(board, sheet, f"{grid.measure}{dataset_suffix(results)}")
-    figure = board.finish()
-    _explain(figure, [name for name in REFERENCES if name in grid.methods], any(drops))
+def _widen(first: int, last: int) -> tuple[float, float]:
+    margin = 0.04 * (last - first) or 0.5
+    return first - margin, last + margin
+
+
+def _draw_page(results: Results, column: int, curves: Curves, methods: Sequence[str]) -> Figure:
+    figure, panels = panel_grid(len(methods), 4, [1.05, 0.85], [1.15])
+    first, *limits = shared_limits(curves)
+    drops = common_learning_rate_drops(results, column)
+    styles = method_styles(results.manifest.methods)
+    for name, panel in zip(methods, panels, strict=True):
+        panel[0].set_title(shorten(name, 26), loc="left", fontsize=8)
+        for axes, limit, start in zip(panel, limits, (0, first), strict=True):
+            _set_axes(axes, limit)
+            for reference in REFERENCES:
+                if reference != name and (other := curves.get(reference)):
+                    epochs = range(start + 1, len(other.mean) + 1)
+                    axes.plot(epochs, other.mean[start:], zorder=1.5, **REFERENCES[reference])
+            for epoch in drops:
+                if epoch > limit.epochs[0]:
+                    axes.axvline(epoch, **DROP)
+            if curve := curves[name]:
+                draw_curve(axes, curve, styles[name], start, {})
+                if max(curve.high[start:]) < limit.top1[0]:
+                    below = f"▾ {curve.mean[-1]:.1f}"
+                    _write(axes, (0.5, 0.04), below, "bottom", "center", styles[name].colour)
+        _write_missing(panel[0], results.students[column, name])
+    _label_outer_axes(panels)
+    figure.suptitle(pair_title(results, column, 90))
+    figure.supxlabel("epoch")
+    figure.supylabel(f"{results.manifest.measure}{dataset_suffix(results)} (%)")
+    _add_legend(figure, [name for name in REFERENCES if name in curves], bool(drops))
+    freeze_layout(figure)
     return figure
 
 
-def plan(results: Results) -> Plan:
-    """Where panels stand and what they show; with the style in force."""
-    grid = results.manifest
-    courses = {at: accuracy_curve(outcomes) for at, outcomes in results.students.items()}
-    names = [cut(name, _NAME, _WIDEST) for name in grid.methods]
-    headings = _headings(results)
-    lines = max(text.count("\n") for text in headings) + 1
-    sheet = lay(len(names), len(headings), max(width(name, _NAME) for name in names), lines)
-    return Plan(sheet, _limits(courses, len(headings)), courses, names, headings)
+def _set_axes(axes: Axes, limits: Limits) -> None:
+    axes.set(xlim=limits.epochs, ylim=limits.top1)
+    low, high = limits.epochs
+    middle = (low + high) / 2
+    ticks = [round(low + 0.5), round(high - 0.5)]
+    axes.set_xticks(sorted({tick for tick in ticks if low <= tick <= high} or {round(middle)}))
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    axes.tick_params(length=2, pad=2, labelleft=False, labelbottom=False)
 
 
-def place(sheet: Sheet, row: int, column: int, limits: Limits) -> Halves:
-    """Where the two halves of a panel stand, and what they show."""
-    left, top = sheet.at(row, column)
-    wide, narrow = sheet.halves
-    shown = ((1, limits.last), (limits.first + 1, limits.last))
-    whole, end = (
-        (begin - margin, stop + margin)
-        for begin, stop in shown
-        for margin in [0.04 * (stop - begin) or 0.5]
-    )
-    return (
-        Panel(left, top, wide, sheet.height, whole, limits.whole),
-        Panel(left + wide + BETWEEN, top, narrow, sheet.height, end, limits.ends[column]),
-    )
-
-
-def _limits(courses: Courses, pairs: int) -> Limits:
-    known = [shown for shown in courses.values() if shown]
-    first = 3 * min(len(shown.mean) for shown in known) // 4
-    values = [value for shown in known for value in (*shown.low, *shown.high)]
-    margin = 0.06 * (max(values) - min(values)) or 0.5
-    ends = []
-    for column in range(pairs):
-        here = [shown for (at, _), shown in courses.items() if shown and at == column]
-        late = [value for s in here for value in (*s.low[first:], *s.high[first:])]
-        ends.append(robust_limits(late or values))
-    whole = min(values) - margin, max(values) + margin
-    return Limits(first, max(len(shown.mean) for shown in known), whole, ends)
-
-
-def _headings(results: Results) -> list[str]:
-    columns = results.manifest.columns
-    several = len({column.dataset for column in columns}) > 1
-    return [pair_title(column, several, 20 if len(columns) > 1 else 90) for column in columns]
-
-
-def _frame(
-    board: Board,
-    halves: Halves,
-    outer: tuple[bool, bool, bool],
-    limits: Limits,
-    drops: Sequence[int],
+def draw_curve(
+    axes: Axes, curve: AccuracyCurve, style: MethodStyle, first: int, markers: Mapping[str, Any]
 ) -> None:
-    """Grounds, axes and levels, with numbers only where no neighbour says them."""
-    whole, end = halves
-    magnified = float(whole.at(limits.first + 1, whole.y[0])[0, 0])
-    board.ground(TINT, whole, magnified)
-    board.ground(TINT, end)
-    board.line(FRAME, whole.at([whole.x[0]] * 2, whole.y))
-    for panel, side, numbered in zip(halves, (-1, 1), outer[:2], strict=True):
-        board.line(FRAME, panel.at(panel.x, [panel.y[0]] * 2))
-        board.levels(panel, LEVELS, _levels(panel.y))
-        board.uprights(panel, DROPPED, [epoch for epoch in drops if epoch > panel.x[0]])
-        if numbered:
-            _percents(board, panel, side)
-    if outer[2]:
-        first = limits.first + 1
-        for panel, epochs in zip(halves, ({1, first}, {first, limits.last}), strict=True):
-            _epochs(board, panel, sorted(epochs))
+    """Draw mean and range of the epochs after `first`; those before the last phase are dashed."""
+    start, epochs = max(curve.initialising, first), range(1, len(curve.mean) + 1)
+    band = {"color": style.colour, "alpha": 0.18, "linewidth": 0}
+    axes.fill_between(epochs[first:], curve.low[first:], curve.high[first:], **band)
+    before = slice(first, start + 1)  # one epoch of the last phase too, so that there is no gap
+    line: dict[str, Any] = {"color": style.colour, "linewidth": LINE}
+    axes.plot(epochs[before], curve.mean[before], linestyle=DASHES, **line)
+    axes.plot(epochs[start:], curve.mean[start:], **line, **markers)
 
 
-def _levels(percent: tuple[float, float]) -> list[float]:
-    low, high = percent
-    ticks = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [float(level) for level in ticks if low <= level <= high]
-
-
-def _percents(board: Board, panel: Panel, side: int) -> None:
-    """Numbers left (-1) or right (1) of a panel."""
-    edge = panel.left if side < 0 else panel.right
-    levels = _levels(panel.y)
-    whole = all(level.is_integer() for level in levels)
-    for level in levels:
-        height = float(panel.at(panel.x[0], level)[0, 1])
-        board.tick(edge, height, edge + side * _TICK, height)
-        at = (edge + side * (_TICK + 0.02), height)
-        words = f"{level:.0f}" if whole else f"{level:g}"
-        board.text(at, words, "right" if side < 0 else "left", "center")
-
-
-def _epochs(board: Board, panel: Panel, epochs: Sequence[int]) -> None:
-    """The first and the last epoch below a panel, within its sides."""
-    for epoch, side in zip(epochs, SIDES, strict=False):
-        across = float(panel.at(epoch, panel.y[0])[0, 0])
-        board.tick(across, panel.bottom, across, panel.bottom + _TICK)
-        board.text((across, panel.bottom + _TICK + 0.02), f"{epoch}", side, "top")
-
-
-def _lines(
-    board: Board,
-    halves: Halves,
-    shown: AccuracyCurve,
-    look: MethodStyle,
-    others: Mapping[str, AccuracyCurve | None],
-    quarter: int,
-) -> None:
-    """Scratch and kd, and before them the method's own line and range."""
-    for panel, first in zip(halves, (0, quarter), strict=True):
-        for name, other in others.items():
-            means = other.mean if other else []
-            board.curve(panel, REFERENCES[name], range(first + 1, len(means) + 1), means[first:])
-        start = max(shown.initialising, first)
-        epochs = range(1, len(shown.mean) + 1)
-        board.band(panel, look.colour, epochs[first:], shown.low[first:], shown.high[first:])
-        # One epoch further than the phase, so that the line is whole.
-        solid = Pen(look.colour, LINE)
-        for part, pen in (
-            (slice(first, start + 1), solid._replace(dashes=DASHES)),
-            (slice(start, None), solid),
-        ):
-            board.curve(panel, pen, epochs[part], shown.mean[part])
-    end = halves[1]
-    if shown.mean[-1] < end.y[0]:
-        at = (end.left + end.width / 2, end.bottom - 0.04 * end.height)
-        words = f"▾ {shown.mean[-1]:.1f}"
-        board.text(at, words, "center", "bottom", colour=look.colour, ground=TINT)
-
-
-def _count(board: Board, whole: Panel, outcomes: tuple[Outcome, ...]) -> None:
-    """Say how many seeds are done where it is not all of them."""
-    done = sum(outcome.state == "done" for outcome in outcomes)
-    if done == 0:
-        middle = (whole.left + whole.width / 2, whole.top + whole.height / 2)
-        board.text(middle, missing_reason(outcomes), "center", "center", colour=GREY)
+def _write_missing(axes: Axes, outcomes: Sequence[Outcome]) -> None:
+    """Write how many seeds are done where some are missing, or why there are none."""
+    done = sum(outcome.record is not None for outcome in outcomes)
+    if not done:
+        _write(axes, (0.5, 0.5), missing_reason(outcomes), "center", "center", GREY)
     elif done < len(outcomes):
-        corner = (whole.right - 0.02, whole.bottom - 0.05)
-        board.text(corner, f"{done}/{len(outcomes)} seeds", "right", "bottom", colour=GREY)
+        _write(axes, (0.95, 0.04), f"{done}/{len(outcomes)} seeds", "bottom", "right", GREY)
 
 
-def _name(board: Board, sheet: Sheet, names: Sequence[str]) -> None:
-    """One pair: a method's name above its panel. Several: left of its first panel."""
-    for row, name in enumerate(names):
-        x, y = sheet.at(row, 0)
-        if sheet.columns == 1:
-            board.text((x, y - 0.04), name, "left", "bottom", _NAME)
-        else:
-            board.text((x - SIDE, y + sheet.height / 2), name, "right", "center", _NAME)
+def _write(
+    axes: Axes, at: tuple[float, float], words: str, vertical: str, horizontal: str, colour: str
+) -> None:
+    where: dict[str, Any] = {"ha": horizontal, "va": vertical, "transform": axes.transAxes}
+    axes.text(*at, words, fontsize=6.5, color=colour, **where)
 
 
-def _head(board: Board, sheet: Sheet, headings: Sequence[str]) -> None:
-    """The pair, or each pair above its column in each band."""
-    if sheet.columns == 1:
-        middle = (sheet.size[0] / 2, sheet.head - 0.25)
-        board.text(middle, headings[0], "center", "bottom", 9)
-        return
-    for row in range(0, sheet.rows, sheet.lines):
-        for column, text in enumerate(headings):
-            x, y = sheet.at(row, column)
-            board.text((x + sheet.panel / 2, y - 0.08), text, "center", "bottom", 9)
+def _label_outer_axes(panels: Sequence[Sequence[Axes]]) -> None:
+    """Show tick labels left of the first panel of a row, right of the last, and below columns."""
+    starts = [index for index, (whole, _) in enumerate(panels) if _is_first(whole)]
+    across = starts[1] if len(starts) > 1 else len(panels)
+    for index, (whole, end) in enumerate(panels):
+        end.yaxis.tick_right()
+        end.spines["left"].set_visible(False)
+        last_in_row = index + 1 in (*starts, len(panels))
+        whole.tick_params(axis="y", labelleft=index in starts)
+        end.tick_params(axis="y", labelright=last_in_row, length=2 if last_in_row else 0)
+        if last_in_row:
+            end.set_ylabel("last quarter (%)", fontsize=SMALL)
+            end.yaxis.set_label_position("right")
+        for axes in (whole, end):
+            axes.tick_params(axis="x", labelbottom=index + across >= len(panels))
 
 
-def _measure(board: Board, sheet: Sheet, measure: str) -> None:
-    """Say what the axes measure."""
-    across, _ = sheet.size
-    middle = (sheet.head + sheet.floor) / 2
-    board.text((0.1, middle), f"{measure} (%)", "center", "top", 9, turned=True)
-    words = "last quarter, magnified (%)"
-    board.text((across - 0.1, middle), words, "center", "bottom", 9, turned=True)
-    board.text((across / 2, sheet.floor + 0.24), "epoch", "center", "top", 9)
+def _is_first(axes: Axes) -> bool:
+    return bool(axes.get_subplotspec().is_first_col())  # type: ignore[union-attr]
 
 
-def _explain(figure: Figure, references: Sequence[str], dropping: bool) -> None:
+def _add_legend(figure: Figure, references: Sequence[str], dropping: bool) -> None:
     handles: dict[str, Artist] = {
         "mean over seeds": Line2D([], [], color=INK, linewidth=LINE),
         "range over seeds": Patch(color=INK, alpha=0.18, linewidth=0),
         "initialising phase": Line2D([], [], color=INK, linewidth=LINE, linestyle=DASHES),
     }
-    for name, pen in ((name, REFERENCES[name]) for name in references):
-        line = Line2D([], [], color=pen.colour, linewidth=pen.width, linestyle=pen.dashes)
-        handles[f"{name}, mean"] = line
+    for name in references:
+        handles[f"{name}, mean"] = Line2D([], [], **REFERENCES[name])
     if dropping:
         handles["learning rate drops"] = Line2D([], [], **DROP)
     add_legend(figure, handles)
