@@ -24,6 +24,7 @@ from benchmark.report.plots.style import (
     add_legend,
     dataset_suffix,
     freeze_layout,
+    label_below,
     missing_reason,
     pair_title,
     panel_grid,
@@ -72,7 +73,7 @@ def _draw_page(results: Results, columns: Sequence[int]) -> Figure:
         _draw_reference(axes, results.students.get((column, "scratch"), ()), SCRATCH)
         _draw_reference(axes, (results.teachers[column],), TEACHER)
         axes.xaxis.set_major_locator(MaxNLocator(4 if dense else 5, steps=[1, 2, 5, 10]))
-    figure.supxlabel(f"{results.manifest.measure}{dataset_suffix(results)}, last epoch (%)")
+    label_below(panels, f"{results.manifest.measure}{dataset_suffix(results)}, last epoch (%)")
     handles: dict[str, Artist] = {
         "one seed": Line2D([], [], color=GREY, marker="o", markersize=4, linestyle="", alpha=0.6),
         "mean ± std": Line2D([], [], color=GREY, marker="s", markersize=5, linewidth=1.4),

@@ -25,6 +25,7 @@ from benchmark.report.plots.style import (
     add_legend,
     dataset_suffix,
     freeze_layout,
+    label_below,
     pair_title,
     panel_grid,
     shorten,
@@ -69,7 +70,7 @@ def _draw_page(results: Results, columns: Sequence[int]) -> Figure:
         if whole.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             whole.set_ylabel(f"{results.manifest.measure}{dataset_suffix(results)} (%)")
             end.set_ylabel("last quarter (%)")
-    figure.supxlabel("epoch")
+    label_below(panels, "epoch")
     handles: dict[str, Artist] = {
         shorten(name): Line2D([], [], color=style.colour, marker=style.marker, markersize=4)
         for name, style in styles.items()

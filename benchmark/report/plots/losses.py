@@ -32,6 +32,7 @@ from benchmark.report.plots.style import (
     STYLE,
     add_legend,
     freeze_layout,
+    label_below,
     missing_reason,
     pair_title,
     panel_grid,
@@ -88,7 +89,7 @@ def _draw_page(
             axes.text(0.5, 0.5, missing_reason(outcomes), transform=axes.transAxes, **words)
         _name_terms(axes, name, lines)
     figure.suptitle(pair_title(results, column, 90))
-    figure.supxlabel("epoch")
+    label_below(panels, "epoch")
     figure.supylabel("loss terms, as weighted")
     _add_legend(figure, [first_history(results.students[column, name]) for name in methods])
     freeze_layout(figure)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scikit_posthocs import critical_difference_diagram
 
 from benchmark.report.palette import MethodStyle, method_styles
-from benchmark.report.plots.style import GREY, INK, SMALL, STYLE, freeze_layout, panel_grid
+from benchmark.report.plots.style import GREY, INK, SMALL, STYLE, freeze_layout, panel_grid, shorten
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import Summary
 from benchmark.report.statistics.significance import LEVEL, Ranking

@@ -32,6 +32,7 @@ from benchmark.report.plots.style import (
     add_legend,
     dataset_suffix,
     freeze_layout,
+    label_below,
     pair_title,
     panel_grid,
     robust_limits,
@@ -90,7 +91,7 @@ def _draw(
             axes.set_xlabel(measure.label if column is not None else measure.label_over_pairs)
     column, measure = panels[0]
     if measures == 1:
-        figure.supxlabel(measure.label if column is not None else measure.label_over_pairs)
+        label_below(every, measure.label if column is not None else measure.label_over_pairs)
     _add_legend(figure, panels, points)
     freeze_layout(figure)
     for (axes,), (_, measure), here in zip(every, panels, points, strict=True):

@@ -31,6 +31,7 @@ from benchmark.report.plots.style import (
     add_legend,
     dataset_suffix,
     freeze_layout,
+    label_below,
     missing_reason,
     pair_title,
     panel_grid,
@@ -108,7 +109,7 @@ def _draw_page(results: Results, column: int, curves: Curves, methods: Sequence[
         _write_missing(panel[0], results.students[column, name])
     _label_outer_axes(panels)
     figure.suptitle(pair_title(results, column, 90))
-    figure.supxlabel("epoch")
+    label_below(panels, "epoch")
     figure.supylabel(f"{results.manifest.measure}{dataset_suffix(results)} (%)")
     _add_legend(figure, [name for name in REFERENCES if name in curves], bool(drops))
     freeze_layout(figure)

@@ -34,6 +34,8 @@ STYLE = {
     "axes.spines.top": False,
     "axes.grid": True,
     "axes.titlesize": 9,
+    "legend.fontsize": 8,
+    "legend.columnspacing": 1.6,
     "figure.titlesize": 9.6,
     "figure.labelsize": 9.6,
     "grid.color": "0.92",
@@ -78,6 +80,17 @@ def split_into_pages(items: Sequence[T], at_most: int = MAX_PANELS) -> list[Sequ
     pages = math.ceil(len(items) / at_most)
     bounds = [round(page * len(items) / pages) for page in range(pages + 1)]
     return [items[first:last] for first, last in pairwise(bounds)]
+
+
+def label_below(panels: Sequence[Sequence[Axes]], label: str) -> None:
+    """Label the x axes of the lowest row of panels, once and below its middle.
+
+    `Figure.supxlabel` would be written over the legend.
+    """
+    every = [axes for panel in panels for axes in panel]
+    rows = [axes.get_subplotspec().rowspan.stop for axes in every]  # type: ignore[union-attr]
+    bottom = [axes for axes, row in zip(every, rows, strict=True) if row == max(rows)]
+    bottom[(len(bottom) - 1) // 2].set_xlabel(label, x=0.5 if len(bottom) % 2 else 1.05)
 
 
 def freeze_layout(figure: Figure) -> None:
