@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def test_the_progress_of_a_download_is_visible(site, tmp_path, capfd):
     get(site, tmp_path)
     out, err = capfd.readouterr()
     assert f"downloading {site.url} to {tmp_path}/file" in out
-    assert "100%" in err
+    assert re.search(r"\b100(\.0)?%", err)  # tqdm's bar where it is installed, else torch's line
     assert "200k/200k" in err
 
 
