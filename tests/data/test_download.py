@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmark.config.errors import UserError
+from benchmark.config.errors import UserError, explain_os_error
 from benchmark.data.files import download as module
 from benchmark.data.files.download import download
 from tests.cli.command import ROOT
@@ -61,6 +62,22 @@ def test_a_download_that_breaks_off_leaves_no_file(site, tmp_path):
     with pytest.raises(UserError, match="the file is incomplete"):
         get(site, tmp_path)
     assert files_in(tmp_path) == set()
+
+
+def test_a_full_disk_is_reported_and_nothing_is_left(site, tmp_path, monkeypatch):
+    folder = tmp_path / ".downloads"
+
+    def token_of_a_file_on_a_full_disk(_: int) -> str:
+        (folder / "file.full.part").symlink_to("/dev/full")
+        return "full"
+
+    secrets = SimpleNamespace(token_hex=token_of_a_file_on_a_full_disk)
+    monkeypatch.setattr("benchmark.data.files.download.secrets", secrets)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        get(site, tmp_path)
+    assert "Free some space" in explain_os_error(caught.value)
+    assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_damaged_file_is_replaced_by_the_official_one(site, tmp_path):
