@@ -44,7 +44,7 @@ def test_every_node_runs_jobs_and_sacct_records_them(slurm: Cluster, tmp_path: P
     script = f"touch {tmp_path}/$SLURMD_NODENAME"
     jobs = [submit(slurm, script, f"--nodelist={node}") for node in slurm.nodes]
     for job in jobs:
-        wait_for_state(slurm, job, "COMPLETED", 30)
+        wait_for_state(slurm, job, "COMPLETED", 90)
     assert {path.name for path in tmp_path.iterdir()} == {*slurm.nodes}
 
 
@@ -55,11 +55,13 @@ def test_a_job_sees_the_gpus_that_it_asked_for(slurm: Cluster):
     assert {*each.split()} == {"0", "1"}
 
 
-def test_a_job_survives_a_restart_of_the_controller(slurm: Cluster):
-    job = submit(slurm, "sleep 4")
-    wait_for_state(slurm, job, "RUNNING", 30)
+def test_a_job_survives_a_restart_of_the_controller(slurm: Cluster, tmp_path: Path):
+    go_on = tmp_path / "go-on"
+    job = submit(slurm, f"until [ -e {go_on} ]; do sleep 0.1; done")
+    wait_for_state(slurm, job, "RUNNING", 90)
     slurm.restart_controller(lambda: None)
-    wait_for_state(slurm, job, "COMPLETED", 30)
+    go_on.touch()
+    wait_for_state(slurm, job, "COMPLETED", 90)
     assert "Restarts=0" in slurm.run("scontrol", "--oneliner", "show", "job", job)
 
 
@@ -68,11 +70,11 @@ def test_a_job_of_a_lost_node_runs_again_and_the_node_is_used_again(slurm: Clust
     seen.touch()
     script = f"echo $SLURMD_NODENAME >> {seen}; [ $SLURM_RESTART_COUNT ] || sleep 600"
     job = submit(slurm, script)
-    until("it runs", lambda: seen.read_text() != "", 30)
+    until("it runs", lambda: seen.read_text() != "", 90)
     lost = seen.read_text().strip()
     slurm.kill_node(lost)
     assert not processes(slurm.folder, lost)
-    wait_for_state(slurm, job, "COMPLETED", 60)
+    wait_for_state(slurm, job, "COMPLETED", 90)
     first, second = seen.read_text().split()
     assert first == lost != second
     slurm.start_node(lost)
@@ -81,7 +83,7 @@ def test_a_job_of_a_lost_node_runs_again_and_the_node_is_used_again(slurm: Clust
 
 def test_nothing_listens_beyond_loopback(slurm: Cluster):
     job = submit(slurm, "srun sleep 600")
-    until("it runs", lambda: "sleep" in map(program, processes(slurm.folder)), 30)
+    until("it runs", lambda: "sleep" in map(program, processes(slurm.folder)), 90)
     assert listening(slurm.folder) == {"0100007F"}
     slurm.run("scancel", job)
 
@@ -102,10 +104,10 @@ def test_a_second_cluster_has_its_own_ports_and_ends_with_its_owner(slurm: Clust
         words = owner.stdout.readline().split()
         folder, port = Path(words[0]), int(words[1])
         assert port != slurm.port
-        until("a job runs", lambda: "sleep" in map(program, processes(folder)), 30)
+        until("a job runs", lambda: "sleep" in map(program, processes(folder)), 90)
     finally:
         owner.kill()
         owner.communicate()
-    until("all is gone", lambda: not folder.exists(), 30)
+    until("all is gone", lambda: not folder.exists(), 90)
     assert not processes(folder)
     assert slurm.run("sinfo", "--noheader", "--format=%D", "--partition=main") == "7"

@@ -62,13 +62,13 @@ def two_nodes(
     found["nodes"] = [one["SLURMD_NODENAME"] for one in pair]
     os.kill(int(pair[1]["PID"]), signal.SIGKILL)
     os.kill(leader, signal.SIGCONT)
-    found["killed"] = wait(folder, runs, 60)[run_id].status
+    found["killed"] = wait(folder, runs, 90)[run_id].status
     found["failure"] = Store(folder / "results").run(run_id).read_failure()["message"]
     [task] = submit(folder, runs, nodes=2)
     leader = pause_training(folder)
     log = newest_logs(folder / "results")[run_id]
     slurm.run("scancel", "--signal=USR2", task)
-    until("Slurm warns", lambda: "Calling checkpoint method" in log.read_text(), 60)
+    until("Slurm warns", lambda: "Calling checkpoint method" in log.read_text(), 90)
     os.kill(leader, signal.SIGCONT)
     found["warned"] = wait(folder, runs)[run_id]
     found["restarts"] = restarts(slurm, task)
@@ -112,4 +112,4 @@ def test_two_jobs_on_a_node_see_one_gpu_each(slurm: Cluster, environment: None, 
     cancel_suite(tmp_path / "results", NAME, runs)
     assert sorted(seen) == ["0", "1"]
     [submission] = read_submissions(tmp_path / "results").values()
-    until("they are gone", lambda: query_queue(submission.tasks) == {}, 60)
+    until("they are gone", lambda: query_queue(submission.tasks) == {}, 90)
