@@ -118,9 +118,13 @@ def make_manifest(
     document: Document, name: str, code: str, plugins: Sequence[str], data: Path
 ) -> dict[str, Any]:
     """Expand a suite to its manifest. Raises one ``UserError`` for all mistakes in it."""
-    import methods  # imports torch
+    import torch
+
+    import methods
     from benchmark.suite.grid import expand_suite
 
+    # Dry runs take two images each: threads only wait for each other, and on a busy machine long.
+    torch.set_num_threads(1)
     try:
         for file in plugins:
             methods.add_file(Path(file))
