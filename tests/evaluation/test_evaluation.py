@@ -118,7 +118,7 @@ def test_an_overconfident_network_is_better_calibrated_after_scaling():
     assert measure_calibration(*guesses(scale=0.1)).temperature < 1
 
 
-def test_no_image_is_scaled_by_a_temperature_that_has_seen_it():
+def test_no_image_is_scaled_by_a_temperature_that_was_fitted_on_it():
     logits, labels = guesses()
     logits[::2] *= 9  # the even ones need another temperature than the odd ones
     even, odd = ((logits[half::2], labels[half::2]) for half in (0, 1))

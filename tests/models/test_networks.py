@@ -168,7 +168,7 @@ def test_networks_of_other_libraries_are_known_by_their_names():
         ("elsewhere/resnet18", "expected torchvision/NAME or timm/NAME"),
     ],
 )
-def test_an_unknown_network_is_told(name: str, said: str):
+def test_an_unknown_network_is_an_error_that_names_it(name: str, said: str):
     with pytest.raises(UserError, match=re.escape(said)):
         models.network_factory(name)
 

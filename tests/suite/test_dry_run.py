@@ -55,14 +55,14 @@ def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
         ("fsp@crd", [("crd", "stem", "stages"), ()]),
     ],
 )
-def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
+def test_what_a_phase_reads_of_the_teacher_is_observed_not_declared(
     name: str, reads: list[tuple[str, ...]]
 ):
     facts = dry_run_method(entry(name), SCENE, 4, Budget(8, "inside"))
     assert [phase.reads for phase in facts] == reads
 
 
-def test_every_feature_of_a_student_is_shown_and_takes_a_gradient():
+def test_every_feature_of_a_student_takes_a_gradient():
     _, features = network_and_features("wrn_16_1", 10, 16)
     shown = as_leaves(features)
     for plain, leaf in zip(tensors(features), tensors(shown), strict=True):
@@ -160,7 +160,7 @@ def test_a_pair_that_cannot_be_has_a_reason():
         ),
     ],
 )
-def test_a_mistake_is_told_before_training_with_file_and_line(
+def test_a_mistake_is_reported_before_training_with_file_and_line(
     old: str, new: str, said: str, tmp_path: Path, clean: None
 ):
     (mistake,) = attempted(tmp_path, old, new)

@@ -52,7 +52,7 @@ def test_a_method_can_have_several_rows():
     ]
 
 
-def test_a_label_that_names_another_method_is_told_in_the_caption():
+def test_the_caption_names_the_method_behind_a_label_of_another_method():
     assert list(row("at", {"method": "kd"}).departures()) == ["at = kd"]
 
 
@@ -101,7 +101,7 @@ def test_the_parts_of_a_composition_may_be_presets():
         ("at+kd", {"weights": WEIGHTS, "kd": {"alpha": 2}}, "at+kd.kd", "alpha must lie in [0, 1]"),
     ],
 )
-def test_what_is_wrong_is_said_where_it_stands(
+def test_every_problem_of_a_row_is_reported_at_its_key(
     label: str, given: dict[str, Any] | None, place: str, message: str
 ):
     [(where, text)] = said(label, given)
