@@ -100,7 +100,7 @@ def complaint(folder: Path, text: str) -> str:
         ("-.inf", float("-inf")),
     ],
 )
-def test_an_unquoted_value_has_the_type_that_it_is_written_as(
+def test_an_unquoted_value_keeps_its_type(
     tmp_path: Path, written: str, meant: Any
 ) -> None:
     value = read(tmp_path, f"key:\n  {written}\n").data["key"]
