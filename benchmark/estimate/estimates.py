@@ -30,7 +30,7 @@ from benchmark.store.environment import processor_name
 from benchmark.store.folder import Store
 
 TIMING_BUDGET = 60.0
-"""Seconds after which no further sample is timed; the one in progress is finished."""
+"""Seconds of work after which no further sample is timed; the one in progress is finished."""
 
 
 class Estimates(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -127,7 +128,7 @@ def times_from_records(
         if path.parent.name.rpartition("-s")[0] not in wanted:
             continue
         record = store.run(path.parent.name).read_record()
-        seconds = record["cost"].get("seconds")
+        seconds = work_seconds(record)
         if seconds and same_hardware(record["environment"], device):
             run = parse_run(record["config"])
             times[kind_of(run)].append(seconds / images_seen(run))
@@ -135,6 +136,26 @@ def times_from_records(
         kind: SecondsPerImage(statistics.median(values), 0.0, "records")
         for kind, values in times.items()
     }
+
+
+def work_seconds(record: Mapping[str, Any]) -> float | None:
+    """Return the time that a run's epochs took, as far as possible without that of other load.
+
+    In an older record from a CPU `seconds` is wall time, which a busy machine lengthens; its steps
+    were timed by the processor time of the process, but its evaluations were not timed.
+    """
+    cost = record["cost"]
+    seconds: float | None = cost.get("seconds")
+    if seconds is None or cost.get("wall_seconds") is not None:
+        return seconds
+    run = parse_run(record["config"])
+    counts = image_counts(run.dataset)
+    step = cost.get("step_seconds")
+    if step is None or counts is None or not record["environment"]["device"].startswith("cpu"):
+        return seconds
+    steps = math.ceil(counts[0] / run.recipe.batch_size) * len(record["history"])
+    timed: float = steps * (step + (cost.get("teacher_seconds") or 0.0))
+    return min(seconds, timed)
 
 
 def same_hardware(environment: Mapping[str, Any], device: Device) -> bool:

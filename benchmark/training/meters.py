@@ -55,6 +55,21 @@ class Clock:
         return np.array([seconds, seconds])
 
 
+def time_work(device: torch.device, work: Callable[[], object]) -> Times:
+    """Call ``work`` once and return its (2,) seconds: work time, then wall time.
+
+    On a GPU both are the time from an idle device to the end of everything that ``work`` queued,
+    host time included.
+    """
+    if device.type == "cuda":
+        # Work that is still queued would hide how long the host takes to launch this.
+        torch.cuda.synchronize(device)
+    clock = Clock(device)
+    start = clock.now()
+    work()
+    return clock.between(start, clock.now())
+
+
 class Spans:
     """Measures named spans of time, each as often as it occurs."""
 

@@ -298,9 +298,7 @@ def test_a_network_of_one_resolution_has_no_stages():
         ("resnet18", 16, r"resnet18: images of 16x16 pixels are too small, .* 2x2, 1x1, 1x1$"),
     ],
 )
-def test_too_small_an_image_is_an_error_with_network_and_size(
-    name: str, side: int, said: str
-):
+def test_too_small_an_image_is_an_error_with_network_and_size(name: str, side: int, said: str):
     with pytest.raises(UserError, match=said):
         seen(built(f"torchvision/{name}"), side)
 

@@ -251,9 +251,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(path)], check=True)
 
 
-def test_a_full_disk_is_reported_and_the_same_command_continues(
-    finished, tmp_path, tiny_disk
-):
+def test_a_full_disk_is_reported_and_the_same_command_continues(finished, tmp_path, tiny_disk):
     (tiny_disk / "ballast").write_bytes(bytes(200_000))
     full = ("run", str(suite(tmp_path)), "--only", "method=scratch")
     done = call(tiny_disk, *full)
