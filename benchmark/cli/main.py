@@ -80,6 +80,11 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
 
 
+def run_command_line() -> int:
+    """Run the command of this process: `run_all.py` and `kd-suite` of an installed package."""
+    return main(sys.argv[1:])
+
+
 def parse_command_line(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the arguments; without a verb, the verb is `run`."""
     return parse_options(arguments, {name: verb.help for name, verb in VERBS.items()})
