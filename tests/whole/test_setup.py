@@ -72,7 +72,7 @@ def test_an_installed_package_has_the_command_and_the_suites(installed: Path, tm
     assert [*(tmp_path / "results" / "suites").glob("quickstart-*.json")]
     assert not [*installed.glob("results*")]
     for name in ("run_all.py", "kd-suite"):
-        script = [sys.executable, installed / "bin" / name, "status", "quickstart"]
+        script = [sys.executable, str(installed / "bin" / name), "status", "quickstart"]
         done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
 
