@@ -17,6 +17,7 @@ from benchmark.suite.dry_run import NetworkPair, dry_run_method, mismatch_reason
 from benchmark.suite.names import name_problems
 from benchmark.suite.rows import Row, format_value, parse_rows, row_problems
 from benchmark.suite.schema import SuiteFile
+from benchmark.suite.sweeps import expand_sweeps
 from methods.interface import Budget
 
 
@@ -121,6 +122,7 @@ def expand_suite(document: Document, name: str, root: Path) -> SuiteGrid:
             problems += more
     if file is None or teacher_recipe is None or dataset is None or problems:
         document.fail(problems)
+    file = file.model_copy(update={"methods": expand_sweeps(file.methods)})
     columns = list(make_columns(file, dataset, teacher_recipe, root))
     rows = parse_rows(file.methods)
     reasons = mismatch_reasons(file, rows, [column.networks for column in columns])
@@ -173,8 +175,7 @@ def as_published(row: Row) -> tuple[str, str]:
     The key is the method's name and its changed parameters. The weights of a composition are left
     out, since few papers state them. A control has no name, since nobody publishes it.
     """
-    prefix = f"{row.label} "
-    changed = [d.removeprefix(prefix) for d in row.departures() if not d.startswith(f"{prefix}= ")]
+    changed = [f"{name} = {format_value(value)}" for name, value in row.changes().items()]
     name = "" if row.control else row.config.name
     return row.label, "; ".join([name, *sorted(changed)])
 

@@ -12,7 +12,7 @@ from benchmark.config.recipe import Crop, DatasetConfig, Decoder, Fill, Numerics
 from benchmark.config.validation import StrictModel, validate
 from benchmark.data import Source
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 WeightsHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -57,7 +57,7 @@ class ProbeSection(StrictModel):
     limit: Positive | None = None
     size: Positive | None = None
     """Default: the size of the students' images."""
-    epochs: Positive | None = None
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     """Default: the protocol's."""
 
 
