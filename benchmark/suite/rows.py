@@ -12,6 +12,7 @@ import methods
 from benchmark.config.errors import KeyPath, Problem, suggest
 from benchmark.config.recipe import MethodConfig
 from benchmark.config.validation import canonical_json, validate
+from methods.interface import recorded_parameters
 
 LABEL_PATTERN = re.compile(r"[^,=\n]{1,40}")
 
@@ -75,7 +76,7 @@ def parse_row(label: str, given: Mapping[str, Any] | None) -> tuple[Row | None, 
     if config is None or problems:
         return None, problems
     # Through JSON, so that a tuple and a list of equal values give the same run id.
-    plain = json.loads(canonical_json(asdict(config)))
+    plain = json.loads(canonical_json(recorded_parameters(config)))
     resolved = MethodConfig(name=spec.name, version=spec.kind.version, config=plain)
     return Row(label, spec, resolved, config, teacher == "random"), []
 

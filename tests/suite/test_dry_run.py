@@ -49,7 +49,7 @@ def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
         ("fitnets", [("stages",), ("logits",)]),
         ("fsp", [("stem", "stages"), ()]),
         ("ab", [("preacts",), ("logits",)]),
-        ("ab@crd", [("preacts",), ()]),
+        ("ab@crd", [("crd", "preacts"), ()]),
         ("scratch", [()]),
         ("at@crd", [("crd", "stages")]),
         ("fsp@crd", [("crd", "stem", "stages"), ()]),
