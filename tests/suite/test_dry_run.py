@@ -132,6 +132,11 @@ def test_a_pair_that_cannot_be_has_a_reason():
             "mine.py:17: Mine.phases gives phase 'task' 4.0 epochs; take them from budget.epochs",
         ),
         (
+            "budget.epochs, self.loss",
+            "budget.epochs, self.loss, lr=-0.1",
+            "mine.py:17: Mine.phases gives phase 'task' the lr -0.1, which must be 'scheduled', ",
+        ),
+        (
             ".mean()}",
             ".mean() / 0}",
             "mine.py:20: the loss of phase 'task': 'mine' is inf on a batch of noise",

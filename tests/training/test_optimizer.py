@@ -33,6 +33,10 @@ def test_a_constant_phase_keeps_the_base_rate():
     assert {learning_rate(RECIPE, phase(30, "constant"), epoch) for epoch in range(30)} == {0.05}
 
 
+def test_a_phase_may_state_its_own_rate():
+    assert {learning_rate(RECIPE, phase(30, 0.01), epoch) for epoch in range(30)} == {0.01}
+
+
 def test_sgd_is_the_recipes_and_passes_over_what_has_no_gradient():
     moved, untouched = (nn.Parameter(torch.ones(2)) for _ in range(2))
     optimizer = SGD([moved, untouched], RECIPE)
