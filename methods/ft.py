@@ -102,7 +102,7 @@ class FT(Method):
     def phases(self, budget: Budget) -> Sequence[Phase]:
         """Sec. 3: the paraphraser alone, then the student and its translator."""
         paraphrase, distill = budget.split(self.config.init_share)
-        lr = self.init_lr or "constant"
+        lr: float | Literal["constant"] = self.init_lr or "constant"
         return [
             Phase("paraphrase", paraphrase, self._paraphrase, reads_student=False, lr=lr),
             Phase("distill", distill, self._distill),
@@ -120,7 +120,7 @@ class FT(Method):
             target = self.encoder(t)
         pair = pool_to_smaller(self.translator(s), target)
         if self.config.compares == "energies":
-            pair = tuple(x.square().mean(dim=1, keepdim=True) for x in pair)
+            pair = channel_energies(pair[0]), channel_energies(pair[1])
         distance = factor_loss(*pair, self.config.p)
         return {
             "ce": F.cross_entropy(student.logits, batch.labels),
@@ -145,6 +145,11 @@ def factor_loss(student: Tensor, teacher: Tensor, p: int) -> Tensor:
     """
     s, t = (F.normalize(x.flatten(1), dim=1) for x in (student, teacher))
     return (s - t).abs().pow(p).mean()
+
+
+def channel_energies(factor: Tensor) -> Tensor:
+    """The mean over channels of the squares: (B, C, H, W) -> (B, 1, H, W)."""
+    return factor.square().mean(dim=1, keepdim=True)
 
 
 def encoder(channels: int, factors: int, norm: bool = False) -> nn.Sequential:

@@ -14,7 +14,7 @@ from methods.interface import Phase
 RECIPE = Recipe(epochs=240, batch_size=64, lr=0.05)
 
 
-def phase(epochs: int, lr: str = "scheduled") -> Phase:
+def phase(epochs: int, lr: str | float = "scheduled") -> Phase:
     return Phase("p", epochs, lambda *_: {}, lr=lr)  # type: ignore[arg-type]
 
 
