@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn, tensor
 
-from methods.ft import FT, decoder, encoder, factor_loss, reconstruction_loss
+from methods.ft import FT, channel_energies, decoder, encoder, factor_loss, reconstruction_loss
 from methods.interface import Budget, Features, Phase, Shapes
 from tests.methods.networks import TinyNet, batch, images, noise
 
@@ -169,3 +169,8 @@ def test_the_crd_presets_translator_has_batch_norms_and_its_paraphraser_has_none
 def test_a_value_that_cannot_be_is_refused(field: str):
     with pytest.raises(ValueError, match=field):
         FT.Config(**{field: 0})
+
+
+def test_energies_are_the_mean_square_over_channels():
+    factor = tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]])  # channels (3, 1) and (4, 0) of two positions
+    assert channel_energies(factor).tolist() == [[[[12.5, 0.5]]]]
