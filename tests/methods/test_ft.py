@@ -1,6 +1,6 @@
 """FT's distances against numbers worked out by hand, and a paraphraser that rests in its turn."""
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -167,8 +167,9 @@ def test_the_crd_presets_translator_has_batch_norms_and_its_paraphraser_has_none
 
 @pytest.mark.parametrize("field", ["rate", "beta", "p", "init_share", "init_lr"])
 def test_a_value_that_cannot_be_is_refused(field: str):
+    values: dict[str, Any] = {field: 0}
     with pytest.raises(ValueError, match=field):
-        FT.Config(**{field: 0})
+        FT.Config(**values)
 
 
 def test_energies_are_the_mean_square_over_channels():
