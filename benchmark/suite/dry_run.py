@@ -150,11 +150,6 @@ def as_leaves(features: Features) -> Features:
     def leaf(x: Tensor) -> Tensor:
         return x.detach().clone().requires_grad_()
 
-    return Features(
-        leaf(features.stem),
-        tuple(map(leaf, features.stages)),
-        tuple(map(leaf, features.preacts)),
-        leaf(features.embedding),
-        leaf(features.logits),
-        tuple(map(leaf, features.crd)),
+    return Features._make(
+        leaf(x) if isinstance(x, Tensor) else tuple(map(leaf, x)) for x in features
     )

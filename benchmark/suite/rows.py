@@ -13,6 +13,7 @@ from benchmark.config.errors import KeyPath, Problem, suggest
 from benchmark.config.recipe import MethodConfig
 from benchmark.config.validation import canonical_json, validate
 from benchmark.suite import sweeps
+from methods.interface import recorded_parameters
 
 LABEL_PATTERN = re.compile(r"[^,\x00-\x1f\x7f]{1,40}")
 
@@ -88,7 +89,7 @@ def parse_row(label: str, given: Mapping[str, Any] | None) -> tuple[Row | None, 
     if config is None or problems:
         return None, problems
     # Through JSON, so that a tuple and a list of equal values give the same run id.
-    plain = json.loads(canonical_json(asdict(config)))
+    plain = json.loads(canonical_json(recorded_parameters(config)))
     resolved = MethodConfig(name=spec.name, version=spec.kind.version, config=plain)
     return Row(label, spec, resolved, config, teacher == "random"), []
 

@@ -49,7 +49,7 @@ def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
         ("fitnets", [("stages",), ("logits",)]),
         ("fsp", [("stem", "stages"), ()]),
         ("ab", [("preacts",), ("logits",)]),
-        ("ab@crd", [("preacts",), ()]),
+        ("ab@crd", [("crd", "preacts"), ()]),
         ("scratch", [()]),
         ("at@crd", [("crd", "stages")]),
         ("fsp@crd", [("crd", "stem", "stages"), ()]),
@@ -130,6 +130,11 @@ def test_a_pair_that_cannot_be_has_a_reason():
             "budget.epochs",
             "0.5 * budget.epochs",
             "mine.py:17: Mine.phases gives phase 'task' 4.0 epochs; take them from budget.epochs",
+        ),
+        (
+            "budget.epochs, self.loss",
+            "budget.epochs, self.loss, lr=-0.1",
+            "mine.py:17: Mine.phases gives phase 'task' the lr -0.1, which must be 'scheduled', ",
         ),
         (
             ".mean()}",

@@ -1,5 +1,6 @@
 """The rows of a suite: labels, presets, compositions, controls, and what can be wrong with them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from benchmark.suite.sweeps import expand_sweeps, takes_a_list
 WEIGHTS = {"ce": 1, "at": 1, "kd": 1}
 
 
-def row(label: str, given: dict[str, Any] | None = None) -> Row:
+def row(label: str, given: Mapping[str, Any] | None = None) -> Row:
     entry, wrong = parse_row(label, given)
     assert entry is not None, wrong
     return entry
