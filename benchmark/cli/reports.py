@@ -51,15 +51,15 @@ def optional_writers(options: argparse.Namespace, refresh: int | None = None) ->
 def write_report(
     suite: Suite, console: Console, extra_writers: Sequence[ReportWriter] = ()
 ) -> None:
-    """Print the main table, write all files of the report, and print their paths."""
+    """Write all files of the report, then print the main table and their paths."""
     from benchmark import report
 
     material = report.ReportData(suite.manifest, suite.results / "runs", suite.results)
-    report.print_tables(material, console)
     paths = [
         *report.write_tables_and_plots(material),
         *(write(material) for write in extra_writers),
     ]
+    report.print_tables(material, console)
     for path in paths:
         short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         console.print(f"wrote {short}", highlight=False, soft_wrap=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Mapping
 
@@ -26,6 +25,7 @@ from benchmark.launch.status import (
     plan_lines,
     query_statuses,
 )
+from benchmark.processes.interrupts import ENDING_SIGNALS, ending_signals
 from benchmark.suite.suite import Suite
 
 
@@ -47,9 +47,8 @@ def run(options: argparse.Namespace) -> int:
                 console.print(f"{verb}: {command}", soft_wrap=True, highlight=False)
             return DONE
     else:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)  # stop the jobs, as on Ctrl-C
-        run_on_this_machine(suite, chosen, machine, job_paths(suite, options), console)
+        with ending_signals(*ENDING_SIGNALS):  # all stop the jobs, as Ctrl-C does
+            run_on_this_machine(suite, chosen, machine, job_paths(suite, options), console)
     suite.store.tidy(chosen)
     write_report(suite, console)
     print_failures(suite, chosen, console)

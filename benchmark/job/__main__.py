@@ -15,7 +15,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
@@ -33,6 +32,8 @@ from benchmark.job.recording import finish_run, load_checkpoint_state, record_cr
 from benchmark.models.network import Network
 from benchmark.processes.contract import end_with_launcher
 from benchmark.processes.distributed import Ranks, join_process_group
+from benchmark.processes.interrupts import ending_signals, interrupt, raise_if_interrupted
+from benchmark.processes.screen import tolerant_output
 from benchmark.store.folder import Store
 from benchmark.training import build, cuda_graphs, numerics
 from benchmark.training import probes as probe
@@ -46,21 +47,16 @@ from its record, because another device or version computes slightly differently
 
 def main(arguments: Sequence[str]) -> int:
     """Run the job whose file is named on the command line; return the exit code."""
-    signal.signal(signal.SIGTERM, handle_sigterm)
+    signal.signal(signal.SIGTERM, interrupt)  # the launcher's, so never ignored
     # A cluster sends its warning to every process of a task; only the launcher acts on it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     end_with_launcher()
     job = Job.read(Path(arguments[0]))
     for plugin in job.plugins:
         methods.add_file(Path(plugin))
-    with contextlib.ExitStack() as stack:
+    with ending_signals(signal.SIGINT, signal.SIGHUP), contextlib.ExitStack() as stack:
         ranks, device = stack.enter_context(join_process_group(job.device))
         return run_job(JobContext(job, Store(Path(job.results)), device, ranks), stack)
-
-
-def handle_sigterm(_signal: int, _frame: object) -> NoReturn:
-    """Exit as on Ctrl-C, so that claims are released on the way out."""
-    raise KeyboardInterrupt
 
 
 def run_job(context: JobContext, stack: contextlib.ExitStack) -> int:
@@ -75,6 +71,7 @@ def run_job(context: JobContext, stack: contextlib.ExitStack) -> int:
             # One by one: where the disk refuses a claim, the earlier ones are in the list.
             for claimed in claim_runs(context.job, context.store, stack):
                 claimed_runs.append(claimed)
+                raise_if_interrupted()
         run_ids = ranks.broadcast([claimed.run.id for claimed in claimed_runs])
         if not ranks.is_main:
             claimed_runs = [ClaimedRun.of_other_rank(context.store.run(id_)) for id_ in run_ids]
@@ -205,6 +202,8 @@ def resume_from_checkpoint(claimed: ClaimedRun, ranks: Ranks) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        with tolerant_output():
+            status = main(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    sys.exit(status)

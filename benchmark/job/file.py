@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmark.store.atomic import encode_json, write_atomic
+
 
 @dataclass(frozen=True)
 class Job:
@@ -21,7 +23,7 @@ class Job:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1))
+        write_atomic(path, encode_json(asdict(self)))
 
     @classmethod
     def read(cls, path: Path) -> Job:

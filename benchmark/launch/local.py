@@ -25,7 +25,7 @@ from benchmark.launch.slurm_task import SlurmTask
 from benchmark.launch.status import Status, fail_runs_of_dead_job, folder_statuses
 from benchmark.processes.child import run_in_child_process
 from benchmark.processes.contract import INTERRUPTED_STATUSES, format_exit_status
-from benchmark.processes.interrupts import deferred_interrupts
+from benchmark.processes.interrupts import deferred_interrupts, raise_if_interrupted
 from benchmark.store.folder import Store
 
 CANCELLED_ENDINGS = {format_exit_status(code) for code in INTERRUPTED_STATUSES}
@@ -233,6 +233,7 @@ def wait_for_job_end(launcher: Launcher, seconds: float = 1.0) -> None:
     """Sleep until a job has ended, at most ``seconds``."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        raise_if_interrupted()
         if any(job.handle.ended() for job in launcher.busy.values()):
             return
         time.sleep(0.05)
