@@ -95,7 +95,8 @@ def cancel(options: argparse.Namespace) -> int:
     from benchmark.launch.cancel import cancel_suite
 
     suite, console = open_suite(options, needs_code=False), make_console()
-    cancelled = cancel_suite(suite.results, suite.name, suite.manifest["runs"])
+    manifest = suite.manifest
+    cancelled = cancel_suite(suite.results, suite.name, manifest["digest"], manifest["runs"])
     for kind, numbers in (
         ("job arrays in the queue", cancelled.arrays),
         ("processes on this machine", cancelled.processes),
@@ -123,7 +124,7 @@ def run_on_this_machine(
 ) -> None:
     """Train a suite's runs in jobs of this machine and show their progress."""
     devices = prepare_devices(machine, sorted({r.dataset.name for r in runs.values()}), paths.data)
-    launcher = Launcher(machine, paths, devices)
+    launcher = Launcher(machine, paths, devices, suite.manifest["digest"])
     with ProgressDisplay(suite.manifest, list(runs), suite.store, console) as display:
         run_all(runs, suite.store, launcher, display.update)
 

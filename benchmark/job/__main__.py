@@ -51,9 +51,13 @@ def main(arguments: Sequence[str]) -> int:
     # A cluster sends its warning to every process of a task; only the launcher acts on it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     end_with_launcher()
-    job = Job.read(Path(arguments[0]))
-    for plugin in job.plugins:
-        methods.add_file(Path(plugin))
+    try:
+        job = Job.read(Path(arguments[0]))
+        for plugin in job.plugins:
+            methods.add_file(Path(plugin))
+    except (UserError, OSError, methods.BadMethod) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
     with ending_signals(signal.SIGINT, signal.SIGHUP), contextlib.ExitStack() as stack:
         ranks, device = stack.enter_context(join_process_group(job.device))
         return run_job(JobContext(job, Store(Path(job.results)), device, ranks), stack)

@@ -80,8 +80,10 @@ class StartedJob(NamedTuple):
 class Launcher:
     """Starts jobs on this machine, at most one in each slot, and reports those that have ended."""
 
-    def __init__(self, machine: Machine, paths: Paths, devices: list[str]) -> None:
-        self.machine, self.paths = machine, paths
+    def __init__(
+        self, machine: Machine, paths: Paths, devices: list[str], digest: str = ""
+    ) -> None:
+        self.machine, self.paths, self.digest = machine, paths, digest
         self.slot_devices = device_slots(machine, devices)
         self.workers = len(self.slot_devices) if machine.workers == "auto" else machine.workers
         self.busy: dict[int, StartedJob] = {}
@@ -105,6 +107,7 @@ class Launcher:
             data=str(self.paths.data.resolve()),
             device=",".join(devices[:count]),
             plugins=list(self.paths.plugins),
+            digest=self.digest,
         ).write(path)
         command = [sys.executable, "-m", "benchmark.job", str(path)]
         with deferred_interrupts():  # a job that runs but is not in `busy` would never be stopped

@@ -284,7 +284,8 @@ class SuiteSubmitter:
     def make_job(self, cohort: Sequence[Run]) -> Job:
         results, data, plugins = self.paths
         ids = [run.id for run in cohort]
-        return Job(ids, str(results), str(data), self.device, list(plugins))
+        digest = self.submission.digest
+        return Job(ids, str(results), str(data), self.device, list(plugins), digest)
 
 
 def max_array_size() -> int:

@@ -186,9 +186,10 @@ def test_a_cancelled_run_is_not_lost(tmp_path: Path):
 def test_cancel_needs_a_slurm_that_answers(tmp_path: Path, slurmless: None):
     path = submitted(tmp_path, TASK)
     with pytest.raises(UserError, match="cancel on a login node"):
-        cancel_suite(tmp_path, "a", [])
+        cancel_suite(tmp_path, "a", "0", [])
     assert Submission.read(path).cancelled is None
-    assert not any(cancel_suite(tmp_path, "another suite", []))
+    assert not any(cancel_suite(tmp_path, "another suite", "0", []))
+    assert not any(cancel_suite(tmp_path, "a", "of other settings", []))
 
 
 # ---------------------------------------------------------------- logs
@@ -311,4 +312,4 @@ def test_cancel_stops_a_local_suite_with_its_launcher_and_releases_its_claims(tm
 def test_a_process_that_only_reuses_a_jobs_pid_is_not_cancelled(tmp_path: Path):
     held = claim_run(Store(tmp_path).run(RUN.id).path)
     assert held is not None
-    assert local_job_pids(tmp_path, [RUN.id, TEACHER.id]) == set()
+    assert local_job_pids(tmp_path, "0", [RUN.id, TEACHER.id]) == set()
