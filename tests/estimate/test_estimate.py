@@ -13,6 +13,7 @@ import torch
 from benchmark.config.recipe import DatasetConfig
 from benchmark.config.runs import TrainRun
 from benchmark.data import find_data_set
+from benchmark.data.counts import image_counts
 from benchmark.estimate import estimates, timing
 from benchmark.estimate.estimates import interleave_pairs, times_from_similar_runs
 from benchmark.estimate.forecast import (
@@ -30,7 +31,6 @@ from benchmark.estimate.kinds import (
     DiskUse,
     Sample,
     SecondsPerImage,
-    image_counts,
     images_seen,
     kind_of,
     times_from_records,
