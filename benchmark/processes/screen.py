@@ -83,7 +83,7 @@ def tolerant_output() -> Iterator[Screen]:
     open_standard_files()
     before = sys.stdout, sys.stderr
     screens = [Screen(stream) for stream in before]
-    sys.stdout, sys.stderr = screens  # type: ignore[assignment]
+    sys.stdout, sys.stderr = screens
     try:
         yield screens[0]
     finally:

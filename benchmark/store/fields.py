@@ -70,7 +70,8 @@ def _parse(hint: Any, value: Any, where: str) -> Any:  # noqa: ANN401
         return None if value is None else _parse(arguments[0], value, where)
     if kind is list and isinstance(value, list):
         return [_parse(arguments[0], one, f"{where}[{i}]") for i, one in enumerate(value)]
-    plain = {float: (float, int), Mapping: dict}.get(kind or hint, kind or hint)
+    plain: Any = kind or hint
+    plain = {float: (float, int), Mapping: dict}.get(plain, plain)
     if not isinstance(value, plain) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{where} is {value!r:.60}")
     return value

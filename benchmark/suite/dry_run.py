@@ -17,7 +17,7 @@ from benchmark.models.network import Network
 from benchmark.suite.rows import Row
 from benchmark.training.build import build_method
 from benchmark.training.learner import checked_phases
-from methods.interface import Batch, Budget, Features, Method, Phase, Shapes, View
+from methods.interface import Batch, Budget, Features, Phase, Shapes, View
 from methods.registry.check import BadMethod, describe_error, find_loss_faults, source_line
 
 BATCH_SIZE = 2
@@ -131,7 +131,7 @@ def dry_run_method(
 
 
 @contextlib.contextmanager
-def explain_last_batch(label: str, kind: type[Method], epoch: EpochSize) -> Iterator[None]:
+def explain_last_batch(label: str, kind: type, epoch: EpochSize) -> Iterator[None]:
     """Raise UserError for what fails with a single image: it would fail after a whole epoch."""
     try:
         yield

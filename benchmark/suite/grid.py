@@ -25,7 +25,7 @@ from benchmark.suite.dry_run import (
 from benchmark.suite.names import name_problems
 from benchmark.suite.rows import Row, format_value, parse_rows, row_problems
 from benchmark.suite.schema import SuiteFile
-from methods.interface import Budget, Method
+from methods.interface import Budget
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def try_teachers_last_batch(columns: Iterable[GridColumn], images: int) -> None:
         run, pair = column.trained, column.networks
         epoch = EpochSize(images, run.recipe.batch_size)
         if column.teacher is run and epoch.last_batch == 1:
-            with explain_last_batch(f"the teacher {run.student}", Method, epoch):
+            with explain_last_batch(f"the teacher {run.student}", type(run), epoch):
                 try_one_image(run.student, pair.classes, pair.size)
 
 
