@@ -17,7 +17,7 @@ from benchmark.config.errors import UserError
 from benchmark.config.runs import ImportedTeacher, Run
 from benchmark.launch.local import Launcher, prepare_devices, run_all
 from benchmark.launch.machine import Machine, Paths
-from benchmark.launch.slurm_submit import submit_unfinished
+from benchmark.launch.slurm_submit import check_submission, submit_unfinished
 from benchmark.launch.status import (
     describe_progress,
     folder_statuses,
@@ -138,6 +138,7 @@ def run_on_cluster(
     console: Console,
 ) -> None:
     """Submit a suite's unfinished runs; with ``wait``, show their progress until all have ended."""
+    check_submission(machine, paths.results)  # before images are downloaded
     [device] = prepare_devices(machine, sorted({r.dataset.name for r in runs.values()}), paths.data)
     digest = suite.manifest["digest"]
     submission = submit_unfinished(suite.name, digest, runs, machine, paths, device)
