@@ -19,10 +19,15 @@ from benchmark.job.file import Job
 from benchmark.launch.machine import Machine, Paths
 from benchmark.launch.schedule import split_into_cohorts, split_into_waves
 from benchmark.launch.slurm_checks import check_log_path, check_slurm, max_array_size
-from benchmark.launch.slurm_queue import ArrayTask, array_id, query_queue, run_slurm_command
+from benchmark.launch.slurm_queue import ArrayTask, array_id, query_queue
 from benchmark.launch.slurm_task import SlurmTask
 from benchmark.launch.status import statuses_with_queue
-from benchmark.launch.submissions import Submission, submission_lock, tasks_by_run
+from benchmark.launch.submissions import (
+    Submission,
+    cancelling_unrecorded,
+    submission_lock,
+    tasks_by_run,
+)
 from benchmark.processes.contract import ROOT
 from benchmark.processes.interrupts import deferred_interrupts
 from benchmark.store.folder import Store
@@ -274,30 +279,17 @@ class SuiteSubmitter:
             self.make_job(cohort).write(path)
         record = results / "submissions" / f"{self.stem}.json"
         self.submission.write(record)  # there is room for it, and it may be written there
-        with deferred_interrupts(), self.cancelling_unrecorded():
+        known = {array_id(task) for task in self.submission.tasks}
+        with deferred_interrupts(), cancelling_unrecorded(self.stem, known):
             with translate_submission_errors(), without_job_environment(), executor.batch():
                 jobs = [executor.submit(SlurmTask(path)) for path in files]
             for job, path, cohort in zip(jobs, files, cohorts, strict=True):
-                names = [os.path.relpath(name, results) for name in (path, job.paths.stdout)]
-                task = ArrayTask(job.job_id, *names, [run.id for run in cohort])
+                file, log = (os.path.relpath(name, results) for name in (path, job.paths.stdout))
+                task = ArrayTask(job.job_id, file, log, [run.id for run in cohort])
                 self.submission.tasks.append(task)
                 for run_id in task.runs:
                     self.arrays[run_id] = {array_id(task)}
             self.submission.write(record)
-
-    @contextlib.contextmanager
-    def cancelling_unrecorded(self) -> Iterator[None]:
-        """If the block fails, cancel what it has queued: `cancel` would not know of it."""
-        known = {array_id(task) for task in self.submission.tasks}
-        try:
-            yield
-        except BaseException:
-            rows = run_slurm_command("squeue", "--noheader", "--format=%F|%k") or ""
-            pairs = [line.strip().partition("|") for line in rows.splitlines()]
-            arrays = {array for array, _, comment in pairs if comment == self.stem} - known
-            if arrays:
-                run_slurm_command("scancel", *sorted(arrays))
-            raise
 
     def dependency(self, cohorts: Sequence[Sequence[Run]]) -> str:
         """Return Slurm's dependency on the arrays that do what the cohorts need; may be empty."""

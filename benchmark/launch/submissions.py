@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmark.launch.slurm_queue import ArrayTask
+from benchmark.launch.slurm_queue import ArrayTask, run_slurm_command
 from benchmark.store.atomic import encode_json, write_atomic
 from benchmark.store.claim import claim_run, read_claim
 from benchmark.store.fields import read_fields, read_intact
@@ -90,3 +90,20 @@ def submission_lock(results: Path) -> Iterator[None]:
             yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def cancelling_unrecorded(comment: str, known: Set[str]) -> Iterator[None]:
+    """If the block fails, cancel the arrays that it has queued with this comment.
+
+    `cancel` would not know of them. Those in ``known`` are recorded and stay.
+    """
+    try:
+        yield
+    except BaseException:
+        rows = run_slurm_command("squeue", "--noheader", "--format=%F|%k") or ""
+        pairs = [line.strip().partition("|") for line in rows.splitlines()]
+        arrays = {array for array, _, its_comment in pairs if its_comment == comment} - known
+        if arrays:
+            run_slurm_command("scancel", *sorted(arrays))
+        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import os
@@ -14,6 +15,17 @@ READER_GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.EBADF}
 """Errors of a closed pipe (`| head`) or terminal: nobody misses what is not written."""
 ASCII_SIGNS = str.maketrans({"±": "+-", "–": "-", "−": "-", "→": "->", "·": ".", "…": "..."})
 """Replacements for signs that the encoding of the output lacks; others become `?`."""
+ERRORS = "kd-plain"
+"""The name of this replacement among Python's handlers of encoding errors."""
+
+
+def _replace_signs(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    signs = error.object[error.start : error.end].translate(ASCII_SIGNS)
+    return signs.encode("ascii", "replace").decode(), error.end
+
+
+codecs.register_error(ERRORS, _replace_signs)
 
 
 class Screen:
@@ -31,8 +43,7 @@ class Screen:
                 self.stream.write(text)
             except UnicodeEncodeError:
                 encoding = self.stream.encoding
-                plain = text.translate(ASCII_SIGNS).encode(encoding, "replace")
-                self.stream.write(plain.decode(encoding))
+                self.stream.write(text.encode(encoding, ERRORS).decode(encoding))
         return len(text)
 
     def writelines(self, lines: Any) -> None:  # noqa: ANN401

@@ -37,9 +37,10 @@ def test_logs_are_written_where_they_are_recorded(
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["%j", "100%", "back\\slash", "new\nline", b"\xff".decode(errors="surrogateescape")]
-)
+NOT_UTF8 = b"\xff".decode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize("name", ["%j", "100%", "back\\slash", "new\nline", NOT_UTF8])
 def test_a_path_that_slurm_would_change_is_refused_before_anything_is_queued(
     name: str, slurm: Cluster, environment: None, tmp_path: Path
 ):
