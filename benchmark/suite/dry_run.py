@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -157,10 +157,8 @@ def dry_run_phase(
 
     Raises ``BadMethod`` if it returns what cannot be minimised.
     """
-    student, seen = (
-        as_leaves(pair.output(name)[1], count) for name in (pair.student, pair.teacher)
-    )
-    teacher = ReadTracker(seen)
+    student = as_leaves(pair.output(pair.student)[1], count)
+    teacher = ReadTracker(first_samples(pair.output(pair.teacher)[1], count))
     labels = torch.arange(count) % pair.classes
     batch = Batch(labels, torch.arange(count), torch.tensor(0.5))
     losses = phase.loss(student, teacher, batch)  # type: ignore[arg-type]
@@ -204,15 +202,21 @@ def as_leaves(features: Features, count: int = BATCH_SIZE) -> Features:
 
     ``count``: of how many samples.
     """
+    return map_features(lambda x: x[:count].detach().clone().requires_grad_(), features)
 
-    def leaf(x: Tensor) -> Tensor:
-        return x[:count].detach().clone().requires_grad_()
 
+def first_samples(features: Features, count: int) -> Features:
+    """Return the features of the first ``count`` samples."""
+    return features if count == BATCH_SIZE else map_features(lambda x: x[:count], features)
+
+
+def map_features(change: Callable[[Tensor], Tensor], features: Features) -> Features:
+    """Apply a function to every tensor of features."""
     return Features(
-        leaf(features.stem),
-        tuple(map(leaf, features.stages)),
-        tuple(map(leaf, features.preacts)),
-        leaf(features.embedding),
-        leaf(features.logits),
-        tuple(map(leaf, features.crd)),
+        change(features.stem),
+        tuple(map(change, features.stages)),
+        tuple(map(change, features.preacts)),
+        change(features.embedding),
+        change(features.logits),
+        tuple(map(change, features.crd)),
     )

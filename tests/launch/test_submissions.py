@@ -321,9 +321,8 @@ DAMAGED = ["", "not JSON", "[]", "3", "{}", '{"unknown": 1}', "[" * 5000, "\\ud8
 TASKS = ['{"id": "a;b"}', "7", '[{"id": "7_1", "job": 3, "log": "", "runs": []}]']
 TASKS += ['[{"id": "a;b", "job": "", "log": "", "runs": []}]']
 TASKS += ['[{"id": "7_1", "job": "", "log": "../../secret", "runs": []}]']
-WRONG_TASKS = [
-    '{"suite": "a", "digest": "0", "who": "", "when": "", "tasks": %s}' % t for t in TASKS
-]
+HEAD = '{"suite": "a", "digest": "0", "who": "", "when": "", "tasks": '
+WRONG_TASKS = [HEAD + tasks + "}" for tasks in TASKS]
 
 
 @pytest.mark.parametrize("text", [*DAMAGED, *WRONG_TASKS])
