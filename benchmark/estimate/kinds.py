@@ -8,23 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from benchmark.config.recipe import DatasetConfig
 from benchmark.config.runs import Run, TrainRun, parse_run
+from benchmark.data.counts import image_counts
 from benchmark.store.folder import Store
 
 Origin = Literal["records", "timing", "similar"]
 """Where a time comes from: records of earlier runs, steps timed here, or similar runs."""
-IMAGE_COUNTS = {
-    "digits": (599, 1198),
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "fashionmnist": (60_000, 10_000),
-    "stl10": (5_000, 8_000),
-    "tinyimagenet": (100_000, 10_000),
-    "imagenet": (1_281_167, 50_000),
-    "imagenet@imagenet100": (127_000, 5_000),
-}
-"""Numbers of train and test images, so that estimates need no data set on disk."""
 
 
 class SecondsPerImage(NamedTuple):
@@ -96,18 +85,6 @@ def kind_of(run: Run) -> RunKind:
         return RunKind(images, run.student, None, f"probe {run.protocol}", *settings)
     teacher = None if run.teacher is None else run.teacher.student
     return RunKind(images, run.student, teacher, run.method.name, *settings)
-
-
-def image_counts(dataset: DatasetConfig) -> tuple[int, int] | None:
-    """Return the numbers of train and test images; None for a data set of unknown size."""
-    known = IMAGE_COUNTS.get(dataset.name)
-    if known is None:
-        return None if dataset.limit is None else (dataset.limit, dataset.limit)
-    train, test = known
-    if dataset.validation is not None:
-        train, test = train - dataset.validation, dataset.validation
-    limit = dataset.limit or train
-    return min(limit, train), min(dataset.limit or test, test)
 
 
 def images_seen(run: Run) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from benchmark.data.stream import TestBatches, TrainBatches
 from benchmark.evaluation.accuracy import to_lists
 from benchmark.processes.distributed import LostProcessError
+from benchmark.processes.interrupts import raise_if_interrupted
 from benchmark.training.learner import Learner
 from benchmark.training.meters import Clock, Spans
 from methods.interface import Features
@@ -65,6 +66,7 @@ def train_learners(
         epoch = min(learner.epoch for learner in active)
         turn = [learner for learner in active if learner.epoch == epoch]
         taught = [learner for learner in turn if learner.phase.reads_teacher]
+        raise_if_interrupted()
         started, drawn = clock.now(), meter and meter()
         spans = (loop or train_epoch)(turn, teacher, stream, epoch)
         unread_sums: dict[Learner, Tensor] = {}
@@ -94,6 +96,7 @@ def train_epoch(
     for learner in turn:
         learner.begin_epoch(stream.steps, stream.device)
     for i, (images, labels, indices) in enumerate(stream.epoch(epoch)):
+        raise_if_interrupted()
         alive = [learner for learner in turn if learner.failure is None]
         with spans.of(TEACHER):
             features = teacher_features(alive, teacher, images)

@@ -115,7 +115,7 @@ def peak_memory_mb() -> float:
     """Return the peak resident memory of this process, in MiB."""
     # Preferred, since getrusage includes the memory of the parent when it started this process.
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text("utf-8", "replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

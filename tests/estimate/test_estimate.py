@@ -15,6 +15,7 @@ import torch
 from benchmark.config.recipe import DatasetConfig
 from benchmark.config.runs import TrainRun
 from benchmark.data import SOURCES, find_data_set
+from benchmark.data.counts import IMAGE_COUNTS, image_counts
 from benchmark.estimate import estimates, timing
 from benchmark.estimate.estimates import interleave_pairs, times_from_similar_runs
 from benchmark.estimate.forecast import (
@@ -28,12 +29,10 @@ from benchmark.estimate.forecast import (
     time_lines,
 )
 from benchmark.estimate.kinds import (
-    IMAGE_COUNTS,
     Device,
     DiskUse,
     Sample,
     SecondsPerImage,
-    image_counts,
     images_seen,
     kind_of,
     times_from_records,

@@ -17,6 +17,7 @@ from benchmark.suite.dry_run import (
 )
 from benchmark.suite.rows import Row, parse_row
 from methods.interface import Budget
+from tests.job.in_process import grid
 from tests.methods.every_method import tensors
 from tests.methods.plugin import WORKING, clean
 
@@ -170,3 +171,48 @@ def test_a_mistake_is_reported_before_training_with_file_and_line(
 ):
     (mistake,) = attempted(tmp_path, old, new)
     assert mistake.startswith(said)
+
+
+LAST = """
+title: t
+dataset: {name: digits, limit: 33}
+pairs: [%s]
+methods: {scratch: , kd: }
+seeds: [0]
+recipe: {epochs: 1, batch_size: 32, lr: 0.05}
+"""
+
+
+@pytest.mark.parametrize(
+    ("pair", "who"),
+    [
+        ("resnet14 -> MobileNetV2", "scratch"),
+        ("MobileNetV2 -> resnet8", "the teacher MobileNetV2"),
+    ],
+)
+def test_a_last_batch_of_one_image_that_cannot_be_trained_is_refused_before_training(
+    pair: str, who: str, tmp_path: Path
+):
+    with pytest.raises(UserError) as caught:
+        grid(tmp_path, LAST % pair)
+    message = str(caught.value)
+    assert message.startswith(f"{who}: the last batch of an epoch has one image (33 images")
+    assert "Choose another batch_size" in message
+
+
+@pytest.mark.parametrize(
+    ("pair", "limit"), [("resnet14 -> MobileNetV2", 34), ("resnet14 -> resnet8", 33)]
+)
+def test_a_last_batch_that_can_be_trained_is_accepted(pair: str, limit: int, tmp_path: Path):
+    assert grid(tmp_path, (LAST % pair).replace("33", str(limit))).runs()
+
+
+def test_a_loss_of_a_single_image_that_is_no_number_is_refused(tmp_path: Path, clean: None):
+    path = tmp_path / "mine.py"
+    spread = "student.embedding.var(dim=0, correction=0).mean() / (len(batch.labels) - 1)"
+    path.write_text(WORKING.replace("return {", f'return {{"spread": {spread}, '))
+    methods.add_file(path)
+    budget = Budget(8, "inside")
+    assert dry_run_method(entry("mine"), SCENE, 4, budget, images=10)
+    with pytest.raises(UserError, match=r"one image \(9 images in batches of 4\).*'spread' is nan"):
+        dry_run_method(entry("mine"), SCENE, 4, budget, images=9)

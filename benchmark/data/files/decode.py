@@ -100,7 +100,8 @@ def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTas
 
 def exit_with_parent() -> None:
     """Prepare a worker: it ends with its parent, and ignores Ctrl-C, which the parent handles."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()
     assert parent is not None
 
