@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL import __version__ as pillow
 
 from benchmark.config.errors import UserError
+from benchmark.data.files.colour_modes import to_rgb
 from benchmark.store.atomic import write_atomic
 
 Pixels = npt.NDArray[np.uint8]
@@ -68,7 +69,7 @@ def decode_to_file(shard: DecodeTask) -> list[str]:
 def decode_image(path: Path, size: int, fit: bool) -> Pixels:
     """Decode one image to (3, size, size) RGB."""
     with Image.open(path) as opened:
-        image = opened.convert("RGB")
+        image = to_rgb(opened)
     if fit:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     if image.size != (size, size):

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark.config.errors import UserError
 from benchmark.data.files import pillow
-from benchmark.data.files.class_folders import ImageFile, Listing, problems_error
+from benchmark.data.files.class_folders import ImageFile, Listing, print_lines, problems_error
 from benchmark.data.files.decode import decoder_version
 from benchmark.data.files.packed import (
     IMAGE_ERRORS,
@@ -74,6 +74,7 @@ def pack(folder: Path, find: Callable[[], Listing]) -> None:
 
 def write_packed_set(folder: Path, listing: Listing) -> None:
     """Write all shards, then the index, then the manifest."""
+    print_lines(listing.ignored)
     for torn in [*folder.glob(".*.bin.tmp")]:
         torn.unlink()
     shards = [

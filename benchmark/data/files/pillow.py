@@ -18,6 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmark.data.files.colour_modes import to_rgb
+
 Integers = npt.NDArray[np.int64]
 Picture = Image.Image
 Item = TypeVar("Item")
@@ -32,15 +34,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 
 
 def decode_rgb(content: bytes) -> Picture:
-    """Decode an image file to RGB, from grey, CMYK, RGBA and others.
-
-    As in torchvision's ImageFolder, the camera's rotation tag is ignored.
-    """
-    image = Image.open(io.BytesIO(content))
-    if image.mode != "RGB":
-        return image.convert("RGB")
-    image.load()
-    return image
+    """Decode an image file to RGB. See ``colour_modes`` for other modes and the orientation."""
+    return to_rgb(Image.open(io.BytesIO(content)))
 
 
 def crops(

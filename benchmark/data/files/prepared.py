@@ -23,7 +23,8 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.class_folders import ImageFile, Listing, problems_error
+from benchmark.data.files.checksums import file_sha256, file_sha256_once
+from benchmark.data.files.class_folders import ImageFile, Listing, print_lines, problems_error
 from benchmark.data.files.decode import DecodeTask, decode_in_parallel, decoder_version
 from benchmark.data.source import Images, Split
 from benchmark.store.atomic import encode_json, write_atomic
@@ -65,7 +66,9 @@ class Prepared(NamedTuple):
             with exclusive_access(self.folder):
                 if not self.exists():  # another process may have finished it
                     decode_data_set(self, listing)
-        return Split(*(open_part(self, part) for part in PARTS))
+        split = Split(*(open_part(self, part) for part in PARTS))
+        self.compare_checksums(file_sha256_once)
+        return split
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest."""
@@ -78,14 +81,19 @@ class Prepared(NamedTuple):
         return manifest
 
     def verify(self) -> None:
-        """Compare every file with the checksum from when it was written."""
-        for name, sha256 in self.read_manifest()["sha256"].items():
-            path = self.folder / name
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256:
+        """Compare every file with its checksum, also if this process has done so before."""
+        self.compare_checksums(file_sha256)
+
+    def compare_checksums(self, sha256_of: Callable[[Path], str]) -> None:
+        """Raise ``UserError`` if a file is not as it was written."""
+        for name, written in self.read_manifest()["sha256"].items():
+            try:
+                actual = sha256_of(self.folder / name)
+            except OSError as error:
+                raise damaged_prepared_error(self, f"{name} cannot be read ({error})") from error
+            if actual != written:
                 raise damaged_prepared_error(
-                    self, f"{name}'s sha256 is {found}, {sha256} was written"
+                    self, f"{name}'s sha256 is {actual}, {written} was written"
                 )
 
 
@@ -140,6 +148,7 @@ def decode_data_set(prepared: Prepared, listing: Listing) -> None:
 
     Raises ``UserError`` with all problems of the images.
     """
+    print_lines(listing.ignored)
     prepared.shards.mkdir(exist_ok=True)
     for torn in [*prepared.folder.rglob(".*.npy.*.tmp")]:
         torn.unlink()

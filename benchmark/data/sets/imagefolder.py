@@ -5,6 +5,7 @@ Every image is scaled so that its shorter side is of the size asked for, and its
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ from pathlib import Path
 from benchmark.config.errors import UserError
 from benchmark.config.recipe import as_folder_name
 from benchmark.data.files.class_folders import (
+    ImageFile,
     Listing,
+    Scan,
     class_folders,
     interleave_classes,
-    list_class_images,
+    list_image_files,
 )
 from benchmark.data.files.prepared import Prepared, json_sha256, prepared_folder
 from benchmark.data.source import Presence, Source
@@ -60,22 +63,24 @@ def imagefolder_source(root: Path, path: str, size: int) -> Source:
 
 
 def list_images(folder: Path) -> Listing:
-    """List the images of a folder, and what is wrong with them at first sight."""
+    """List the images of a folder, what is ignored in it, and what is wrong with it."""
     if not folder.is_dir():
         raise UserError(f"there is no folder of images at {folder.resolve()}")
-    names = class_folders(folder / "train")
+    scan = Scan()
+    names = class_folders(folder / "train", scan)
     other = "test" if class_folders(folder / "test") else "val"
-    train = [list_class_images(folder, f"train/{name}", i) for i, name in enumerate(names)]
+    other_names = class_folders(folder / other, scan)
+    train = [list_image_files(folder, f"train/{name}", i, scan) for i, name in enumerate(names)]
     test = [
-        list_class_images(folder, f"{other}/{name}", i) if (folder / other / name).is_dir() else []
+        list_image_files(folder, f"{other}/{name}", i, scan) if name in other_names else []
         for i, name in enumerate(names)
     ]
-    counts = {"train": [len(found) for found in train], other: [len(found) for found in test]}
-    problems = [*missing_folder_parts(folder, other), *missing_images(names, counts)]
-    problems += [
-        f"{other}/{name}: is no class of train"
-        for name in class_folders(folder / other)
-        if name not in names
+    count_unread_entries(folder, ("train", other), scan)
+    problems = [
+        *missing_folder_parts(names, other_names),
+        *missing_images(names, {"train": train, other: test} if other_names else {"train": train}),
+        *(f"{other}/{name}: is no class of train" for name in other_names if name not in names),
+        *scan.problems,
     ]
     return Listing(
         folder,
@@ -83,20 +88,27 @@ def list_images(folder: Path) -> Listing:
         (*interleave_classes(train),),
         (*interleave_classes(test),),
         tuple(problems),
+        scan.ignored_lines(),
     )
 
 
-def missing_folder_parts(folder: Path, other: str) -> Iterator[str]:
+def count_unread_entries(folder: Path, parts: tuple[str, str], scan: Scan) -> None:
+    """Count what lies beside the folders of the two parts."""
+    for entry in os.scandir(folder):
+        if entry.name not in parts:
+            scan.ignored[f"beside {' and '.join(parts)} ({entry.name})"] += 1
+
+
+def missing_folder_parts(names: list[str], other_names: list[str]) -> Iterator[str]:
     """Name the parts that are not there."""
-    if not class_folders(folder / "train"):
+    if not names:
         yield "train: is missing or holds no class folders"
-    if not class_folders(folder / other):
+    if not other_names:
         yield "test (or val): is missing or holds no class folders"
 
 
-def missing_images(names: list[str], counts: dict[str, list[int]]) -> Iterator[str]:
-    """Name the classes without a single image, of parts that have any."""
-    for part, found in counts.items():
-        if any(found):
-            empty = (name for name, count in zip(names, found, strict=True) if not count)
-            yield from (f"{part}/{name}: holds no images" for name in empty)
+def missing_images(names: list[str], parts: dict[str, list[list[ImageFile]]]) -> Iterator[str]:
+    """Name the classes without a single image."""
+    for part, by_class in parts.items():
+        empty = (name for name, files in zip(names, by_class, strict=True) if not files)
+        yield from (f"{part}/{name}: holds no images" for name in empty)

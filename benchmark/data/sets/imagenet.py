@@ -18,6 +18,7 @@ from benchmark.config.errors import UserError
 from benchmark.config.recipe import as_folder_name
 from benchmark.data.files.class_folders import (
     Listing,
+    Scan,
     class_folders,
     interleave_classes,
     list_image_files,
@@ -179,10 +180,11 @@ def list_images(root: Path, chosen: ClassList | None, counts: ExpectedCounts) ->
     """
     require_folder(root / FOLDER, "ImageNet", REMEDY)
     folder = unpacked_folder(root)
-    existing = class_folders(folder / "train")
+    scan = Scan()
+    existing = class_folders(folder / "train", scan)
     labels = label_classes(existing if chosen is None else chosen.wnids)
-    train = list_by_class(folder, "train", labels)
-    test, problems = list_validation_images(root, labels, whole=chosen is None)
+    train = list_by_class(folder, "train", labels, scan)
+    test, problems = list_validation_images(root, labels, scan, whole=chosen is None)
     if any(train):
         problems += count_problems("train", labels, train, counts.train_min, counts.train_max)
     if any(test):
@@ -190,9 +192,10 @@ def list_images(root: Path, chosen: ClassList | None, counts: ExpectedCounts) ->
     total = sum(map(len, train))
     if chosen is None and len(existing) == counts.classes and total != counts.train_total:
         problems.append(f"train: {total:,} images, {counts.train_total:,} expected")
-    problems = [*train_folder_problems(existing, chosen, counts), *problems]
+    problems = [*train_folder_problems(existing, chosen, counts), *problems, *scan.problems]
     train_files, test_files = (tuple(interleave_classes(part)) for part in (train, test))
-    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems))
+    ignored = scan.ignored_lines()
+    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems), ignored)
 
 
 def train_folder_problems(
@@ -210,7 +213,9 @@ def train_folder_problems(
             yield f"train: {len(existing):,} class folders, {counts.classes:,} expected"
 
 
-def list_validation_images(root: Path, labels: Labels, *, whole: bool) -> tuple[ByClass, list[str]]:
+def list_validation_images(
+    root: Path, labels: Labels, scan: Scan, *, whole: bool
+) -> tuple[ByClass, list[str]]:
     """Return the validation images by class, and what is wrong with them.
 
     They lie in class folders, or as in Kaggle's archive in one folder with a table beside it.
@@ -219,10 +224,11 @@ def list_validation_images(root: Path, labels: Labels, *, whole: bool) -> tuple[
     folder = unpacked_folder(root)
     names = class_folders(folder / "val")
     if names:
+        class_folders(folder / "val", scan)
         unknown = [name for name in names if name not in labels] if whole and labels else []
         problems = [f"val/{name}: is no class of train" for name in unknown]
-        return list_by_class(folder, "val", labels), problems
-    files = list_image_files(folder, "val", 0) if (folder / "val").is_dir() else []
+        return list_by_class(folder, "val", labels, scan), problems
+    files = list_image_files(folder, "val", 0, scan) if (folder / "val").is_dir() else []
     if not files:
         return [], ["val: is missing or holds no class folders"]
     tables = (parent / VALIDATION_TABLE for parent in (folder, root / FOLDER))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.class_folders import ImageFile, class_folders, list_class_images
+from benchmark.data.files.class_folders import ImageFile, Scan, class_folders, list_image_files
 
 Labels = Mapping[str, int]
 """The class number of each wnid, in the order of the numbers."""
@@ -42,11 +42,11 @@ def require_folder(folder: Path, title: str, remedy: str) -> None:
         )
 
 
-def list_by_class(folder: Path, part: str, labels: Labels) -> ByClass:
+def list_by_class(folder: Path, part: str, labels: Labels, scan: Scan) -> ByClass:
     """List the images in the class folders of a part; a class without a folder has none."""
     existing = set(class_folders(folder / part))
     return [
-        list_class_images(folder, f"{part}/{wnid}", label) if wnid in existing else []
+        list_image_files(folder, f"{part}/{wnid}", label, scan) if wnid in existing else []
         for wnid, label in labels.items()
     ]
 

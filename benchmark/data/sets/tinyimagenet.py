@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmark.data.files.class_folders import (
     Listing,
+    Scan,
     class_folders,
     interleave_classes,
     list_image_files,
@@ -81,17 +82,20 @@ def list_images(root: Path, counts: ExpectedCounts) -> Listing:
     """
     folder = root / FOLDER
     require_folder(folder, "TinyImageNet", REMEDY)
-    labels = label_classes(class_folders(folder / "train"))
-    train = list_by_class(folder, "train", labels)
-    test, val_only, problems = list_validation_images(folder, labels)
+    scan = Scan()
+    labels = label_classes(class_folders(folder / "train", scan))
+    train = list_by_class(folder, "train", labels, scan)
+    test, val_only, problems = list_validation_images(folder, labels, scan)
     problems = [
         *class_problems(folder, labels, val_only, counts),
         *problems,
         *count_problems("train", labels, train, counts.train_min, counts.train_max),
         *count_problems("val", labels, test, counts.test, counts.test),
+        *scan.problems,
     ]
     train_files, test_files = (tuple(interleave_classes(part)) for part in (train, test))
-    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems))
+    ignored = scan.ignored_lines()
+    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems), ignored)
 
 
 def class_problems(
@@ -118,7 +122,9 @@ def class_problems(
         yield f"train: {len(labels)} class folders, {counts.classes} expected"
 
 
-def list_validation_images(folder: Path, labels: Labels) -> tuple[ByClass, set[str], list[str]]:
+def list_validation_images(
+    folder: Path, labels: Labels, scan: Scan
+) -> tuple[ByClass, set[str], list[str]]:
     """Return the validation images by class, the classes that train lacks, and other problems.
 
     The archive has all images in val/images and their classes in val_annotations.txt. Copies that
@@ -129,11 +135,11 @@ def list_validation_images(folder: Path, labels: Labels) -> tuple[ByClass, set[s
         names = class_folders(folder / "val")
         if not names or names == ["images"]:
             return [], set(), ["val: neither val_annotations.txt nor class folders are there"]
-        return list_by_class(folder, "val", labels), set(names).difference(labels), []
+        return list_by_class(folder, "val", labels, scan), set(names).difference(labels), []
     if not (folder / "val" / "images").is_dir():
         return [], set(), ["val/images: is missing"]
     rows = (line.split("\t")[:2] for line in table.read_text().splitlines() if "\t" in line)
-    files = {Path(file.file).name: file for file in list_image_files(folder, "val/images", 0)}
+    files = {Path(file.file).name: file for file in list_image_files(folder, "val/images", 0, scan)}
     match = match_table(dict(rows), files, labels)
     problems = [
         *(f"val/images/{name}: is missing, {table.name} lists it" for name in match.missing),
