@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from benchmark.config.errors import UserError
+from benchmark.data.files.checksums import json_sha256
 from benchmark.data.sets import imagefolder, imagenet, tinyimagenet
+from benchmark.data.source import Source
 from tests.data import official_layouts as layouts
 from tests.data.official_layouts import IMAGENET, WNIDS, picture
 from tests.data.tiny_imagenet import COUNTS
+from tests.training.learners import in_memory
 
 
 @pytest.fixture
@@ -124,3 +131,112 @@ def test_the_version_of_a_folder_without_subfolders_is_as_before(birds):
 
 
 VERSION = 2227656298
+
+
+# ---------------------------------------------------------------- contents
+
+
+def source_of(birds: Path) -> Source:
+    return imagefolder.imagefolder_source(birds.parent, "birds", 8)
+
+
+def exchange(birds: Path) -> None:
+    """Replace an image by another of the same name, size in bytes, and time of change."""
+    first, second = birds / "train/auk/0.bmp", birds / "train/owl/0.bmp"
+    before, content = first.stat(), second.read_bytes()
+    assert first.read_bytes() != content
+    first.write_bytes(content)
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert first.stat().st_size == before.st_size
+
+
+@pytest.fixture
+def bitmaps(birds: Path) -> Path:
+    """The birds as files of equal sizes."""
+    for path in birds.rglob("*.png"):
+        Image.open(path).save(path.with_suffix(".bmp"))
+        path.unlink()
+    return birds
+
+
+def test_other_images_of_the_same_names_and_sizes_are_another_data_set(bitmaps):
+    before = source_of(bitmaps)
+    pixels = in_memory(before.load(bitmaps.parent)).train.pixels.clone()
+    original = (bitmaps / "train/auk/0.bmp").read_bytes()
+    exchange(bitmaps)
+    after = source_of(bitmaps)
+    assert after.version != before.version
+    assert not torch.equal(in_memory(after.load(bitmaps.parent)).train.pixels, pixels)
+    assert source_of(bitmaps).version == after.version
+    (bitmaps / "train/auk/0.bmp").write_bytes(original)
+    assert source_of(bitmaps).version == before.version
+    assert torch.equal(in_memory(source_of(bitmaps).load(bitmaps.parent)).train.pixels, pixels)
+
+
+def test_this_is_noticed_also_after_the_prepared_files_were_deleted(bitmaps):
+    before = source_of(bitmaps)
+    before.load(bitmaps.parent)
+    [folder] = [path for path in (bitmaps.parent / ".prepared").iterdir() if path.is_dir()]
+    shutil.rmtree(folder)
+    exchange(bitmaps)
+    assert source_of(bitmaps).version != before.version
+
+
+def test_images_that_were_only_touched_are_the_same_data_set(bitmaps):
+    before = source_of(bitmaps)
+    before.load(bitmaps.parent)
+    (bitmaps / "train/auk/0.bmp").touch()
+    assert source_of(bitmaps).version == before.version
+
+
+def test_an_interrupted_preparation_does_not_go_on_with_images_that_were_exchanged(bitmaps):
+    (bitmaps / "test/owl/0.bmp").write_bytes(b"?")
+    assert len(problems(bitmaps)) == 1  # the shard of the train images is decoded
+    exchange(bitmaps)
+    picture(bitmaps / "test/owl/0.bmp", 5, (8, 8))
+    auk, owl = in_memory(source_of(bitmaps).load(bitmaps.parent)).train.pixels
+    assert torch.equal(auk, owl)
+
+
+def test_a_folder_with_16_bit_grey_has_another_version_than_when_it_became_white(birds):
+    values = np.full((8, 8), 257 * 100, np.uint16)
+    Image.fromarray(values).save(birds / "train/auk/0.png")
+    listing = imagefolder.list_images(birds)
+    plain = int(json_sha256([8, listing.classes, listing.train, listing.test])[:8], 16)
+    assert source_of(birds).version != plain
+    assert in_memory(source_of(birds).load(birds.parent)).train.pixels[0].unique().tolist() == [100]
+
+
+def test_a_damaged_record_of_the_contents_is_named(birds):
+    source_of(birds).load(birds.parent)
+    [record] = (birds.parent / ".prepared").glob("*.contents.json")
+    record.write_text("[]")
+    with pytest.raises(UserError, match=rf"{record.name} is damaged"):
+        source_of(birds)
+
+
+# ---------------------------------------------------------------- prepared arrays
+
+
+@pytest.mark.parametrize("name", ["train.npy", "train-labels.npy", "test.npy", "test-labels.npy"])
+def test_a_flipped_bit_of_a_prepared_file_is_named_before_it_is_used(birds, name):
+    source = source_of(birds)
+    source.load(birds.parent)
+    [path] = (birds.parent / ".prepared").glob(f"*/{name}")
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"is damaged: {name}'s sha256 is .* Delete it"):
+        source.load(birds.parent)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_flipped_bit_of_a_packed_index_is_named_before_it_is_used(tmp_path, part):
+    layouts.imagenet(tmp_path)
+    imagenet.load(tmp_path, None, IMAGENET)
+    path = tmp_path / f".prepared/imagenet-1/{part}.npy"
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"is damaged: {part}.npy's sha256 is"):
+        imagenet.load(tmp_path, None, IMAGENET)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,3 +26,8 @@ def file_sha256_once(path: Path) -> str:
 @lru_cache(maxsize=256)
 def _cached_sha256(path: Path, inode: int, size: int, changed: int) -> str:
     return file_sha256(path)
+
+
+def json_sha256(value: object) -> str:
+    """Return the sha256 of plain values, such as names, sizes and labels of files."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

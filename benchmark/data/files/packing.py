@@ -17,7 +17,9 @@ import numpy as np
 
 from benchmark.config.errors import UserError
 from benchmark.data.files import pillow
+from benchmark.data.files.checksums import json_sha256
 from benchmark.data.files.class_folders import ImageFile, Listing, print_lines, problems_error
+from benchmark.data.files.contents import stamp_files
 from benchmark.data.files.decode import decoder_version
 from benchmark.data.files.packed import (
     IMAGE_ERRORS,
@@ -30,7 +32,7 @@ from benchmark.data.files.packed import (
     is_packed,
     packed_manifest_path,
 )
-from benchmark.data.files.prepared import PARTS, exclusive_access, json_sha256
+from benchmark.data.files.prepared import PARTS, exclusive_access
 from benchmark.store.atomic import encode_json, write_atomic
 
 IMAGES_PER_PACKED_SHARD = 8192
@@ -78,8 +80,8 @@ def write_packed_set(folder: Path, listing: Listing) -> None:
     for torn in [*folder.glob(".*.bin.tmp")]:
         torn.unlink()
     shards = [
-        *plan_shards("train", sorted_by_file(listing.train)),
-        *plan_shards("test", sorted_by_file(listing.test)),
+        *plan_shards(listing.folder, "train", sorted_by_file(listing.train)),
+        *plan_shards(listing.folder, "test", sorted_by_file(listing.test)),
     ]
     missing = [shard for shard in shards if not shard_record_path(folder, shard).is_file()]
     check_disk_space(folder, sum(member.bytes for shard in missing for member in shard.members))
@@ -102,13 +104,12 @@ def sorted_by_file(members: Iterable[ImageFile]) -> list[ImageFile]:
     return sorted(members, key=lambda member: member.file)
 
 
-def plan_shards(part: str, members: Sequence[ImageFile]) -> Iterator[ShardPlan]:
+def plan_shards(source: Path, part: str, members: Sequence[ImageFile]) -> Iterator[ShardPlan]:
     """Cut a part into shards."""
     for start in range(0, len(members), IMAGES_PER_PACKED_SHARD):
         piece = members[start : start + IMAGES_PER_PACKED_SHARD]
-        yield ShardPlan(
-            part, f"{part}-{start // IMAGES_PER_PACKED_SHARD:04d}-{json_sha256(piece)[:12]}", piece
-        )
+        key = json_sha256([piece, stamp_files(source, piece)])[:12]
+        yield ShardPlan(part, f"{part}-{start // IMAGES_PER_PACKED_SHARD:04d}-{key}", piece)
 
 
 def shard_record_path(folder: Path, shard: ShardPlan) -> Path:

@@ -23,8 +23,9 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.checksums import file_sha256, file_sha256_once
+from benchmark.data.files.checksums import file_sha256, file_sha256_once, json_sha256
 from benchmark.data.files.class_folders import ImageFile, Listing, print_lines, problems_error
+from benchmark.data.files.contents import stamp_files
 from benchmark.data.files.decode import DecodeTask, decode_in_parallel, decoder_version
 from benchmark.data.source import Images, Split
 from benchmark.store.atomic import encode_json, write_atomic
@@ -171,7 +172,8 @@ def plan_decoding(prepared: Prepared, listing: Listing, part: str) -> Iterator[D
     members: tuple[ImageFile, ...] = getattr(listing, part)
     for start in range(0, len(members), IMAGES_PER_DECODE_TASK):
         piece = members[start : start + IMAGES_PER_DECODE_TASK]
-        key = json_sha256([prepared.size, prepared.fit, decoder_version(), piece])[:12]
+        stamp = stamp_files(listing.folder, piece)
+        key = json_sha256([prepared.size, prepared.fit, decoder_version(), piece, stamp])[:12]
         files = tuple(member.file for member in piece)
         target = prepared.shards / f"{part}-{start:07d}-{key}.npy"
         yield DecodeTask(listing.folder, files, prepared.size, prepared.fit, target)
@@ -222,10 +224,6 @@ def prepared_manifest(prepared: Prepared, listing: Listing, sums: dict[str, str]
         "classes": list(listing.classes),
         "decoder": decoder_version(),
         "source": {"folder": str(listing.folder.resolve()), "listing": json_sha256(listing[1:4])},
+        "ignored": list(listing.ignored),
         "sha256": sums,
     }
-
-
-def json_sha256(value: object) -> str:
-    """Return the sha256 of plain values, such as names, sizes and labels of files."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -50,6 +50,7 @@ CIFAR10 = Source(
     padding=4,
     flip=True,
     load=partial(load, TEN),
+    train_images=50_000,
     presence=TEN.presence,
 )
 CIFAR100 = Source(
@@ -63,5 +64,6 @@ CIFAR100 = Source(
     padding=4,
     flip=True,
     load=partial(load, HUNDRED),
+    train_images=50_000,
     presence=HUNDRED.presence,
 )

@@ -67,5 +67,6 @@ DIGITS = Source(
     padding=2,
     flip=False,  # a mirrored 2 is no 2
     load=load,
+    train_images=599,
     presence=presence,
 )

@@ -65,5 +65,6 @@ FASHION_MNIST = Source(
     padding=4,  # with the flip, usual in public code
     flip=True,
     load=load,
+    train_images=60_000,
     presence=OFFICIAL.presence,
 )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from benchmark.config.errors import UserError
 from benchmark.config.recipe import as_folder_name
+from benchmark.data.files import contents
+from benchmark.data.files.checksums import json_sha256
 from benchmark.data.files.class_folders import (
     ImageFile,
     Listing,
@@ -20,8 +22,8 @@ from benchmark.data.files.class_folders import (
     interleave_classes,
     list_image_files,
 )
-from benchmark.data.files.prepared import Prepared, json_sha256, prepared_folder
-from benchmark.data.source import Presence, Source
+from benchmark.data.files.prepared import Prepared, prepared_folder
+from benchmark.data.source import LARGEST_SIZE, Images, Presence, Source, Split
 
 PREFIX = "imagefolder/"
 NAME = re.compile(r"imagefolder/(?P<path>.+)@(?P<size>[1-9][0-9]*)")
@@ -32,18 +34,22 @@ def parse_source(name: str, root: Path) -> Source:
     match = NAME.fullmatch(name)
     if match is None:
         raise UserError(f"'{name}': expected imagefolder/PATH@SIZE, as in imagefolder/birds@64")
+    if len(match["size"]) > len(str(LARGEST_SIZE)) or int(match["size"]) > LARGEST_SIZE:
+        raise UserError(f"'{name}': the size is more than {LARGEST_SIZE} pixels")
     return imagefolder_source(root, match["path"], int(match["size"]))
 
 
 def imagefolder_source(root: Path, path: str, size: int) -> Source:
-    """Return the data set in a folder, seen from the data root, as squares of ``size`` pixels.
+    """Return the data set in a folder, relative to the data root, as squares of ``size`` pixels.
 
-    Its version follows from the names and sizes of its files: other images, other runs. Raises
-    ``UserError`` where there is no such folder.
+    Its version follows from the names, sizes and contents of its files; see ``identify``. Raises
+    ``UserError`` if there is no such folder.
     """
-    listing = list_images(root / path)
-    key = json_sha256([size, listing.classes, listing.train, listing.test])
-    name = f"{PREFIX}{path}@{size}"
+    listing, name = list_images(root / path), f"{PREFIX}{path}@{size}"
+    plain_key = json_sha256([size, listing.classes, listing.train, listing.test])
+    record = contents_path(prepared_folder(root, as_folder_name(name), plain_key[:10]))
+    images = contents.examine(listing, record)
+    key = identify(plain_key, images)
     prepared = Prepared(prepared_folder(root, as_folder_name(name), key[:10]), size, fit=True)
     return Source(
         name=name,
@@ -56,10 +62,45 @@ def imagefolder_source(root: Path, path: str, size: int) -> Source:
         std=(0.229, 0.224, 0.225),
         padding=size // 8,  # as on CIFAR
         flip=True,
-        load=lambda _: prepared.load(lambda: listing),
+        train_images=len(listing.train),
+        load=lambda _: load(prepared, listing, images, record),
         presence=lambda _: Presence(path, todo="" if prepared.exists() else "to be decoded once"),
         verify=lambda _: prepared.verify(),
     )
+
+
+def contents_path(folder: Path) -> Path:
+    """Return the file beside a prepared set that says what is known of the images' contents."""
+    return folder.with_name(f"{folder.name}.contents.json")
+
+
+def identify(plain_key: str, images: contents.Contents) -> str:
+    """Return the key that the version is made of.
+
+    ``plain_key``, from names and sizes, is that of most folders. Other contents than the first
+    under the same names have another key, and so have folders with 16-bit grey images, which were
+    decoded to white once.
+    """
+    differs = [images.sha256] if images.sha256 != images.first else []
+    differs += ["16-bit grey is scaled"] if images.deep else []
+    return json_sha256([plain_key, *differs]) if differs else plain_key
+
+
+def load(
+    prepared: Prepared, listing: Listing, images: contents.Contents, record: Path
+) -> Split[Images]:
+    """Open the prepared images; the first time, decode those of the folder.
+
+    Raises ``UserError`` if images change while they are decoded.
+    """
+    images = contents.hash_first(images, listing)
+    fresh = not prepared.exists()
+    split = prepared.load(lambda: listing)
+    if fresh and contents.stamp_files(listing.folder, contents.all_files(listing)) != images.stamp:
+        prepared.manifest.unlink()
+        raise UserError(f"images in {listing.folder.resolve()} changed while they were decoded")
+    contents.keep(images, record)
+    return split
 
 
 def list_images(folder: Path) -> Listing:

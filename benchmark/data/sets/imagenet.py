@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from benchmark.config.errors import UserError
 from benchmark.config.recipe import as_folder_name
+from benchmark.data.files.checksums import json_sha256
 from benchmark.data.files.class_folders import (
     Listing,
     Scan,
@@ -25,7 +26,7 @@ from benchmark.data.files.class_folders import (
 )
 from benchmark.data.files.packed import is_packed, open_packed, read_packed_manifest, verify_packed
 from benchmark.data.files.packing import pack
-from benchmark.data.files.prepared import PARTS, json_sha256, prepared_folder
+from benchmark.data.files.prepared import PARTS, prepared_folder
 from benchmark.data.sets.imagenet_layout import (
     ByClass,
     ExpectedCounts,
@@ -81,6 +82,7 @@ def imagenet_source(
         crop="resized",
         decoder="pillow",
         load=partial(load, chosen=chosen, counts=counts),
+        train_images=counts.train_total if chosen is None else None,
         presence=partial(presence, chosen=chosen),
         verify=partial(verify, chosen=chosen),
     )

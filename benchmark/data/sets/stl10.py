@@ -56,5 +56,6 @@ STL10 = Source(
     padding=12,  # an eighth of the width, as on CIFAR; usual in public code
     flip=True,
     load=load,
+    train_images=5_000,
     presence=OFFICIAL.presence,
 )

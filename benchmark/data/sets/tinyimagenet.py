@@ -160,6 +160,7 @@ TINY_IMAGENET = Source(
     padding=8,  # an eighth of the width, as on CIFAR; public code uses 8 or 4
     flip=True,
     load=load,
+    train_images=OFFICIAL.train_total,
     presence=presence,
     verify=verify,
 )
