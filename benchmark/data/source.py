@@ -116,5 +116,7 @@ class Source:
     """The decoder, for a set that is too large for memory and is decoded during training."""
     train_images: int | None = None
     """Number of train images, if it is known without reading them."""
+    ignored: tuple[str, ...] = ()
+    """A line for each rule by which entries of an image folder are ignored."""
     verify: Callable[[Path], None] = nothing_to_verify
     """Compare checksums that ``load`` does not. Raises ``UserError`` if one differs."""

@@ -1,4 +1,4 @@
-"""Decode image files into arrays, shard by shard, in processes that do not load torch."""
+"""Decode image files into arrays, shard by shard, in processes if there are many."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from benchmark.data.files.colour_modes import to_rgb
 from benchmark.store.atomic import write_atomic
 
 Pixels = npt.NDArray[np.uint8]
+FEWEST_FOR_PROCESSES = 500
+"""Images from which starting processes, which takes seconds, is worth it."""
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises for a damaged file, except for decompression bombs."""
 
@@ -80,7 +82,7 @@ def decode_image(path: Path, size: int, fit: bool) -> Pixels:
 def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTask, list[str]]]:
     """Decode shards on all cores; yield each one when it is done, with its problems."""
     workers = min(len(os.sched_getaffinity(0)), len(shards))
-    if workers < 2:
+    if workers < 2 or sum(len(shard.files) for shard in shards) < FEWEST_FOR_PROCESSES:
         for shard in shards:
             yield shard, decode_to_file(shard)
         return

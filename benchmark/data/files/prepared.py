@@ -1,6 +1,7 @@
 """Image files decoded once into memory-mapped arrays, which open in no time.
 
-A prepared set is a folder under the data root, .prepared/<name>-<version>. It has the pixels and
+A prepared set is the folder .prepared/<name>-<version> under the data root, or one in a cache; see
+`prepared_path.py`. It has the pixels and
 labels of each part as .npy files, and manifest.json, which is written last: if it exists, the set
 is complete. The original images are not needed any more.
 """
@@ -96,11 +97,6 @@ class Prepared(NamedTuple):
                 raise damaged_prepared_error(
                     self, f"{name}'s sha256 is {actual}, {written} was written"
                 )
-
-
-def prepared_folder(root: Path, name: str, version: int | str) -> Path:
-    """Return the folder of a data set's prepared files."""
-    return root / ".prepared" / f"{name}-{version}"
 
 
 def damaged_prepared_error(prepared: Prepared, why: str) -> UserError:

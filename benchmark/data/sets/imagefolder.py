@@ -22,10 +22,13 @@ from benchmark.data.files.class_folders import (
     interleave_classes,
     list_image_files,
 )
-from benchmark.data.files.prepared import Prepared, prepared_folder
+from benchmark.data.files.prepared import Prepared
+from benchmark.data.files.prepared_path import MANIFEST, prepared_folder, prepared_path
 from benchmark.data.source import LARGEST_SIZE, Images, Presence, Source, Split
 
 PREFIX = "imagefolder/"
+OTHER_SETS = ("imagenet", "tiny-imagenet-200")
+"""Folders of data sets with readers of their own."""
 NAME = re.compile(r"imagefolder/(?P<path>.+)@(?P<size>[1-9][0-9]*)")
 
 
@@ -47,7 +50,8 @@ def imagefolder_source(root: Path, path: str, size: int) -> Source:
     """
     listing, name = list_images(root / path), f"{PREFIX}{path}@{size}"
     plain_key = json_sha256([size, listing.classes, listing.train, listing.test])
-    record = contents_path(prepared_folder(root, as_folder_name(name), plain_key[:10]))
+    # Beside the prepared set, so that it stays if that is deleted.
+    record = prepared_path(root, f"{as_folder_name(name)}-{plain_key[:10]}.contents.json")
     images = contents.examine(listing, record)
     key = identify(plain_key, images)
     prepared = Prepared(prepared_folder(root, as_folder_name(name), key[:10]), size, fit=True)
@@ -63,15 +67,39 @@ def imagefolder_source(root: Path, path: str, size: int) -> Source:
         padding=size // 8,  # as on CIFAR
         flip=True,
         train_images=len(listing.train),
+        ignored=listing.ignored,
         load=lambda _: load(prepared, listing, images, record),
-        presence=lambda _: Presence(path, todo="" if prepared.exists() else "to be decoded once"),
+        presence=lambda _: Presence(path, todo=todo(prepared, listing)),
         verify=lambda _: prepared.verify(),
     )
 
 
-def contents_path(folder: Path) -> Path:
-    """Return the file beside a prepared set that says what is known of the images' contents."""
-    return folder.with_name(f"{folder.name}.contents.json")
+def todo(prepared: Prepared, listing: Listing) -> str:
+    """Return what has to be done before training; empty if nothing."""
+    if prepared.exists():
+        return ""
+    count = len(listing.problems)
+    problems = f"; `data prepare` will name {count} problem{'s' * (count > 1)}" if count else ""
+    return f"to be decoded once{problems}"
+
+
+def find_folders(root: Path) -> list[str]:
+    """Return the names of the image folders under a data root, at most two levels down.
+
+    A folder that was prepared in no size has the name `imagefolder/PATH@SIZE`, with that word.
+    """
+    names = []
+    for train in sorted([*root.glob("*/train"), *root.glob("*/*/train")]):
+        path = train.parent.relative_to(root).as_posix()
+        if path.split("/")[0] in OTHER_SETS or path[0] == "." or not class_folders(train):
+            continue
+        folder = as_folder_name(f"{PREFIX}{path}@")
+        sets = prepared_path(root, "x").parent, root / ".prepared"
+        found = {f.parent.name for place in sets for f in place.glob(f"{folder}*/{MANIFEST}")}
+        sizes = {name.removeprefix(folder).lstrip("-").split("-")[0] for name in found}
+        known = sorted(int(size) for size in sizes if size.isdecimal())
+        names += [f"{PREFIX}{path}@{size}" for size in known or ["SIZE"]]
+    return names
 
 
 def identify(plain_key: str, images: contents.Contents) -> str:

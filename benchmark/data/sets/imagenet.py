@@ -26,7 +26,8 @@ from benchmark.data.files.class_folders import (
 )
 from benchmark.data.files.packed import is_packed, open_packed, read_packed_manifest, verify_packed
 from benchmark.data.files.packing import pack
-from benchmark.data.files.prepared import PARTS, prepared_folder
+from benchmark.data.files.prepared import PARTS
+from benchmark.data.files.prepared_path import prepared_folder, show_path
 from benchmark.data.sets.imagenet_layout import (
     ByClass,
     ExpectedCounts,
@@ -45,8 +46,9 @@ KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
 VALIDATION_TABLE = "LOC_val_solution.csv"
 WNID = re.compile(r"n\d{8}")
 REMEDY = (
-    "unpack https://image-net.org/download.php there, under its terms, as train/<wnid>/*.JPEG and "
-    "val/<wnid>/*.JPEG"
+    "download ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
+    "https://image-net.org/download.php, under its terms, and unpack them there as "
+    "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
 )
 OFFICIAL = ExpectedCounts(
     classes=1000, train_total=1_281_167, train_min=732, train_max=1300, test=50
@@ -158,7 +160,7 @@ def presence(root: Path, chosen: ClassList | None = None) -> Presence:
     """Return what exists: the packed images, or else the unpacked archives."""
     folder = packed_folder(root, chosen)
     if is_packed(folder):
-        return Presence(str(folder.relative_to(root)))
+        return Presence(show_path(folder, root))
     unpacked = unpacked_folder(root)
     missing = missing_parts(unpacked)
     gigabytes = 150 if chosen is None else max(1, round(0.13 * len(chosen.wnids)))

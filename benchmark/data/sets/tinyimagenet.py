@@ -18,7 +18,8 @@ from benchmark.data.files.class_folders import (
     interleave_classes,
     list_image_files,
 )
-from benchmark.data.files.prepared import Prepared, prepared_folder
+from benchmark.data.files.prepared import Prepared
+from benchmark.data.files.prepared_path import prepared_folder, show_path
 from benchmark.data.sets.imagenet_layout import (
     ByClass,
     ExpectedCounts,
@@ -50,7 +51,7 @@ def load(root: Path, counts: ExpectedCounts = OFFICIAL) -> Split[Images]:
 
 
 def prepared(root: Path) -> Prepared:
-    """Return the place of the decoded images."""
+    """Return the folder of the decoded images."""
     return Prepared(prepared_folder(root, NAME, VERSION), SIZE)
 
 
@@ -70,7 +71,7 @@ def verify(root: Path) -> None:
 def presence(root: Path) -> Presence:
     """Return what exists: the prepared images, or else the unpacked archive."""
     if prepared(root).exists():
-        return Presence(str(prepared(root).folder.relative_to(root)))
+        return Presence(show_path(prepared(root).folder, root))
     missing = missing_parts(root / FOLDER)
     return Presence(FOLDER, missing, REMEDY if missing else "to be decoded once, 1.4 GB")
 
