@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets.folder import pil_loader
 
 from benchmark.data.files import pillow
 from benchmark.data.files.colour_modes import to_rgb
@@ -29,6 +30,7 @@ KNOWN: dict[str, tuple[Any, Colour]] = {
     "I;16": (257 * 100, (100, 100, 100)),
     "I;16L": (257 * 100, (100, 100, 100)),
     "I;16B": (257 * 100, (100, 100, 100)),
+    "I;16N": (257 * 100, (100, 100, 100)),
 }
 """By mode: a pixel and its colour."""
 PALETTES = {"P", "PA"}
@@ -41,6 +43,7 @@ def test_a_known_pixel_of_this_mode_becomes_its_colour(mode):
     assert to_rgb(Image.new(mode, (1, 1), pixel)).getpixel((0, 0)) == colour
 
 
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 @pytest.mark.parametrize("mode", ["P", "PA"])
 @pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80"])
 def test_a_palette_gives_its_colours_transparent_or_not(mode, transparency):
@@ -54,9 +57,15 @@ def test_a_palette_gives_its_colours_transparent_or_not(mode, transparency):
     assert np.asarray(to_rgb(image)).tolist() == [[[10, 20, 30], [40, 50, 60]]]
 
 
-def test_lab_is_converted_by_its_meaning():
-    grey = np.array(to_rgb(Image.frombytes("LAB", (1, 1), bytes([137, 128, 128]))))
-    assert abs(grey.astype(int) - 128).max() <= 2  # L* = 53.6 is the middle grey of sRGB
+@pytest.mark.parametrize(
+    ("lab", "rgb"),
+    [((137, 0, 0), (128, 128, 128)), ((136, 81, 70), (252, 0, 0)), ((255, 0, 0), (255, 255, 255))],
+)
+def test_lab_is_converted_by_its_meaning(tmp_path, lab, rgb):
+    path = tmp_path / "x.tif"  # in a file, a* and b* are signed
+    Image.frombytes("LAB", (1, 1), bytes(lab)).save(path)
+    actual = np.array(pillow.decode_rgb(path.read_bytes()))[0, 0].astype(int)
+    assert abs(actual - rgb).max() <= 4
 
 
 @pytest.mark.parametrize("mode", sorted(REFUSED))
@@ -76,7 +85,7 @@ def test_every_mode_of_pillow_is_in_one_of_these_lists():
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
 def test_sixteen_bits_of_grey_are_scaled_not_cut_off(tmp_path: Path, suffix):
-    values = np.array([[0, 128, 129, 257, 32768, 65407, 65408, 65535]], np.uint16)
+    values = np.array([[0, 128, 129, 257, 32768, 65406, 65407, 65535]], np.uint16)
     path = tmp_path / f"x.{suffix}"
     if suffix == "pgm":
         path.write_bytes(b"P5 8 1 65535\n" + values.astype(">u2").tobytes())
@@ -93,3 +102,19 @@ def test_big_endian_white_is_zero_and_twelve_bit_tiffs_are_scaled(tmp_path):
     assert np.asarray(pillow.decode_rgb(path.read_bytes()))[0, :, 0].tolist() == [255, 0, 254]
     Image.fromarray(values.astype(">u2")).save(path)
     assert np.asarray(pillow.decode_rgb(path.read_bytes()))[0, :, 0].tolist() == [0, 255, 1]
+
+
+def test_of_several_frames_the_first_is_read_and_the_orientation_is_ignored_as_by_torchvision(
+    tmp_path,
+):
+    path = tmp_path / "x.tif"
+    frames = [Image.new("RGB", (2, 2), (k, k, k)) for k in (10, 20)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert decode_image(path, 2, fit=False).max() == 10
+    exif = Image.Exif()
+    exif[0x112] = 6
+    turned = tmp_path / "x.png"
+    halves = Image.fromarray(np.array([[0, 255], [0, 255]], np.uint8))
+    halves.save(turned, exif=exif)
+    expected = np.asarray(pil_loader(str(turned))).transpose(2, 0, 1)
+    assert np.array_equal(decode_image(turned, 2, fit=False), expected)

@@ -186,7 +186,7 @@ def write_index_and_manifest(folder: Path, listing: Listing, shards: Sequence[Sh
     about = {
         shard.name: json.loads(shard_record_path(folder, shard).read_bytes()) for shard in shards
     }
-    sums = {f"{name}.bin": told["sha256"] for name, told in about.items()}
+    sums = {f"{name}.bin": record["sha256"] for name, record in about.items()}
     sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     for shard in shards:
         sizes[shard.part][f"{shard.name}.bin"] = about[shard.name]["bytes"]

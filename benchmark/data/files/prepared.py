@@ -127,11 +127,11 @@ def open_part(prepared: Prepared, part: str) -> Images:
 @contextmanager
 def exclusive_access(folder: Path) -> Iterator[None]:
     """Lock the folder; wait while another process holds it."""
-    said = False
+    is_announced = False
     while (mine := claim_run(folder)) is None:
-        if not said and (holder := read_claim(folder)):
+        if not is_announced and (holder := read_claim(folder)):
             print(f"waiting: {holder.host}, process {holder.pid}, prepares {folder}", flush=True)
-            said = True
+            is_announced = True
         time.sleep(0.5)
     try:
         with mine.keep_alive():
