@@ -16,7 +16,7 @@ from benchmark.cli.options import DATA_VARIABLE, DEFAULT_DATA_ROOT
 from benchmark.config.errors import UserError
 from benchmark.data import SOURCES, find_data_set
 from benchmark.data.files.class_folders import print_lines
-from benchmark.data.sets.imagefolder import PREFIX, find_folders
+from benchmark.data.sets.imagefolder import PREFIX, UNKNOWN_SIZE, find_folders
 from benchmark.data.source import Source
 
 
@@ -51,8 +51,8 @@ def print_dataset_status(names: Sequence[str], root: Path, console: Console) -> 
 
 def status_row(name: str, root: Path) -> tuple[str, str, str, str, str]:
     """Return a data set's name, state, location, missing files, and what to do."""
-    if name.endswith("@SIZE"):  # from ``find_folders``
-        path = name.removeprefix(PREFIX).removesuffix("@SIZE")
+    if name.endswith(f"@{UNKNOWN_SIZE}"):
+        path = name.removeprefix(PREFIX).removesuffix(f"@{UNKNOWN_SIZE}")
         return name, "to prepare", path, "", "choose SIZE, the pixels of a side"
     try:
         presence = find_data_set(name, root).presence(root)

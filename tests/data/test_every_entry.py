@@ -133,6 +133,25 @@ def test_the_version_of_a_folder_without_subfolders_is_as_before(birds):
 VERSION = 2227656298
 
 
+def test_how_unusual_images_are_read_is_printed_with_their_count(birds, capsys):
+    auk = birds / "train/auk"
+    frames = [Image.new("L", (8, 8), k) for k in (10, 20)]
+    frames[0].save(auk / "two.tif", save_all=True, append_images=frames[1:])
+    Image.new("RGBA", (8, 8)).save(auk / "clear.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(auk / "deep.png")
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.new("RGB", (8, 8)).save(auk / "turned.jpg", exif=exif)
+    source_of(birds).load(birds.parent)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line for line in printed if line.startswith("note")] == [
+        "note: 1 images are grey with more than 8 bits and are scaled to 8",
+        "note: 1 images have an EXIF orientation, which is ignored",
+        "note: 1 images have several frames, of which the first is read",
+        "note: 1 images have transparency, which is dropped",
+    ]
+
+
 # ---------------------------------------------------------------- contents
 
 

@@ -159,6 +159,11 @@ def printable(line: str) -> str:
     return line.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
 
 
+def note_lines(notes: Counter[str]) -> list[str]:
+    """Return a line for each note on how images are read, with the number of images."""
+    return [f"note: {n:,} images {note}" for note, n in sorted(notes.items())]
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines such as those of ``Listing.ignored``."""
     for line in lines:

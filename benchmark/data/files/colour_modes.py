@@ -8,6 +8,9 @@ unknown.
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image
 
@@ -15,9 +18,12 @@ CONVERTED_BY_PILLOW = (
     *("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"),
     *("CMYK", "YCbCr", "LAB", "HSV"),
 )
+TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 SIXTEEN_BITS = 2**16 - 1
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262
 """Tags of TIFF 6.0, section 8."""
+ORIENTATION = 0x112
+"""The tag of EXIF 2.32, section 4.6.4, whose value 1 is upright."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -39,6 +45,23 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image.load()
         return image
     return image.convert("RGB")
+
+
+def describe(image: Image.Image) -> Iterator[str]:
+    """Yield what users should know of how an image is read, as the end of `7 images ...`."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview
+        yield "have several frames, of which the first is read"
+    if image.mode in TRANSPARENT or "transparency" in image.info:
+        yield "have transparency, which is dropped"
+    if grey_range(image) is not None:
+        yield "are grey with more than 8 bits and are scaled to 8"
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, struct.error):  # damaged, and not used
+        return
+    if orientation not in (0, 1):
+        yield "have an EXIF orientation, which is ignored"
 
 
 def grey_range(image: Image.Image) -> int | None:

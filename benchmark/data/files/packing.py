@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -14,11 +15,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from benchmark.config.errors import UserError
 from benchmark.data.files import pillow
 from benchmark.data.files.checksums import json_sha256
-from benchmark.data.files.class_folders import ImageFile, Listing, print_lines, problems_error
+from benchmark.data.files.class_folders import (
+    ImageFile,
+    Listing,
+    note_lines,
+    print_lines,
+    problems_error,
+)
+from benchmark.data.files.colour_modes import describe
 from benchmark.data.files.contents import stamp_files
 from benchmark.data.files.decode import decoder_version
 from benchmark.data.files.packed import (
@@ -56,6 +65,8 @@ class CheckedImage(NamedTuple):
     content: bytes
     height: int
     width: int
+    notes: tuple[str, ...] = ()
+    """See ``colour_modes.describe``."""
 
 
 def pack(folder: Path, find: Callable[[], Listing]) -> None:
@@ -135,6 +146,7 @@ def write_shard(
     temp = path.with_name(f".{path.name}.tmp")
     places: list[tuple[int, int, int, int]] = []
     problems: list[str] = []
+    notes: Counter[str] = Counter()
     sha256 = hashlib.sha256()
     try:
         with temp.open("wb") as file:
@@ -142,6 +154,7 @@ def write_shard(
                 if isinstance(found, str):
                     problems.append(found)
                     continue
+                notes.update(found.notes)
                 places.append((file.tell(), len(found.content), found.height, found.width))
                 file.write(found.content)
                 sha256.update(found.content)
@@ -154,6 +167,7 @@ def write_shard(
             write_atomic(shard_record_path(folder, shard), json.dumps(about).encode())
     finally:
         temp.unlink(missing_ok=True)
+    print_lines(note_lines(notes))
     return problems
 
 
@@ -175,7 +189,8 @@ def check_image(source: Path, member: ImageFile) -> CheckedImage | str:
         image = pillow.decode_rgb(content)
     except IMAGE_ERRORS as error:
         return f"{member.file}: {decode_problem(error)}"
-    return CheckedImage(content, image.height, image.width)
+    notes = tuple(describe(Image.open(io.BytesIO(content))))
+    return CheckedImage(content, image.height, image.width, notes)
 
 
 # ---------------------------------------------------------------- the whole

@@ -13,6 +13,7 @@ import io
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmark.config.errors import UserError
 from benchmark.data.files.checksums import file_sha256, file_sha256_once, json_sha256
-from benchmark.data.files.class_folders import ImageFile, Listing, print_lines, problems_error
+from benchmark.data.files.class_folders import (
+    ImageFile,
+    Listing,
+    note_lines,
+    print_lines,
+    problems_error,
+)
 from benchmark.data.files.contents import stamp_files
 from benchmark.data.files.decode import DecodeTask, decode_in_parallel, decoder_version
 from benchmark.data.source import Images, Split
@@ -183,11 +190,14 @@ def decode_missing(prepared: Prepared, shards: Sequence[DecodeTask]) -> list[str
     print(f"decoding {total - done:,} images once, to {prepared.folder}", flush=True)
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     problems: list[str] = []
+    notes: Counter[str] = Counter()
     with Progress(*columns) as progress:
         task = progress.add_task("", total=total, completed=done)
-        for shard, found in decode_in_parallel(missing):
-            problems += found
+        for shard, result in decode_in_parallel(missing):
+            problems += result.problems
+            notes += result.notes
             progress.advance(task, len(shard.files))
+    print_lines(note_lines(notes))
     return sorted(problems)
 
 

@@ -27,6 +27,8 @@ from benchmark.data.files.prepared_path import MANIFEST, prepared_folder, prepar
 from benchmark.data.source import LARGEST_SIZE, Images, Presence, Source, Split
 
 PREFIX = "imagefolder/"
+UNKNOWN_SIZE = "SIZE"
+"""In the name of a folder that was prepared in no size."""
 OTHER_SETS = ("imagenet", "tiny-imagenet-200")
 """Folders of data sets with readers of their own."""
 NAME = re.compile(r"imagefolder/(?P<path>.+)@(?P<size>[1-9][0-9]*)")
@@ -86,7 +88,7 @@ def todo(prepared: Prepared, listing: Listing) -> str:
 def find_folders(root: Path) -> list[str]:
     """Return the names of the image folders under a data root, at most two levels down.
 
-    A folder that was prepared in no size has the name `imagefolder/PATH@SIZE`, with that word.
+    A folder that was prepared in no size has the name `imagefolder/PATH@SIZE`, with that word SIZE.
     """
     names = []
     for train in sorted([*root.glob("*/train"), *root.glob("*/*/train")]):
@@ -97,8 +99,8 @@ def find_folders(root: Path) -> list[str]:
         sets = prepared_path(root, "x").parent, root / ".prepared"
         found = {f.parent.name for place in sets for f in place.glob(f"{folder}*/{MANIFEST}")}
         sizes = {name.removeprefix(folder).lstrip("-").split("-")[0] for name in found}
-        known = sorted(int(size) for size in sizes if size.isdecimal())
-        names += [f"{PREFIX}{path}@{size}" for size in known or ["SIZE"]]
+        known = sorted((size for size in sizes if size.isdecimal()), key=int)
+        names += [f"{PREFIX}{path}@{size}" for size in known or [UNKNOWN_SIZE]]
     return names
 
 
