@@ -223,7 +223,8 @@ def test_a_folder_with_16_bit_grey_has_another_version_than_when_it_became_white
     listing = imagefolder.list_images(birds)
     plain = int(json_sha256([8, listing.classes, listing.train, listing.test])[:8], 16)
     assert source_of(birds).version != plain
-    assert in_memory(source_of(birds).load(birds.parent)).train.pixels[0].unique().tolist() == [100]
+    image = in_memory(source_of(birds).load(birds.parent)).train.pixels[0]
+    assert {*image.flatten().tolist()} == {100}
 
 
 def test_a_damaged_record_of_the_contents_is_named(birds):
@@ -259,3 +260,28 @@ def test_a_flipped_bit_of_a_packed_index_is_named_before_it_is_used(tmp_path, pa
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"is damaged: {part}.npy's sha256 is"):
         imagenet.load(tmp_path, None, IMAGENET)
+
+
+def test_two_validation_images_of_one_name_are_a_problem(tmp_path):
+    layouts.tinyimagenet(tmp_path, COUNTS)
+    images = tmp_path / "tiny-imagenet-200/val/images"
+    picture(images / "more/val_0.JPEG", 3)
+    listing = tinyimagenet.list_images(tmp_path, COUNTS)
+    assert listing.problems == (
+        "val/images/val_0.JPEG: has the same name as val/images/more/val_0.JPEG",
+    )
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"ImageId,Prediction\nval_1\n", b"a\nval_1, \n"])
+def test_a_table_of_classes_that_cannot_be_read_is_one_error(tmp_path, content):
+    layouts.imagenet(tmp_path)
+    val = tmp_path / "imagenet/val"
+    for path in [*val.glob("*/*.JPEG")]:
+        path.rename(val / path.name)
+    for folder in [path for path in val.iterdir() if path.is_dir()]:
+        folder.rmdir()
+    (tmp_path / "imagenet/LOC_val_solution.csv").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"LOC_val_solution\.csv(, line 2: expected| is not a text)"
+    ):
+        imagenet.list_images(tmp_path, None, IMAGENET)

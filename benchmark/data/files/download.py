@@ -78,7 +78,7 @@ def download_once(url: str, path: Path, md5: str) -> str | None:
 
 def save(url: str, path: Path) -> None:
     """Write what an address delivers to a file, with a progress bar."""
-    from torch.hub import tqdm  # torch's own if there is no tqdm
+    from torch.hub import tqdm  # type: ignore[attr-defined]  # torch's own if tqdm is missing
 
     with path.open("wb") as file, closing(receive(url)) as parts:
         total, _ = next(parts)

@@ -33,10 +33,12 @@ from benchmark.data.sets.imagenet_layout import (
     ExpectedCounts,
     Labels,
     count_problems,
+    index_by_name,
     label_classes,
     list_by_class,
     match_table,
     missing_parts,
+    read_lines,
     require_folder,
 )
 from benchmark.data.source import Presence, Source, Split, Streamed
@@ -108,7 +110,7 @@ def read_class_list(root: Path, name: str) -> ClassList:
         raise UserError(
             f"{NAME}@{name}: there is no list of classes {name} or {name}.txt in {root.resolve()}"
         )
-    lines = path.read_text().splitlines()
+    lines = read_lines(path)
     words = [line.split()[0] for line in lines if line.strip() and line.lstrip()[0] != "#"]
     invalid = [word for word in words if not WNID.fullmatch(word)]
     if invalid or len(words) != len({*words}) or len(words) < 2:
@@ -239,8 +241,12 @@ def list_validation_images(
     table = next((path for path in tables if path.is_file()), None)
     if table is None:
         return [], [f"val: its images lie in one folder, and {VALIDATION_TABLE} is not beside it"]
-    match = match_table(read_table(table), {Path(file.file).stem: file for file in files}, labels)
-    problems = [f"val/{name}: is missing, {VALIDATION_TABLE} lists it" for name in match.missing]
+    by_name, doubled = index_by_name(files, suffix=False)
+    match = match_table(read_table(table), by_name, labels)
+    problems = [
+        *doubled,
+        *(f"val/{name}: is missing, {VALIDATION_TABLE} lists it" for name in match.missing),
+    ]
     if whole:
         problems = [
             *(f"val/{k}: is of {v}, no class of train" for k, v in match.unknown_classes.items()),
@@ -251,9 +257,18 @@ def list_validation_images(
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """Read names and wnids from rows like `ILSVRC2012_val_00048981,n03995372 85 1 499 272`."""
-    rows = (line.split(",") for line in path.read_text().splitlines()[1:] if line.strip())
-    return {name: boxes.split()[0] for name, boxes in rows}
+    """Read names and wnids from rows like `ILSVRC2012_val_00048981,n03995372 85 1 499 272`.
+
+    Raises ``UserError`` for a row of another form.
+    """
+    wnid_of = {}
+    for number, line in enumerate(read_lines(path)[1:], 2):
+        name, comma, boxes = line.partition(",")
+        if line.strip() and not (name and comma and boxes.split()):
+            raise UserError(f"{path}, line {number}: expected NAME,WNID ..., got {line[:80]!r}")
+        if line.strip():
+            wnid_of[name] = boxes.split()[0]
+    return wnid_of
 
 
 IMAGENET = imagenet_source(Path())

@@ -8,7 +8,7 @@ class folders instead. Both have known numbers of images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from benchmark.config.errors import UserError
@@ -86,6 +86,31 @@ def match_table(
         else:
             match.by_class[labels[wnid]].append(files[name]._replace(label=labels[wnid]))
     return match
+
+
+def index_by_name(
+    files: Iterable[ImageFile], suffix: bool
+) -> tuple[dict[str, ImageFile], list[str]]:
+    """Return images by name, and a line for each whose name another has.
+
+    ``suffix``: whether the suffix is part of the name.
+    """
+    index: dict[str, ImageFile] = {}
+    problems = []
+    for file in files:
+        path = PurePath(file.file)
+        first = index.setdefault(path.name if suffix else path.stem, file)
+        if first is not file:
+            problems.append(f"{file.file}: has the same name as {first.file}")
+    return index, problems
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file. Raises ``UserError`` if it is no text."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: {error}") from error
 
 
 def missing_parts(folder: Path) -> tuple[str, ...]:

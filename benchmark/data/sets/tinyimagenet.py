@@ -25,10 +25,12 @@ from benchmark.data.sets.imagenet_layout import (
     ExpectedCounts,
     Labels,
     count_problems,
+    index_by_name,
     label_classes,
     list_by_class,
     match_table,
     missing_parts,
+    read_lines,
     require_folder,
 )
 from benchmark.data.source import Images, Presence, Source, Split
@@ -104,7 +106,7 @@ def class_problems(
 ) -> Iterator[str]:
     """Compare the train folders with wnids.txt and with the classes that only val has."""
     path = folder / "wnids.txt"
-    listed = path.read_text().split() if path.is_file() else []
+    listed = " ".join(read_lines(path)).split() if path.is_file() else []
     if 0 < len(listed) < len(labels):
         print(
             f"{path} lists {len(listed)} classes, but there are {len(labels)} class folders. The "
@@ -139,10 +141,12 @@ def list_validation_images(
         return list_by_class(folder, "val", labels, scan), set(names).difference(labels), []
     if not (folder / "val" / "images").is_dir():
         return [], set(), ["val/images: is missing"]
-    rows = (line.split("\t")[:2] for line in table.read_text().splitlines() if "\t" in line)
-    files = {Path(file.file).name: file for file in list_image_files(folder, "val/images", 0, scan)}
+    rows = (line.split("\t")[:2] for line in read_lines(table) if "\t" in line)
+    images = list_image_files(folder, "val/images", 0, scan)
+    files, doubled = index_by_name(images, suffix=True)
     match = match_table(dict(rows), files, labels)
     problems = [
+        *doubled,
         *(f"val/images/{name}: is missing, {table.name} lists it" for name in match.missing),
         *(f"val/images/{name}: has no annotation" for name in match.unlisted),
     ]
