@@ -11,6 +11,7 @@ from benchmark.config.errors import UserError
 from benchmark.config.validation import validate
 from benchmark.data import SOURCES, find_data_set
 from benchmark.suite.schema import DatasetSection, ProbeSection
+from benchmark.suite.suite import Suite
 from tests.training.learners import digits, in_memory
 
 
@@ -64,3 +65,11 @@ def test_an_image_folder_has_the_same_bound_of_size(tmp_path: Path):
 
 def test_the_number_of_train_images_that_a_source_states_is_that_of_its_images():
     assert SOURCES["digits"].train_images == len(in_memory(digits()).train.labels)
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1e999"])
+def test_a_number_that_is_not_finite_is_one_error_with_its_line(tmp_path: Path, value: str):
+    suite = tmp_path / "small.yaml"
+    suite.write_text(f"title: x\ndataset:\n  name: digits\n  limit: {value}\n")
+    with pytest.raises(UserError, match=r"1 problem\n  line 4  dataset\.limit +must be a finite"):
+        Suite.open(suite, [], tmp_path, needs_code=True, data=tmp_path)
