@@ -87,6 +87,15 @@ def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USERS_MISTAKE
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "torchvision"):
+            raise
+        print(
+            f"error: `{options.verb}` needs {error.name}, which is not installed here "
+            f"({sys.executable}): pip install torch torchvision, or use another environment",
+            file=sys.stderr,
+        )
+        return USERS_MISTAKE
     except OSError as error:
         print(f"error: {explain_os_error(error)}", file=sys.stderr)
         return USERS_MISTAKE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,6 +42,16 @@ class Document:
                 raise UserError(f"--set {assignment}: {error}") from None
         return Document(self.path, data, origins)
 
+    def require_finite(self) -> None:
+        """Raise UserError that lists all NaN and infinite numbers: no field takes one."""
+        values = list(_numbers(self.data, ()))
+        if any(not math.isfinite(number) for _, number in values):
+            self.fail(
+                Problem(path, f"must be a finite number, got .{str(number).lstrip('-')}")
+                for path, number in values
+                if not math.isfinite(number)
+            )
+
     def fail(self, problems: Iterable[Problem]) -> NoReturn:
         """Raise one UserError that lists all problems, in the order of their lines in the file."""
         rows = [(_origin(self.origins, problem.where), problem) for problem in problems]
@@ -70,6 +81,15 @@ def load_document(path: Path) -> Document:
     except _YamlError as error:
         raise UserError(f"{path}: {error}") from None
     return Document(path, data, origins)
+
+
+def _numbers(data: object, path: KeyPath) -> Iterator[tuple[KeyPath, float]]:
+    """Yield all numbers with a decimal point, and their paths."""
+    children = enumerate(data) if isinstance(data, list) else ()
+    for key, value in data.items() if isinstance(data, dict) else children:
+        yield from _numbers(value, (*path, key))
+    if isinstance(data, float):
+        yield path, data
 
 
 def _dotted(path: KeyPath) -> str:

@@ -53,6 +53,7 @@ class Suite:
         earlier planning. Raises UserError for mistakes in the suite and if planning is impossible.
         """
         document = load_document(path).with_overrides(changes)
+        document.require_finite()
         name = suite_name(path, changes)
         manifest = load_manifest(results, name, short_digest(document.data))
         files = [str(plugin.resolve()) for plugin in plugins]
