@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 from benchmark.config.errors import KeyPath, Problem, suggest
 
 T = TypeVar("T")
+MAX_ERRORS = 500
+"""How many of pydantic's errors are turned into problems; the work grows with their square."""
 
 
 class StrictModel(BaseModel):
@@ -58,7 +60,7 @@ def _problems(type_: type, data: object, error: ValidationError, at: KeyPath) ->
     messages_at: dict[KeyPath, list[str]] = {}
     unions: set[KeyPath] = set()
     short: set[KeyPath] = set()
-    for item in error.errors():
+    for item in error.errors()[:MAX_ERRORS]:
         path, in_union = _path_in_data(data, item)
         if in_union:
             unions.add(path)
