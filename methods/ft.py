@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.blocks.checks import require_positive, require_within
-from methods.blocks.normalise import Norm, unit_rows
+from methods.blocks.normalise import Norm
 from methods.blocks.pairing import pool_to_smaller
 from methods.interface import (
     LATER,
@@ -143,9 +143,7 @@ def factor_loss(student: Tensor, teacher: Tensor, p: int) -> Tensor:
 
     The mean of |difference|^p over all elements (authors' code).
     """
-    # Of constant maps a batch norm leaves rounding errors, of which the squares are below 1e-9.
-    # ``F.normalize`` would scale them up, and their gradients to 1e9.
-    s, t = (unit_rows(x.flatten(1), zero=1e-8) for x in (student, teacher))
+    s, t = (F.normalize(x.flatten(1), dim=1) for x in (student, teacher))
     return (s - t).abs().pow(p).mean()
 
 

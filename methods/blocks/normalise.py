@@ -25,11 +25,10 @@ class Norm(nn.BatchNorm2d):
         return super().forward(input)
 
 
-def unit_rows(x: Tensor, eps: float = 0.0, zero: float = 1e-12) -> Tensor:
+def unit_rows(x: Tensor, eps: float = 0.0) -> Tensor:
     """x / (||x|| + eps) over the last dimension. A vector of zeros stays zero, without a gradient.
 
-    A vector no longer than ``zero`` counts as zeros; it becomes 0. ``F.normalize`` would multiply
-    its gradient by 1e12.
+    ``F.normalize`` would multiply such a vector's gradient by 1e12.
     """
     length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / (length + eps).masked_fill(length <= zero, float("inf"))
+    return x / (length + eps).masked_fill(length <= 1e-12, float("inf"))
