@@ -110,7 +110,7 @@ class TableSection(StrictModel):
 class SuiteFile(StrictModel):
     """A suite file."""
 
-    title: str
+    title: Annotated[str, Field(max_length=300)]
     dataset: str | DatasetSection
     pairs: Annotated[tuple[str, ...], Field(min_length=1)]
     """Each is `teacher -> student`, by network names."""
