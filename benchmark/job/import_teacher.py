@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from benchmark import models
+from benchmark.config.errors import UserError
 from benchmark.config.runs import ImportedTeacher
 from benchmark.data import Source, find_data_set
 from benchmark.data.stream import TestImages
@@ -23,7 +24,7 @@ from benchmark.evaluation.measures import compute_measures
 from benchmark.evaluation.predictions import Predictions, predict
 from benchmark.job.claimed_run import utc_now
 from benchmark.job.recording import serialise
-from benchmark.models.checkpoints import find_weights, network_with_weights, read_checkpoint
+from benchmark.models.checkpoints import network_with_weights, read_checkpoint
 from benchmark.models.flops import flops_per_image
 from benchmark.store.environment import describe_environment
 from benchmark.store.folder import RunFolder, Store
@@ -55,13 +56,14 @@ def import_checkpoint(
     """
     models.network_factory(network)  # raises for an unknown network before the file is read
     source = find_data_set(dataset, data)
-    weights = find_weights(read_checkpoint(file), file)
-    built = network_with_weights(network, source.classes, weights, file)
+    built = network_with_weights(network, source.classes, read_checkpoint(file), file).network
     run = ImportedTeacher(dataset=dataset, student=network, weights=models.fingerprint(built))
     folder = store.run(run.id)
     if folder.state() == "done":
         return folder
     evaluation = evaluate_network(built, source, data)
+    if not evaluation.predictions.logits.isfinite().all():
+        raise UserError(f"{file}: the network's outputs on the test images are not all finite")
     folder.write_config(run.as_json())
     content = serialise(built.state_dict())
     if published is None:
