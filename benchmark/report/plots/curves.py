@@ -245,5 +245,5 @@ def _legend(styles: Mapping[str, MethodStyle], kinds_of_drops: set[str]) -> dict
     if "shared" in kinds_of_drops:
         handles["learning rate drops"] = Line2D([], [], **DROP)
     if "own" in kinds_of_drops:
-        handles["learning rate drops (of one method)"] = Line2D([], [], color=GREY, **OWN_DROP)
+        handles["learning rate drops (each its own)"] = Line2D([], [], color=GREY, **OWN_DROP)
     return handles

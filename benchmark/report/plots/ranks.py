@@ -52,7 +52,7 @@ def _draw(results: Results, ranking: Ranking, critical: float, unranked: Sequenc
     bars = _stack([standing.rank for standing in standings], critical)
     top = BAR * (2 + max((level for *_, level in bars), default=0))
     half = math.ceil(len(standings) / 2)
-    figure, [[axes]] = panel_grid(1, 1, [WIDTH], [ROW * (top + half + 8)])
+    figure, [[axes]] = panel_grid(1, 1, [WIDTH], [ROW * (top + half + 2) + 0.15])
     margin = MARGIN * len(standings)
     axes.set(xlim=(1 - margin, len(standings) + margin), ylim=(top + half + 2, 0))
     _set_axis(axes, len(standings))

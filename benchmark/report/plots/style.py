@@ -137,14 +137,18 @@ def freeze_layout(figure: Figure) -> None:
 
 
 def add_legend(figure: Figure, handles: Mapping[str, Artist]) -> None:
-    """Add a legend below the panels, in rows of equal length that fit the figure's width."""
-    widest = max(text_width(label, 8) for label in handles)
-    most = max(1, min(6, int((figure.get_figwidth() - 0.3) / (widest + 0.5))))
+    """Add a legend below the panels, with as many columns as the figure's width can hold."""
+    widths = [0.55 + text_width(label, 8) for label in handles]  # a handle and its gaps: 0.55
+    for columns in range(min(6, len(widths)), 0, -1):
+        rows = math.ceil(len(widths) / columns)
+        widest = [max(widths[start : start + rows]) for start in range(0, len(widths), rows)]
+        if sum(widest) < figure.get_figwidth() - 0.2:
+            break
     figure.legend(
         list(handles.values()),
         list(handles),
         loc="outside lower center",
-        ncols=math.ceil(len(handles) / math.ceil(len(handles) / most)),
+        ncols=math.ceil(len(widths) / rows),
         frameon=False,
     )
 
