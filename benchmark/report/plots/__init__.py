@@ -4,12 +4,14 @@ Imports only the report's own results, statistics and tables. Start with `figure
 holds what all pictures share, and each kind of picture has a module with a `draw` function.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from math import sqrt
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from benchmark.report.plots import accuracy, cost, curves, differences, fidelity, losses, ranks
@@ -17,20 +19,20 @@ from benchmark.report.plots.style import STYLE
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import analyse, summarise_over_pairs
 
-__all__ = ["KINDS", "encode", "figures"]
+__all__ = ["encode_pdf", "encode_png", "figures", "files", "is_plot_of"]
 
 DPI = 200
 MAX_PIXELS = 40_000_000  # larger pictures get a lower resolution, so that viewers can open them
-KINDS: tuple[Literal["png", "pdf"], ...] = ("png", "pdf")
+KINDS = ("accuracy", "curves", "cost", "ranks", "over-scratch", "over-kd", "fidelity", "losses")
 
 
-def figures(results: Results) -> Iterator[tuple[str, Figure]]:
-    """Yield every picture that shows something, with its name; at least one student must be done.
+def figures(results: Results) -> Iterator[tuple[str, Iterator[Figure]]]:
+    """Yield the pictures of each kind, drawn as they are asked for.
 
-    A kind of picture that needs several has them numbered: `curves-1`, `curves-2`.
+    At least one student must be done. A kind that would show nothing has no pictures.
     """
     analysis = analyse(results)
-    pictures: dict[str, Iterable[Figure]] = {
+    pictures: dict[str, Iterator[Figure]] = {
         "accuracy": accuracy.draw(results),
         "curves": curves.draw(results),
         "cost": cost.draw(results),
@@ -40,33 +42,55 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
         "fidelity": fidelity.draw(results),
         "losses": losses.draw(results),
     }
-    for kind, drawn in pictures.items():
-        yield from _number(kind, drawn)
+    yield from ((kind, pictures[kind]) for kind in KINDS)
 
 
-def _number(kind: str, drawn: Iterable[Figure]) -> Iterator[tuple[str, Figure]]:
-    """Yield figures with their names as they are drawn, since all at once would fill the memory."""
-    figures = iter(drawn)
-    first, second = next(figures, None), next(figures, None)
-    if first is None:
-        return
-    if second is None:
-        yield kind, first
-        return
-    yield f"{kind}-1", first
-    yield f"{kind}-2", second
-    for number, figure in enumerate(figures, start=3):
-        yield f"{kind}-{number}", figure
+def files(results: Results) -> Iterator[tuple[str, bytes]]:
+    """Yield the bytes of every plot file with its name.
+
+    Several pictures of a kind are numbered PNG files (`SUITE-curves-1.png`) and the pages of one
+    PDF file, which then holds the fonts only once. Figures are dropped as soon as they are encoded.
+    """
+    for kind, drawn in figures(results):
+        encoded: list[bytes] = []
+        pdf = encode_pdf(_encode_each(drawn, encoded))
+        name = f"{results.manifest.suite}-{kind}"
+        for number, png in enumerate(encoded, start=1):
+            yield f"{name}-{number}.png" if len(encoded) > 1 else f"{name}.png", png
+        if encoded:
+            yield f"{name}.pdf", pdf
+
+
+def is_plot_of(suite: str, name: str) -> bool:
+    """Whether a file name is one that `files` can give to a plot of this suite."""
+    pattern = rf"{re.escape(suite)}-(?:{'|'.join(KINDS)})(?:-[1-9]\d*)?\.(?:png|pdf)"
+    return re.fullmatch(pattern, name) is not None
+
+
+def _encode_each(drawn: Iterable[Figure], encoded: list[bytes]) -> Iterator[Figure]:
+    """Append each figure's PNG file to `encoded`, and pass the figure on."""
+    for figure in drawn:
+        encoded.append(encode_png(figure))
+        yield figure
 
 
 @mpl.rc_context(STYLE)
-def encode(figure: Figure, kind: Literal["png", "pdf"]) -> bytes:
-    """Return the picture's file; the same picture gives the same bytes, so it has no date."""
+def encode_png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file; the same picture gives the same bytes."""
     buffer = BytesIO()
-    options: dict[str, Any] = {"metadata": {"CreationDate": None}}
-    if kind == "png":
-        options = {"pil_kwargs": {"compress_level": 3}}  # as small as level 6, in less time
     width, height = figure.get_size_inches()
     dpi = min(DPI, sqrt(MAX_PIXELS / (width * height)))
-    figure.savefig(buffer, format=kind, dpi=dpi, **options)
+    # Compression level 3 gives files as small as level 6 does, in less time.
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 3})
+    return buffer.getvalue()
+
+
+@mpl.rc_context(STYLE)
+def encode_pdf(pages: Iterable[Figure]) -> bytes:
+    """Return figures as the pages of a PDF file; it has no date: same pictures, same bytes."""
+    buffer = BytesIO()
+    metadata: dict[str, Any] = {"CreationDate": None}
+    with PdfPages(buffer, metadata=metadata) as pdf:
+        for figure in pages:
+            pdf.savefig(figure)
     return buffer.getvalue()

@@ -175,6 +175,8 @@ def _write_missing(axes: Axes, results: Results, column: int, methods: Sequence[
     lines = [f"{reason}: {', '.join(here)}" for reason, here in names.items()]
     if len(names) == 1 and all(len(here) == len(methods) for here in names.values()):
         lines = list(names)
+    if not lines:
+        return
     text = "\n".join(wrap(line, 2, SMALL) for line in lines)
     axes.text(
         *(0.98, 0.03, text),
@@ -196,9 +198,12 @@ def _write_far_below(
         for name, curve in curves.items()
         if curve and max(curve.high[limits.first :], default=100) < limits.late_top1[0]
     ]
+    if not below:
+        return
     text = wrap(", ".join(below), 2, SMALL)
     where: dict[str, Any] = {"ha": "left", "va": "bottom", "transform": axes.transAxes}
-    axes.text(0.02, 0.03, text, fontsize=SMALL, color=GREY, zorder=4, **where)
+    ground = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5}
+    axes.text(0.02, 0.03, text, fontsize=SMALL, color=GREY, zorder=5, bbox=ground, **where)
 
 
 def _mark_drops(
