@@ -26,6 +26,7 @@ from benchmark.report.plots.points import (
 )
 from benchmark.report.plots.style import (
     GREY,
+    LABEL,
     MAX_LINES,
     add_legend,
     dataset_suffix,
@@ -37,7 +38,7 @@ from benchmark.report.plots.style import (
     robust_limits,
     styled,
 )
-from benchmark.report.plots.text import shorten
+from benchmark.report.plots.text import shorten, wrap
 from benchmark.report.results.outcomes import Results
 
 FEW_PAIRS = 6
@@ -105,7 +106,7 @@ def _y_label(results: Results, column: int | None) -> str:
     if column is None:
         pairs = len(results.manifest.columns)
         return f"mean gain over scratch\nover {pairs} pairs (percentage points)"
-    return f"{results.manifest.measure}{dataset_suffix(results)} (%)"
+    return wrap(f"{results.manifest.measure}{dataset_suffix(results)} (%)", 1.8, LABEL)
 
 
 def _set_limits(axes: Axes, points: Points, all_points: Points) -> None:

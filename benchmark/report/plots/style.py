@@ -29,6 +29,7 @@ INK = "0.15"
 TINT = "0.955"  # background of every other row
 SMALL = 7  # points
 TITLE = 9  # points
+LABEL = 9.6  # points
 DASHES: tuple[float, tuple[float, ...]] = (0, (2, 1.5))
 DROP: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "linestyle": (0, (1, 1.5)), "zorder": 1}
 STYLE = {

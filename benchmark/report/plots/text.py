@@ -8,7 +8,7 @@ import textwrap
 from functools import cache
 
 import matplotlib as mpl
-from matplotlib.font_manager import FontProperties, findfont, get_font_names
+from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.ft2font import FT2Font
 from matplotlib.textpath import text_to_path
 
@@ -77,8 +77,7 @@ def find_fonts(letters: frozenset[str]) -> tuple[str, ...]:
 
 def _best_font(missing: set[int]) -> str | None:
     """Return the font family that has the most of these characters; None if no font has any."""
-    families = [name for name in get_font_names() if not name.startswith(PLACEHOLDER_FONTS)]
-    counts = {name: len(missing & _characters(name)) for name in sorted(families)}
+    counts = {name: len(missing & _characters(name)) for name in sorted(_font_files())}
     best = max(counts, key=counts.__getitem__, default="")
     return best if counts.get(best) else None
 
@@ -87,7 +86,17 @@ def _best_font(missing: set[int]) -> str | None:
 def _characters(family: str) -> frozenset[int]:
     """Return the code points of a font family; none if its file cannot be read."""
     try:
-        path = findfont(FontProperties(family=[family]), fallback_to_default=False)
-        return frozenset(FT2Font(path).get_charmap())
-    except (OSError, RuntimeError, ValueError):
+        return frozenset(FT2Font(_font_files()[family]).get_charmap())
+    except (KeyError, OSError, RuntimeError):
         return frozenset()
+
+
+def _font_files() -> dict[str, str]:
+    """Return the file of the regular font of each installed family."""
+    return {
+        font.name: font.fname
+        for font in fontManager.ttflist
+        if font.style == "normal"
+        and str(font.weight) in {"400", "normal", "regular", "book"}
+        and not font.name.startswith(PLACEHOLDER_FONTS)
+    }
