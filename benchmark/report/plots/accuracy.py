@@ -59,7 +59,7 @@ def _draw_page(results: Results, columns: Sequence[int], methods: Sequence[str])
     across, width, row = (6, 1.7, 0.22) if dense else (3, 3.1, 0.36)
     figure, panels = panel_grid(len(columns), across, [width], [0.7 + row * len(methods)], left=0.6)
     for column, (axes,) in zip(columns, panels, strict=True):
-        axes.set_title(pair_title(results, column, 5 if len(columns) == 1 else width - 0.3))
+        axes.set_title(pair_title(results, column, 5 if len(columns) == 1 else width - 0.6))
         rows = range(len(methods)) if is_leftmost(axes) or not dense else ()
         names = [shorten(methods[row], 1.5, 9) if is_leftmost(axes) else "" for row in rows]
         axes.set_yticks(rows, names)

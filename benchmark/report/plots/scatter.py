@@ -87,7 +87,7 @@ def _draw(results: Results, panels: Panels, points: Sequence[Points]) -> Figure:
         if measure.cost:
             axes.step(*_front_steps(axes, here), where="post", scalex=False, scaley=False, **FRONT)
         if column is not None:
-            axes.set_title(pair_title(results, column, width - 0.6))
+            axes.set_title(pair_title(results, column, width - 0.9))
         if is_leftmost(axes):
             axes.set_ylabel(_y_label(results, column))
         if measures > 1:
@@ -106,7 +106,7 @@ def _y_label(results: Results, column: int | None) -> str:
     if column is None:
         pairs = len(results.manifest.columns)
         return f"mean gain over scratch\nover {pairs} pairs (percentage points)"
-    return wrap(f"{results.manifest.measure}{dataset_suffix(results)} (%)", 1.8, LABEL)
+    return wrap(f"{results.manifest.measure}{dataset_suffix(results)} (%)", 1.5, LABEL)
 
 
 def _set_limits(axes: Axes, points: Points, all_points: Points) -> None:
