@@ -4,15 +4,17 @@ from statistics import fmean
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from benchmark.report import load_results
 from benchmark.report.palette import method_styles
 from benchmark.report.plots import curves
 from benchmark.report.plots.style import DROP
 from benchmark.report.results.outcomes import Results
-from tests.report.drawn import across, lines_of, words_of
+from tests.report.drawn import across, lines_of, there, words_of
 from tests.report.grids import FIELD, INITIALISING, METHODS, PAIRS, finish, manifest
 
 
@@ -96,7 +98,7 @@ def stacks(figure: Figure) -> list[tuple[Axes, Axes]]:
     """Return the upper and lower axes of each panel, row by row."""
     rows: dict[int, list[Axes]] = {}
     for axes in figure.axes:
-        rows.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes)
+        rows.setdefault(there(axes.get_subplotspec()).rowspan.start, []).append(axes)
     return [
         pair
         for row in range(0, len(rows), 2)
@@ -109,8 +111,9 @@ def means_of(results: Results, pair: int, method: str) -> list[float]:
     return [fmean(e.top1 for e in epochs) for epochs in zip(*histories, strict=True)]
 
 
-def heights(line) -> list[float]:
-    return np.asarray(line.get_ydata(), float).tolist()
+def heights(line: Line2D) -> list[float]:
+    values: list[float] = np.asarray(line.get_ydata(), float).tolist()
+    return values
 
 
 def test_initialising_epochs_are_dashed_and_the_others_are_not(pictures):
@@ -143,7 +146,9 @@ def test_a_curve_of_one_epoch_is_a_marker_with_a_bar(tmp_path):
         assert (across(line), heights(line)) == ([1], [92.0])
         assert line.get_marker() == method_styles(["kd"])["kd"].marker
         assert line.get_markevery() is None
-        (bar,) = axes.collections[0].get_segments()
+        (lines,) = axes.collections
+        assert isinstance(lines, LineCollection)
+        (bar,) = lines.get_segments()
         assert bar.tolist() == [[1, 90], [1, 95]]
         assert [t for t in axes.get_xticks() if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]] == [
             1

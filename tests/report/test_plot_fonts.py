@@ -2,8 +2,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from fontTools.fontBuilder import FontBuilder
-from fontTools.pens.ttGlyphPen import TTGlyphPen
+from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
+from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
 from matplotlib import font_manager
 
 from benchmark.report import load_results, plots
@@ -55,7 +55,7 @@ def make_font(path: Path, letters: str) -> None:
     builder.setupGlyf(dict.fromkeys(names, square))
     builder.setupHorizontalMetrics(dict.fromkeys(names, (1000, 0)))
     builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": path.stem, "styleName": "Regular"})
+    builder.setupNameTable({"familyName": path.stem, "styleName": "Regular", "psName": path.stem})
     builder.setupOS2(usWeightClass=400)
     builder.setupPost()
     builder.save(path)
