@@ -87,7 +87,12 @@ def _draw_page(
                 axes.axvline(epoch, **DROP)
         else:
             axes.set_yticks([])
-            words = {"ha": "center", "va": "center", "color": GREY, "fontsize": SMALL}
+            words: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "color": GREY,
+                "fontsize": SMALL,
+            }
             axes.text(0.5, 0.5, missing_reason(outcomes), transform=axes.transAxes, **words)
         _name_terms(axes, name, lines)
     figure.suptitle(pair_title(results, column, 5))

@@ -57,7 +57,7 @@ def _draw(results: Results, ranking: Ranking, critical: float, unranked: Sequenc
     axes.set(xlim=(1 - margin, len(standings) + margin), ylim=(top + half + 2, 0))
     _set_axis(axes, len(standings))
     for low, high, level in bars:
-        line = {"color": INK, "linewidth": 2.6, "solid_capstyle": "butt"}
+        line: dict[str, Any] = {"color": INK, "linewidth": 2.6, "solid_capstyle": "butt"}
         axes.plot([low - margin / 4, high + margin / 4], [BAR * (level + 1)] * 2, **line)
     styles = method_styles(results.manifest.methods)
     for index, standing in enumerate(standings):

@@ -64,7 +64,7 @@ def styled(
         with mpl.rc_context({**STYLE, "font.family": [*STYLE["font.family"], *fonts]}):
             return draw(results, *args, **kwargs)
 
-    return draw_styled
+    return draw_styled  # type: ignore[return-value]
 
 
 def _names(results: Results) -> set[str]:
@@ -132,8 +132,9 @@ def label_below(panels: Sequence[Sequence[Axes]], label: str) -> None:
 
 
 def freeze_layout(figure: Figure) -> None:
-    """Run the constrained layout once, instead of once for each file format."""
-    figure.draw_without_rendering()
+    """Run the constrained layout now, instead of once for each file format."""
+    for _ in range(2):  # the first run changes the axes' sizes and so their ticks
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
