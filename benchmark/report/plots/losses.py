@@ -93,7 +93,14 @@ def _draw_page(
                 "color": GREY,
                 "fontsize": SMALL,
             }
-            axes.text(0.5, 0.5, missing_reason(outcomes), transform=axes.transAxes, **words)
+            axes.text(
+                0.5,
+                0.5,
+                missing_reason(outcomes),
+                fontsize=SMALL,
+                transform=axes.transAxes,
+                **words,
+            )
         _name_terms(axes, name, lines)
     figure.suptitle(pair_title(results, column, 5))
     label_below(panels, "epoch")
