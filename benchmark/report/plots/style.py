@@ -47,8 +47,8 @@ STYLE = {
     "font.family": ["DejaVu Sans"],  # comes with matplotlib: the same picture on every machine
     "text.usetex": False,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-    "figure.constrained_layout.h_pad": 0.06,
-    "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.h_pad": 0.09,
+    "figure.constrained_layout.w_pad": 0.1,
     "pdf.fonttype": 42,  # TrueType: text can be selected, and publishers reject type 3
 }
 
