@@ -91,7 +91,6 @@ def _draw_page(
                 "ha": "center",
                 "va": "center",
                 "color": GREY,
-                "fontsize": SMALL,
             }
             axes.text(
                 0.5,
