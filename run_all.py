@@ -3,7 +3,11 @@
 
 import sys
 
-from benchmark.cli.main import main
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:  # Ctrl-C may come while this imports, too
+        from benchmark.cli.main import main
+
+        status = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)

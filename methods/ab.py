@@ -1,7 +1,7 @@
 """AB: match which of the teacher's units are active, then distil its logits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -19,7 +19,18 @@ from methods.blocks.pairing import (
     pool_to_smaller,
     stage_count_mismatch,
 )
-from methods.interface import Batch, Budget, Features, Losses, Method, Paper, Phase, Shapes
+from methods.interface import (
+    LATER,
+    Batch,
+    Budget,
+    Features,
+    Losses,
+    Method,
+    Paper,
+    Phase,
+    Shapes,
+    View,
+)
 from methods.kd import kl_divergence
 from methods.scratch import task_loss
 
@@ -51,6 +62,12 @@ class AB(Method):
         """Softens the logits of the second phase ``kd``."""
         init_share: float = 0.125
         """Share of the epochs that the first phase gets: 30 of 240."""
+        view: View = field(default="stages", metadata=LATER)
+        """Whose pre-activations are read, see ``methods.interface.View``."""
+        head: Literal["trains", "stays"] = field(default="trains", metadata=LATER)
+        """What follows the student's last stage in the first phase. On wide ResNets that includes
+        the batch norm of the last pre-activation. ``stays``: as it was initialised, in eval mode.
+        """
 
         def __post_init__(self) -> None:
             require_positive(self, "margin", "scale", "temperature")
@@ -59,7 +76,9 @@ class AB(Method):
                 raise ValueError("temperature has no effect where second_phase is ce")
 
     config: Config
-    presets = MappingProxyType({"crd": Config(connector="regression", second_phase="ce")})
+    presets = MappingProxyType(
+        {"crd": Config(connector="regression", second_phase="ce", view="crd", head="stays")}
+    )
 
     @classmethod
     def mismatch(cls, config: Config, student: Shapes, teacher: Shapes) -> str | None:
@@ -81,13 +100,15 @@ class AB(Method):
     def phases(self, budget: Budget) -> Sequence[Phase]:
         """Sec. 3: initialise, then distil without labels; preset ``crd``: then train on labels."""
         init, second = budget.split(self.config.init_share)
-        first = Phase("init", init, self._init, lr="constant")
+        keeps_head = self.config.head == "stays"
+        first = Phase("init", init, self._init, lr="constant", keeps_head=keeps_head)
         if self.config.second_phase == "ce":
             return [first, Phase("task", second, task_loss, reads_teacher=False)]
         return [first, Phase("distill", second, self._distill)]
 
     def _init(self, student: Features, teacher: Features, batch: Batch) -> Losses:
-        triples = zip(self.connectors, student.preacts, teacher.preacts, strict=True)
+        s_maps, t_maps = (x.viewed(self.config.view).preacts for x in (student, teacher))
+        triples = zip(self.connectors, s_maps, t_maps, strict=True)
         losses = [
             boundary_loss(*pool_to_smaller(connect(s), t), self.config.margin)
             for connect, s, t in triples

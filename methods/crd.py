@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, sqrt
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -42,6 +43,7 @@ class CRD(Method):
             require_within("[0, 1)", self, "momentum")
 
     config: Config
+    presets = MappingProxyType({"crd": Config()})
 
     def __init__(
         self, config: Config, student: Shapes, teacher: Shapes, *, train_labels: Tensor

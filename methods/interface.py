@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 # ---------------------------------------------------------------- what a loss reads
 
 View = Literal["stages", "crd"]
-"""Which feature maps a loss reads as ``stem`` and ``stages``.
+"""Which feature maps a loss reads as ``stem``, ``stages`` and ``preacts``.
 
-``stages``: this suite's, after the activation. ``crd``: those of the CRD benchmark's networks,
-which on wide ResNets are taken before batch norm and activation.
+``stages``: this suite's. ``crd``: those of the CRD benchmark's networks. Its stages of wide ResNets
+are taken before batch norm and activation. Its preacts of ShuffleV2 are the last unit's two halves
+in their order before the shuffle, the first of them after its activation.
 """
 
 
@@ -43,12 +44,17 @@ class Features(NamedTuple):
     crd: tuple[Tensor, ...] = ()
     """The maps of the view ``crd`` where they differ: the stem's, then one for each stage, in the
     same shapes. Empty where they are equal."""
+    crd_preacts: tuple[Tensor, ...] = ()
+    """The preacts of the view ``crd`` where they differ, in the same shapes; else empty."""
 
     def viewed(self, view: View) -> Features:
-        """Return these features with the view's maps as ``stem`` and ``stages``."""
-        if view == "stages" or not self.crd:
-            return self
-        return self._replace(stem=self.crd[0], stages=self.crd[1:])
+        """Return these features with the view's maps as ``stem``, ``stages`` and ``preacts``."""
+        viewed = self
+        if view == "crd" and self.crd:
+            viewed = viewed._replace(stem=self.crd[0], stages=self.crd[1:])
+        if view == "crd" and self.crd_preacts:
+            viewed = viewed._replace(preacts=self.crd_preacts)
+        return viewed
 
 
 class Batch(NamedTuple):
@@ -84,10 +90,15 @@ class Phase:
     """False: the teacher is not run, and reading its features is an error."""
     reads_student: bool = True
     """False: the student is not run and its batch norms do not change; connectors train alone."""
-    lr: Literal["scheduled", "constant"] = "scheduled"
-    """The recipe's decays scaled to this phase, or its base learning rate throughout."""
+    lr: Literal["scheduled", "constant"] | float = "scheduled"
+    """The recipe's decays scaled to this phase, or its base learning rate throughout. A number is
+    the phase's own rate, also throughout."""
     trains: bool = True
     """False: weights are not updated. Batch norms gather statistics and losses are recorded."""
+    keeps_head: bool = False
+    """True: what the student computes after its last stage stays as it is. These modules are in
+    eval mode and their weights are not updated. On wide ResNets they include the batch norm that
+    returns the last preact."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,25 @@ class Budget:
         if self.init_epochs == "extra":
             return init, self.epochs
         return init, max(1, self.epochs - init)
+
+
+# ---------------------------------------------------------------- a method's parameters
+
+LATER = MappingProxyType({"later": True})
+"""Metadata of a field that a ``Config`` gained when it already had runs.
+
+At its default the field is left out of a run's id, so the default must give the older numbers.
+"""
+
+
+def recorded_parameters(config: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the values of a ``Config`` by name, without the later fields at their defaults."""
+    values = ((one, getattr(config, one.name)) for one in fields(config))
+    return {
+        one.name: recorded_parameters(value) if is_dataclass(value) else value
+        for one, value in values
+        if not (one.metadata.get("later") and value == one.default)
+    }
 
 
 # ---------------------------------------------------------------- what a method is built from

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,6 +36,7 @@ class PKT(Method):
             require_non_negative(self, "weight")
 
     config: Config
+    presets = MappingProxyType({"crd": Config()})
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
         return [Phase("distill", budget.epochs, self._distill)]

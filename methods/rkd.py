@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class RKD(Method):
             require_non_negative(self, "distance", "angle")
 
     config: Config
+    presets = MappingProxyType({"crd": Config()})
 
     def phases(self, budget: Budget) -> Sequence[Phase]:
         return [Phase("distill", budget.epochs, self._distill)]

@@ -10,14 +10,23 @@ if TYPE_CHECKING:
 
 DONE, SOME_FAILED, USERS_MISTAKE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
+MIN_WIDTH = 20
+"""Columns. A terminal that says it has fewer, as 0 or 1, does not know its width."""
 
 
 def make_console() -> Console:
-    """Return a console for standard output: as wide as the terminal, 120 columns in a file."""
+    """Return a console for standard output: as wide as the terminal, 120 columns in a file.
+
+    All text is literal: a title or a path may hold `[/b]` or `:x:`.
+    """
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=120)
+    def console(width: int | None = None) -> Console:
+        return Console(highlight=False, markup=False, emoji=False, width=width)
+
+    screen = console()
+    usable = screen.is_terminal and screen.width >= MIN_WIDTH
+    return screen if usable else console(120)
 
 
 def print_lines(lines: Iterable[str], console: Console) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmark.cli.console import DONE, make_console
 from benchmark.cli.options import DATA_VARIABLE, DEFAULT_DATA_ROOT
 from benchmark.config.errors import UserError
 from benchmark.data import SOURCES, find_data_set
+from benchmark.data.files.class_folders import print_lines
+from benchmark.data.sets.imagefolder import PREFIX, UNKNOWN_SIZE, find_folders
 from benchmark.data.source import Source
 
 
@@ -28,7 +31,7 @@ def run_action(action: str, names: Sequence[str], root: Path, console: Console) 
     for name in names:
         find_data_set(name, root)  # raises UserError for an unknown name
     if action == "status":
-        print_dataset_status(names or sorted(SOURCES), root, console)
+        print_dataset_status(names or [*sorted(SOURCES), *find_folders(root)], root, console)
     elif names:
         prepare_datasets(names, root, console)
     else:
@@ -42,10 +45,22 @@ def print_dataset_status(names: Sequence[str], root: Path, console: Console) -> 
     for heading in ("data set", "state", "location", "missing", "what to do"):
         table.add_column(heading, overflow="fold")
     for name in names:
-        found = find_data_set(name, root).presence(root)
-        state = "missing" if found.missing else "to prepare" if found.todo else "ready"
-        table.add_row(name, state, found.location, shorten_list(found.missing), found.todo)
+        table.add_row(*map(escape, status_row(name, root)))
     console.print(table)
+
+
+def status_row(name: str, root: Path) -> tuple[str, str, str, str, str]:
+    """Return a data set's name, state, location, missing files, and what to do."""
+    if name.endswith(f"@{UNKNOWN_SIZE}"):
+        path = name.removeprefix(PREFIX).removesuffix(f"@{UNKNOWN_SIZE}")
+        return name, "to prepare", path, "", "choose SIZE, the pixels of a side"
+    try:
+        presence = find_data_set(name, root).presence(root)
+    except (UserError, OSError) as error:
+        return name, "unusable", "", "", str(error)
+    state = "missing" if presence.missing else "to prepare" if presence.todo else "ready"
+    missing = shorten_list(presence.missing)
+    return name, state, presence.location, missing, presence.todo
 
 
 def data_root_origin(root: Path) -> str:
@@ -82,8 +97,11 @@ def prepare_datasets(names: Sequence[str], root: Path, console: Console) -> None
 
 def load_and_verify(source: Source, root: Path) -> str:
     """Load and verify a data set; return a sentence about what it contains."""
+    ready_before = not source.presence(root).todo
     train, test = source.load(root)
     source.verify(root)
+    if ready_before:  # else they were printed when the images were decoded
+        print_lines(source.ignored)
     return (
         f"ready and checked: {len(train.labels):,} train and {len(test.labels):,} test images of "
         f"{source.size} px in {source.classes} classes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import DEFAULT_RESULTS, ROOT
+from benchmark.cli.options import DEFAULT_RESULTS, MACHINES, SUITES
 from benchmark.launch.machine import Machine, Paths
 from benchmark.suite.suite import Suite, suite_path
 
@@ -15,7 +15,7 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Suite:
     Raises UserError if there is no such suite or it is wrong. Without ``needs_code`` the suite's
     plug-ins need not be there.
     """
-    path = suite_path(options.suite, ROOT / "configs")
+    path = suite_path(options.suite, SUITES)
     return Suite.open(
         path,
         options.changes,
@@ -28,7 +28,7 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Suite:
 
 def read_machine(options: argparse.Namespace) -> Machine:
     """Return the machine file of `--machine`. Raises UserError if it is missing or wrong."""
-    return Machine.read(suite_path(options.machine, ROOT / "configs" / "machines"))
+    return Machine.read(suite_path(options.machine, MACHINES))
 
 
 def job_paths(suite: Suite, options: argparse.Namespace) -> Paths:

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from benchmark.cli.console import INTERRUPTED, USERS_MISTAKE
+from benchmark.cli.console import DONE, INTERRUPTED, USERS_MISTAKE
 from benchmark.cli.options import parse_options
 from benchmark.config.errors import UserError, explain_os_error
+from benchmark.processes.screen import tolerant_output
 
 
 class Verb(NamedTuple):
@@ -62,14 +63,38 @@ VERBS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name and return its exit code."""
-    options = parse_command_line(arguments)
+    """Run the command that the arguments name and return its exit code.
+
+    What cannot be printed stops no command: it does its work, and says at the end what was lost.
+    """
+    with tolerant_output() as screen:
+        options = parse_command_line(arguments)
+        code = run_command(options, arguments)
+        screen.discard_rest()
+        if screen.lost is not None:
+            print(f"error: output was lost: {explain_os_error(screen.lost)}", file=sys.stderr)
+            # The exit code of `run` speaks of its runs; what others do is to print.
+            code = code or (DONE if options.verb == "run" else USERS_MISTAKE)
+    return code
+
+
+def run_command(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Run a command; print its errors and return its exit code."""
     # A plan of ten thousand runs makes many objects, all in use: collect garbage less often.
     gc.set_threshold(100_000, 20, 20)
     try:
         return load_command(options.verb)(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return USERS_MISTAKE
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "torchvision"):
+            raise
+        print(
+            f"error: `{options.verb}` needs {error.name}, which is not installed here "
+            f"({sys.executable}): pip install torch torchvision, or use another environment",
+            file=sys.stderr,
+        )
         return USERS_MISTAKE
     except OSError as error:
         print(f"error: {explain_os_error(error)}", file=sys.stderr)
@@ -78,6 +103,11 @@ def main(arguments: Sequence[str]) -> int:
         again = shlex.join(["python", sys.argv[0], *arguments])
         print(f"\ninterrupted; finished epochs are kept. To go on: {again}", file=sys.stderr)
         return INTERRUPTED
+
+
+def run_command_line() -> int:
+    """Run the command of this process: `run_all.py` and `kd-suite` of an installed package."""
+    return main(sys.argv[1:])
 
 
 def parse_command_line(arguments: Sequence[str]) -> argparse.Namespace:

@@ -7,10 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT_RESULTS = ROOT / "results"
+SUITES = (Path(__file__).parents[1] / "suite" / "files").resolve()
+"""The folder of the suites: `configs/` of a checkout, a folder of an installed package."""
+MACHINES = SUITES / "machines"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+HOME = _CHECKOUT if _CHECKOUT / "configs" == SUITES else Path.cwd()
+"""The folder of results and data: the checkout, or the current folder if installed elsewhere."""
+DEFAULT_RESULTS = HOME / "results"
 DATA_VARIABLE = "KD_DATA"
-DEFAULT_DATA_ROOT = ROOT / "data"
+DEFAULT_DATA_ROOT = HOME / "data"
 
 
 def parse_options(arguments: Sequence[str], verbs: Mapping[str, str]) -> argparse.Namespace:
@@ -227,7 +232,8 @@ def add_results_option(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         default=DEFAULT_RESULTS,
-        help="the folder for records and tables (default: results/ beside run_all.py)",
+        help="the folder for records and tables (default: results/ of the checkout, else of "
+        "the current folder)",
     )
 
 
@@ -237,7 +243,8 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         default=Path(os.environ.get(DATA_VARIABLE, DEFAULT_DATA_ROOT)),
-        help="the folder of the data sets (default: $KD_DATA, else data/ beside run_all.py)",
+        help="the folder of the data sets (default: $KD_DATA, else data/ of the checkout, else "
+        "of the current folder)",
     )
 
 

@@ -15,9 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.config.errors import UserError
 from benchmark.launch.status import Status
 from benchmark.store.claim import read_claim
-from benchmark.store.folder import Store
+from benchmark.store.folder import RunFolder, Store
 
 LOG_INTERVAL = 30.0
 """Seconds between lines of a log while no run ends."""
@@ -92,11 +93,10 @@ class ProgressDisplay:
         epochs = float(self.manifest["runs"][run_id]["recipe"]["epochs"])
         folder = self.store.run(run_id)
         if status == "done":
-            top1 = folder.read_record()["result"]["top1"]
-            self.finished[run_id] = RunProgress(status, epochs, epochs, f"{top1:.2f}")
+            self.finished[run_id] = RunProgress(status, epochs, epochs, final_accuracy(folder))
             return self.finished[run_id]
         holder = read_claim(folder.path) if status == "running" else None
-        if holder is not None and holder.progress:
+        if holder is not None and {"epoch", "epochs", "phase"} <= holder.progress.keys():
             done, total, phase = (holder.progress[key] for key in ("epoch", "epochs", "phase"))
             return RunProgress(status, epochs * done / total, epochs, f"{done}/{total} {phase}")
         text = "starting" if status == "running" else status
@@ -184,6 +184,14 @@ class ProgressDisplay:
             left = elapsed / done_since_start * (total - done)
             words.append(f"about {format_duration(left)} left")
         return ", ".join(words)
+
+
+def final_accuracy(folder: RunFolder) -> str:
+    """Return the test top-1 of a finished run as text; `damaged` if its record cannot be read."""
+    try:
+        return f"{folder.read_record()['result']['top1']:.2f}"
+    except (UserError, KeyError, TypeError, ValueError):
+        return "damaged"
 
 
 def sum_epochs(runs: Mapping[str, RunProgress]) -> tuple[float, float]:

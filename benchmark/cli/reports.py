@@ -12,7 +12,9 @@ from rich.console import Console
 from benchmark.cli.console import DONE, make_console
 from benchmark.cli.follow import ReportWriter
 from benchmark.cli.inputs import open_suite
+from benchmark.config.errors import UserError
 from benchmark.config.runs import Run
+from benchmark.store.folder import RunFolder
 from benchmark.suite.suite import Suite
 
 
@@ -51,15 +53,15 @@ def optional_writers(options: argparse.Namespace, refresh: int | None = None) ->
 def write_report(
     suite: Suite, console: Console, extra_writers: Sequence[ReportWriter] = ()
 ) -> None:
-    """Print the main table, write all files of the report, and print their paths."""
+    """Write all files of the report, then print the main table and their paths."""
     from benchmark import report
 
     material = report.ReportData(suite.manifest, suite.results / "runs", suite.results)
-    report.print_tables(material, console)
     paths = [
         *report.write_tables_and_plots(material),
         *(write(material) for write in extra_writers),
     ]
+    report.print_tables(material, console)
     for path in paths:
         short = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         console.print(f"wrote {short}", highlight=False, soft_wrap=True)
@@ -70,16 +72,26 @@ def print_failures(suite: Suite, runs: dict[str, Run], console: Console) -> bool
     from benchmark.launch.logs import newest_logs
 
     failures = [
-        (run_id, suite.store.run(run_id).read_failure())
+        (run_id, failure_message(suite.store.run(run_id)))
         for run_id, state in suite.store.states(runs).items()
         if state == "failed"
     ]
     logs = newest_logs(suite.results) if failures else {}
-    for run_id, failure in failures:
-        text = f"failed: {run_id}: {failure['message']}"
+    for run_id, message in failures:
+        text = f"failed: {run_id}: {message}"
         if run_id in logs and "its log is" not in text:
             text += f"; its log is {logs[run_id]}"
         console.print(text, style="red", highlight=False, soft_wrap=True)
     if failures:
         console.print("The next `run` tries failed runs again.", highlight=False)
     return bool(failures)
+
+
+def failure_message(folder: RunFolder) -> str:
+    """Return why a run has failed; for a damaged file, what is wrong with it."""
+    try:
+        return str(folder.read_failure()["message"])
+    except UserError as error:
+        return str(error)
+    except KeyError:
+        return f"{folder.failure}: does not say why"

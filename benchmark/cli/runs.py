@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmark.cli.console import DONE
-from benchmark.cli.options import ROOT
+from benchmark.cli.options import SUITES
 from benchmark.config.errors import UserError
 from benchmark.store.folder import find_run_id
 
@@ -28,5 +28,5 @@ def show(options: argparse.Namespace) -> int:
     from benchmark.report.run_account import describe_run
 
     run_id = find_run_id(options.results, options.run)
-    print("\n".join(describe_run(run_id, options.results, ROOT / "configs")))
+    print("\n".join(describe_run(run_id, options.results, SUITES)))
     return DONE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Mapping
 
@@ -18,7 +17,7 @@ from benchmark.config.errors import UserError
 from benchmark.config.runs import ImportedTeacher, Run
 from benchmark.launch.local import Launcher, prepare_devices, run_all
 from benchmark.launch.machine import Machine, Paths
-from benchmark.launch.slurm_submit import submit_unfinished
+from benchmark.launch.slurm_submit import check_submission, submit_unfinished
 from benchmark.launch.status import (
     describe_progress,
     folder_statuses,
@@ -26,6 +25,7 @@ from benchmark.launch.status import (
     plan_lines,
     query_statuses,
 )
+from benchmark.processes.interrupts import ENDING_SIGNALS, ending_signals
 from benchmark.suite.suite import Suite
 
 
@@ -47,9 +47,8 @@ def run(options: argparse.Namespace) -> int:
                 console.print(f"{verb}: {command}", soft_wrap=True, highlight=False)
             return DONE
     else:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)  # stop the jobs, as on Ctrl-C
-        run_on_this_machine(suite, chosen, machine, job_paths(suite, options), console)
+        with ending_signals(*ENDING_SIGNALS):  # all stop the jobs, as Ctrl-C does
+            run_on_this_machine(suite, chosen, machine, job_paths(suite, options), console)
     suite.store.tidy(chosen)
     write_report(suite, console)
     print_failures(suite, chosen, console)
@@ -96,7 +95,8 @@ def cancel(options: argparse.Namespace) -> int:
     from benchmark.launch.cancel import cancel_suite
 
     suite, console = open_suite(options, needs_code=False), make_console()
-    cancelled = cancel_suite(suite.results, suite.name, suite.manifest["runs"])
+    manifest = suite.manifest
+    cancelled = cancel_suite(suite.results, suite.name, manifest["digest"], manifest["runs"])
     for kind, numbers in (
         ("job arrays in the queue", cancelled.arrays),
         ("processes on this machine", cancelled.processes),
@@ -124,7 +124,7 @@ def run_on_this_machine(
 ) -> None:
     """Train a suite's runs in jobs of this machine and show their progress."""
     devices = prepare_devices(machine, sorted({r.dataset.name for r in runs.values()}), paths.data)
-    launcher = Launcher(machine, paths, devices)
+    launcher = Launcher(machine, paths, devices, suite.manifest["digest"])
     with ProgressDisplay(suite.manifest, list(runs), suite.store, console) as display:
         run_all(runs, suite.store, launcher, display.update)
 
@@ -138,6 +138,7 @@ def run_on_cluster(
     console: Console,
 ) -> None:
     """Submit a suite's unfinished runs; with ``wait``, show their progress until all have ended."""
+    check_submission(machine, paths.results)  # before images are downloaded
     [device] = prepare_devices(machine, sorted({r.dataset.name for r in runs.values()}), paths.data)
     digest = suite.manifest["digest"]
     submission = submit_unfinished(suite.name, digest, runs, machine, paths, device)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +14,11 @@ import yaml
 
 from benchmark.config.errors import KeyPath, Problem, UserError, suggest
 
+MAX_BYTES = 500_000
+MAX_VALUES = 200_000
+"""The largest number of values in a file. Aliases of aliases can stand for billions of them."""
+MAX_PROBLEMS = 50
+"""How many problems of a file are listed."""
 Origins = dict[KeyPath, int | str]
 """For each path in the data: the line in the file, or the `--set KEY` that set the value."""
 
@@ -41,6 +47,16 @@ class Document:
                 raise UserError(f"--set {assignment}: {error}") from None
         return Document(self.path, data, origins)
 
+    def require_finite(self) -> None:
+        """Raise UserError that lists all NaN and infinite numbers: no field takes one."""
+        values = list(_numbers(self.data, ()))
+        if any(not math.isfinite(number) for _, number in values):
+            self.fail(
+                Problem(path, f"must be a finite number, got .{str(number).lstrip('-')}")
+                for path, number in values
+                if not math.isfinite(number)
+            )
+
     def fail(self, problems: Iterable[Problem]) -> NoReturn:
         """Raise one UserError that lists all problems, in the order of their lines in the file."""
         rows = [(_origin(self.origins, problem.where), problem) for problem in problems]
@@ -49,8 +65,10 @@ class Document:
             (f"line {o}" if isinstance(o, int) else o, _dotted(where), message)
             for o, (where, message) in rows
         ]
-        widths = [max(len(cell[column]) for cell in cells) for column in (0, 1)]
         count = f"{len(cells)} problem{'s' if len(cells) > 1 else ''}"
+        if len(cells) > MAX_PROBLEMS:
+            cells, count = cells[:MAX_PROBLEMS], f"{count}, of which the first {MAX_PROBLEMS} are"
+        widths = [max(len(cell[column]) for cell in cells) for column in (0, 1)]
         body = (f"  {o:{widths[0]}}  {w:{widths[1]}}   {message}" for o, w, message in cells)
         raise UserError("\n".join([f"{self.path}: {count}", *body]))
 
@@ -58,6 +76,12 @@ class Document:
 def load_document(path: Path) -> Document:
     """Read a YAML file. Raises UserError if it is missing, empty or malformed."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # reading one may never end
+            raise UserError(f"{path}: is not a regular file")
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise UserError(
+                f"{path}: is larger than {MAX_BYTES // 1000} kB, as no suite or machine file is"
+            )
         data, origins = _parse(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         siblings = [file.name for file in path.parent.glob("*.yaml")]
@@ -70,6 +94,15 @@ def load_document(path: Path) -> Document:
     except _YamlError as error:
         raise UserError(f"{path}: {error}") from None
     return Document(path, data, origins)
+
+
+def _numbers(data: object, path: KeyPath) -> Iterator[tuple[KeyPath, float]]:
+    """Yield all numbers with a decimal point, and their paths."""
+    children = enumerate(data) if isinstance(data, list) else ()
+    for key, value in data.items() if isinstance(data, dict) else children:
+        yield from _numbers(value, (*path, key))
+    if isinstance(data, float):
+        yield path, data
 
 
 def _dotted(path: KeyPath) -> str:
@@ -116,12 +149,12 @@ for _kind, _pattern in _SCALARS.items():
 
 def _parse(text: str) -> tuple[Any, Origins]:
     """Return plain data, and the line of every key and list item in it."""
-    origins: Origins = {}
+    converter = _Converter()
     try:
         node = yaml.compose(text, Loader=_Loader)
         if node is None:
             raise _YamlError("is empty")
-        return _to_plain(node, (), origins), origins
+        return converter.convert(node, ()), converter.origins
     except yaml.MarkedYAMLError as error:
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         raise _YamlError(reason, error.problem_mark or error.context_mark) from None
@@ -132,21 +165,63 @@ def _parse(text: str) -> tuple[Any, Origins]:
         raise _YamlError("is nested too deeply, or contains itself") from None
 
 
-def _to_plain(node: yaml.Node, path: KeyPath, origins: Origins) -> Any:  # noqa: ANN401
-    origins.setdefault(path, node.start_mark.line + 1)
-    kind = node.tag.rpartition(":")[2]
-    if isinstance(node, yaml.MappingNode) and kind == "map":
-        return _mapping(node, path, origins)
-    if isinstance(node, yaml.SequenceNode) and kind == "seq":
-        return [_to_plain(item, (*path, i), origins) for i, item in enumerate(node.value)]
-    if isinstance(node, yaml.ScalarNode) and kind in ("str", *_SCALARS):
-        try:
-            return _scalar(kind, node.value)
-        except ValueError:
-            raise _YamlError(
-                f"cannot be read as {kind}: {node.value[:40]}", node.start_mark
-            ) from None
-    raise _YamlError(f"the tag {node.tag} is not supported", node.start_mark)
+class _Converter:
+    """Turns YAML nodes into plain data, and notes the line of every key and list item."""
+
+    def __init__(self) -> None:
+        self.origins: Origins = {}
+        self.count = 0
+
+    def convert(self, node: yaml.Node, path: KeyPath) -> Any:  # noqa: ANN401
+        self.count += 1
+        if self.count > MAX_VALUES:
+            raise _YamlError(f"more than {MAX_VALUES:,} values", node.start_mark)
+        self.origins.setdefault(path, node.start_mark.line + 1)
+        kind = node.tag.rpartition(":")[2]
+        if isinstance(node, yaml.MappingNode) and kind == "map":
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and kind == "seq":
+            return [self.convert(item, (*path, i)) for i, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and kind in ("str", *_SCALARS):
+            try:
+                return _scalar(kind, node.value)
+            except ValueError:
+                raise _YamlError(
+                    f"cannot be read as {kind}: {node.value[:40]}", node.start_mark
+                ) from None
+        raise _YamlError(f"the tag {node.tag} is not supported", node.start_mark)
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        """Return a mapping. Keys of its own replace those that `<<: *anchor` merges into it."""
+        data: dict[str, Any] = {}
+        for key, value in node.value:
+            if _is_merge(key):
+                # Of several mappings, the first one's keys count: convert it last.
+                parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for part in reversed(parts):
+                    if not isinstance(part, yaml.MappingNode):
+                        problem = "<< takes a mapping or a list of mappings"
+                        raise _YamlError(problem, part.start_mark)
+                    data |= self.convert(part, path)
+        own: set[str] = set()
+        for key, value in node.value:
+            if _is_merge(key):
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                raise _YamlError("a key must be text", key.start_mark)
+            name = key.value  # keys stay strings: the key `no` is "no", the key `1` is "1"
+            if name in own:
+                first = f"it is already on line {self.origins[*path, name]}"
+                raise _YamlError(f"the key '{name}' is repeated; {first}", key.start_mark)
+            own.add(name)
+            self.origins[*path, name] = key.start_mark.line + 1
+            data[name] = self.convert(value, (*path, name))
+        return data
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    """Return whether a key is YAML's merge key, as in `<<: *defaults`; "<<" in quotes is none."""
+    return isinstance(key, yaml.ScalarNode) and key.value == "<<" and key.style is None
 
 
 def _scalar(kind: str, text: str) -> str | int | float | bool | None:
@@ -159,20 +234,6 @@ def _scalar(kind: str, text: str) -> str | int | float | bool | None:
     if kind == "float":
         return float(text.replace(".i", "i").replace(".I", "I").lower().replace(".nan", "nan"))
     return text.lower() == "true" if kind == "bool" else None
-
-
-def _mapping(node: yaml.MappingNode, path: KeyPath, origins: Origins) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for key, value in node.value:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _YamlError("a key must be text", key.start_mark)
-        name = key.value  # keys stay strings: the key `no` is "no", the key `1` is "1"
-        if name in data:
-            first = f"it is already on line {origins[*path, name]}"
-            raise _YamlError(f"the key '{name}' is repeated; {first}", key.start_mark)
-        origins[*path, name] = key.start_mark.line + 1
-        data[name] = _to_plain(value, (*path, name), origins)
-    return data
 
 
 # ------------------------------------------------------------------ the command line's changes

@@ -113,11 +113,11 @@ class MethodConfig(RunPart):
 class Recipe(RunPart):
     """The optimisation of a student: SGD with step decay, the same for every method of a suite."""
 
-    epochs: Positive
-    batch_size: Positive
-    lr: Annotated[float, Field(gt=0)]
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)]
+    batch_size: Annotated[int, Field(gt=0, le=1_000_000)]
+    lr: Annotated[float, Field(gt=0, le=1e6)]
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 5e-4
     nesterov: bool = False
     lr_drops: tuple[Fraction, ...] = (0.625, 0.75, 0.875)
     """Fractions of a phase after which the learning rate drops: epochs 150, 180, 210 of 240."""

@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 from benchmark.config.errors import KeyPath, Problem, suggest
 
 T = TypeVar("T")
+MAX_ERRORS = 500
+"""How many of pydantic's errors are turned into problems; the work grows with their square."""
 
 
 class StrictModel(BaseModel):
@@ -57,14 +59,21 @@ def _envelope(type_: Any) -> type[StrictModel]:  # noqa: ANN401
 def _problems(type_: type, data: object, error: ValidationError, at: KeyPath) -> Iterator[Problem]:
     messages_at: dict[KeyPath, list[str]] = {}
     unions: set[KeyPath] = set()
-    for item in error.errors():
+    short: set[KeyPath] = set()
+    for item in error.errors()[:MAX_ERRORS]:
         path, in_union = _path_in_data(data, item)
         if in_union:
             unions.add(path)
+        if item["type"] == "too_short":
+            short.add(path)
         messages = messages_at.setdefault(path, [])
         message = _message(type_, path, item)
         if message not in messages:
             messages.append(message)
+    for path in short:
+        # pydantic does not count items that are wrong themselves, which are reported already.
+        if any(other != path and other[: len(path)] == path for other in messages_at):
+            del messages_at[path]
     for path, messages in messages_at.items():
         deeper = any(other != path and other[: len(path)] == path for other in unions)
         # For a union such as `str | DatasetSection`, report what the mapping lacks and drop the

@@ -68,8 +68,8 @@ class InMemoryCrops(ABC):
         self, order: Integers, columns: Columns, mirrored: Integers | None, sizes: list[int]
     ) -> Iterator[Tensor]:
         """Crop one batch after the other."""
-        made = [order, *columns, *([] if mirrored is None else [mirrored])]
-        table = (torch.from_numpy(column).to(self.device) for column in made)
+        all_columns = [order, *columns, *([] if mirrored is None else [mirrored])]
+        table = (torch.from_numpy(column).to(self.device) for column in all_columns)
         for indices, *drawn in zip(*(torch.split(c, sizes) for c in table), strict=True):
             ways = drawn.pop() if mirrored is not None else None
             yield self.crop_batch(indices, drawn, ways)
@@ -155,7 +155,7 @@ def draw_boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Co
     count = len(heights)
     height, width = largest_allowed_size(heights, widths)
     top, left = (heights - height) // 2, (widths - width) // 2
-    open_ = np.ones(count, dtype=bool)
+    pending = np.ones(count, dtype=bool)
     low, high = map(math.log, ASPECT_RANGE)
     for attempt in range(ATTEMPTS):
         area, shape = (
@@ -166,12 +166,12 @@ def draw_boxes(seed: int, epoch: int, heights: Integers, widths: Integers) -> Co
         ratio = np.exp(low + (high - low) * shape)
         wide = np.rint(np.sqrt(target * ratio)).astype(np.int64)
         tall = np.rint(np.sqrt(target / ratio)).astype(np.int64)
-        fits = open_ & (wide > 0) & (wide <= widths) & (tall > 0) & (tall <= heights)
+        fits = pending & (wide > 0) & (wide <= widths) & (tall > 0) & (tall <= heights)
         height[fits], width[fits] = tall[fits], wide[fits]
-        open_ &= ~fits
-        if not open_.any():
+        pending &= ~fits
+        if not pending.any():
             break
-    drawn = ~open_
+    drawn = ~pending
     for start, inside, whole, way in (
         (top, height, heights, "down"),
         (left, width, widths, "right"),
@@ -226,12 +226,12 @@ class StreamedCrops:
         """Decode, crop and resize on the host; mirror on the device."""
         ends = np.cumsum(sizes)[:-1]
         parts = zip(np.split(order, ends), np.split(np.stack(columns, axis=1), ends), strict=True)
-        shown = (pixels.to(self.device) for pixels in self.images.crops(parts, self.side))
+        crops = (pixels.to(self.device) for pixels in self.images.crops(parts, self.side))
         if mirrored is None:
-            yield from shown
+            yield from crops
             return
         ways = torch.split(torch.from_numpy(mirrored).to(self.device), sizes)
-        for pixels, way in zip(shown, ways, strict=True):
+        for pixels, way in zip(crops, ways, strict=True):
             yield mirror_marked(pixels, way)
 
 
@@ -263,10 +263,10 @@ def resize_weights(start: Tensor, length: Tensor, side: int, full: int) -> Tenso
     """
     first, span = start.double()[:, None, None], length.double()[:, None, None]
     scale = span / side
-    places = torch.arange(full, dtype=torch.float64, device=start.device)
+    positions = torch.arange(full, dtype=torch.float64, device=start.device)
     centres = torch.arange(side, dtype=torch.float64, device=start.device)[:, None] + 0.5
-    distance = (places + 0.5 - first - centres * scale).abs()
+    distance = (positions + 0.5 - first - centres * scale).abs()
     counts = (1 - distance / scale.clamp(min=1)).clamp(min=0)
-    counts = counts * ((places >= first) & (places < first + span))
+    counts = counts * ((positions >= first) & (positions < first + span))
     shares = counts / counts.sum(dim=2, keepdim=True)
     return shares.mul_(WEIGHT_SCALE).add_(0.5).floor_().div_(WEIGHT_SCALE)

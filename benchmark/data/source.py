@@ -59,6 +59,8 @@ class Streamed(Protocol):
         """Yield centre crops, as used for testing."""
 
 
+LARGEST_SIZE = 2048
+"""The most pixels that an image may have in height and width."""
 T = TypeVar("T", Images, Streamed)
 
 
@@ -112,5 +114,9 @@ class Source:
     """The field's default for this data set; see ``DatasetConfig``."""
     decoder: Decoder | None = None
     """The decoder, for a set that is too large for memory and is decoded during training."""
+    train_images: int | None = None
+    """Number of train images, if it is known without reading them."""
+    ignored: tuple[str, ...] = ()
+    """A line for each rule by which entries of an image folder are ignored."""
     verify: Callable[[Path], None] = nothing_to_verify
     """Compare checksums that ``load`` does not. Raises ``UserError`` if one differs."""

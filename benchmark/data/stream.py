@@ -82,9 +82,9 @@ class Stream:
         sizes = [min(self.batch_size, self.count - start) for start in starts]
         if self.ranks.size > 1:
             mine = [np.arange(size)[self.ranks.slice_of_batch(size)] for size in sizes]
-            places = np.concatenate([at + part for at, part in zip(starts, mine, strict=True)])
-            order, mirrored = order[places], mirrored[places]
-            columns, sizes = [column[places] for column in columns], [len(part) for part in mine]
+            rows = np.concatenate([at + part for at, part in zip(starts, mine, strict=True)])
+            order, mirrored = order[rows], mirrored[rows]
+            columns, sizes = [column[rows] for column in columns], [len(part) for part in mine]
         crops = self.crops.batches(order, columns, mirrored if self.flip else None, sizes)
         indices = torch.split(torch.from_numpy(order).to(self.device), sizes)
         for pixels, part in zip(crops, indices, strict=True):
@@ -162,17 +162,17 @@ class TestImages:
     def batches(self, ranks: Ranks = SINGLE_PROCESS) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels); of several processes, every so many-th batch each."""
         labels = torch.split(self.labels, self.batch_size)[ranks.rank :: ranks.size]
-        for pixels, told in zip(self.pixels(ranks), labels, strict=True):
-            yield self.normalise(pixels.to(self.device)), told
+        for pixels, batch_labels in zip(self.pixels(ranks), labels, strict=True):
+            yield self.normalise(pixels.to(self.device)), batch_labels
 
     def pixels(self, ranks: Ranks = SINGLE_PROCESS) -> Iterator[Tensor]:
         """Yield (B, 3, size, size) uint8."""
         if isinstance(self.images, Images):
             yield from torch.split(self.images.pixels, self.batch_size)[ranks.rank :: ranks.size]
         else:
-            places = np.arange(len(self.labels))
-            starts = range(0, len(places), self.batch_size)[ranks.rank :: ranks.size]
-            batches = (places[i : i + self.batch_size] for i in starts)
+            indices = np.arange(len(self.labels))
+            starts = range(0, len(indices), self.batch_size)[ranks.rank :: ranks.size]
+            batches = (indices[i : i + self.batch_size] for i in starts)
             yield from self.images.centres(batches, self.size)
 
     def fitted(self, pixels: Tensor) -> Tensor:

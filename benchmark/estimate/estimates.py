@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.config.runs import Run, TrainRun
+from benchmark.data.counts import image_counts
 from benchmark.estimate.kinds import (
     Device,
     DiskUse,
@@ -20,7 +21,6 @@ from benchmark.estimate.kinds import (
     Sample,
     SampleResult,
     SecondsPerImage,
-    image_counts,
     kind_of,
     times_from_records,
 )
@@ -30,7 +30,7 @@ from benchmark.store.environment import processor_name
 from benchmark.store.folder import Store
 
 TIMING_BUDGET = 60.0
-"""Seconds after which no further sample is timed; the one in progress is finished."""
+"""Seconds of work after which no further sample is timed; the one in progress is finished."""
 
 
 class Estimates(NamedTuple):

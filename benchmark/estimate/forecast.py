@@ -16,7 +16,7 @@ from benchmark.estimate.kinds import Device, DiskUse, RunKind, SecondsPerImage, 
 from benchmark.launch.local import device_slots
 from benchmark.launch.machine import Machine, Paths
 from benchmark.launch.schedule import JobArray, plan_arrays
-from benchmark.launch.slurm_submit import max_array_size
+from benchmark.launch.slurm_checks import max_array_size
 from benchmark.launch.status import query_statuses
 from benchmark.store.folder import Store
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from benchmark.config.recipe import DatasetConfig
 from benchmark.config.runs import Run, TrainRun, parse_run
+from benchmark.data.counts import image_counts
 from benchmark.store.folder import Store
 
 Origin = Literal["records", "timing", "similar"]
 """Where a time comes from: records of earlier runs, steps timed here, or similar runs."""
-IMAGE_COUNTS = {
-    "digits": (599, 1198),
-    "cifar10": (50_000, 10_000),
-    "cifar100": (50_000, 10_000),
-    "fashionmnist": (60_000, 10_000),
-    "stl10": (5_000, 8_000),
-    "tinyimagenet": (100_000, 10_000),
-    "imagenet": (1_281_167, 50_000),
-    "imagenet@imagenet100": (127_000, 5_000),
-}
-"""Numbers of train and test images, so that estimates need no data set on disk."""
 
 
 class SecondsPerImage(NamedTuple):
@@ -97,18 +87,6 @@ def kind_of(run: Run) -> RunKind:
     return RunKind(images, run.student, teacher, run.method.name, *settings)
 
 
-def image_counts(dataset: DatasetConfig) -> tuple[int, int] | None:
-    """Return the numbers of train and test images; None for a data set of unknown size."""
-    known = IMAGE_COUNTS.get(dataset.name)
-    if known is None:
-        return None if dataset.limit is None else (dataset.limit, dataset.limit)
-    train, test = known
-    if dataset.validation is not None:
-        train, test = train - dataset.validation, dataset.validation
-    limit = dataset.limit or train
-    return min(limit, train), min(dataset.limit or test, test)
-
-
 def images_seen(run: Run) -> int:
     """Return epochs times train images, without initialising epochs; a set of unknown size is 1."""
     return run.recipe.epochs * (image_counts(run.dataset) or (1, 1))[0]
@@ -127,7 +105,7 @@ def times_from_records(
         if path.parent.name.rpartition("-s")[0] not in wanted:
             continue
         record = store.run(path.parent.name).read_record()
-        seconds = record["cost"].get("seconds")
+        seconds = work_seconds(record)
         if seconds and same_hardware(record["environment"], device):
             run = parse_run(record["config"])
             times[kind_of(run)].append(seconds / images_seen(run))
@@ -135,6 +113,26 @@ def times_from_records(
         kind: SecondsPerImage(statistics.median(values), 0.0, "records")
         for kind, values in times.items()
     }
+
+
+def work_seconds(record: Mapping[str, Any]) -> float | None:
+    """Return the time that a run's epochs took, as far as possible without that of other load.
+
+    In an older record from a CPU `seconds` is wall time, which a busy machine lengthens; its steps
+    were timed by the processor time of the process, but its evaluations were not timed.
+    """
+    cost = record["cost"]
+    seconds: float | None = cost.get("seconds")
+    if seconds is None or cost.get("wall_seconds") is not None:
+        return seconds
+    run = parse_run(record["config"])
+    counts = image_counts(run.dataset)
+    step = cost.get("step_seconds")
+    if step is None or counts is None or not record["environment"]["device"].startswith("cpu"):
+        return seconds
+    steps = math.ceil(counts[0] / run.recipe.batch_size) * len(record["history"])
+    timed: float = steps * (step + (cost.get("teacher_seconds") or 0.0))
+    return min(seconds, timed)
 
 
 def same_hardware(environment: Mapping[str, Any], device: Device) -> bool:

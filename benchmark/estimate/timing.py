@@ -37,6 +37,7 @@ from benchmark.training.build import (
 )
 from benchmark.training.cohort import EpochLoop
 from benchmark.training.learner import Learner
+from benchmark.training.meters import time_work
 from benchmark.training.numerics import apply_profile
 from methods.interface import Features, Method
 
@@ -62,18 +63,20 @@ def measure_samples(
 ) -> list[SampleResult]:
     """Measure the disk use of all samples, and time those that ask for it on ``device``.
 
-    No sample is started after ``seconds``; those left over are not timed.
+    No sample is started after ``seconds`` of work; those left over are not timed. On a CPU this is
+    processor time, so that a busy machine times as many as an idle one, but a wall time of four
+    times ``seconds`` ends it too.
     """
     for file in plugins:
         methods.add_file(Path(file))
     console = Console(stderr=True)
-    until = time.monotonic() + seconds
+    work = time.process_time if device == "cpu" else time.monotonic
+    work_end, wall_end = work() + seconds, time.monotonic() + 4 * seconds
     results = []
     for sample in track(samples, "timing steps", console=console, transient=True):
-        in_time = device is not None and sample.timed and time.monotonic() < until
-        results.append(
-            measure_sample(sample, root, torch.device(device) if device and in_time else None)
-        )
+        in_time = work() < work_end and time.monotonic() < wall_end
+        timed_on = torch.device(device) if device and sample.timed and in_time else None
+        results.append(measure_sample(sample, root, timed_on))
     return results
 
 
@@ -263,16 +266,9 @@ def seconds_per_call(work: Callable[[], object], device: torch.device) -> float:
 
 def mean_seconds(work: Callable[[], object], times: int, device: torch.device) -> float:
     """Return the mean time of ``times`` calls in seconds."""
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    synchronize(device)
-    before = clock()
-    for _ in range(times):
-        work()
-    synchronize(device)
-    return (clock() - before) / times
 
+    def repeat() -> None:
+        for _ in range(times):
+            work()
 
-def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return float(time_work(device, repeat)[0]) / times

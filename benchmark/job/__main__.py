@@ -13,54 +13,45 @@ import gc
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
 import methods
 from benchmark.config.errors import UserError
-from benchmark.config.runs import ImportedTeacher, ProbeRun, Run, TrainRun
-from benchmark.data import find_data_set
-from benchmark.data.stream import TestBatches
-from benchmark.evaluation.accuracy import evaluate
+from benchmark.job.building import BuildFailures, build_cohort
 from benchmark.job.claimed_run import ClaimedRun, JobContext, claim_runs, log_line
 from benchmark.job.cost import open_energy_meter
 from benchmark.job.file import Job
 from benchmark.job.final_evaluation import FinalEvaluation
 from benchmark.job.recording import finish_run, load_checkpoint_state, record_crash, record_epoch
-from benchmark.models.network import Network
 from benchmark.processes.contract import end_with_launcher
 from benchmark.processes.distributed import Ranks, join_process_group
+from benchmark.processes.interrupts import ending_signals, interrupt, raise_if_interrupted
+from benchmark.processes.screen import tolerant_output
 from benchmark.store.folder import Store
-from benchmark.training import build, cuda_graphs, numerics
-from benchmark.training import probes as probe
+from benchmark.training import cuda_graphs, numerics
 from benchmark.training.cohort import Cohort, train_learners
 from benchmark.training.learner import Learner
-
-TEACHER_TOLERANCE = 0.2
-"""Percent of test images, but at least two images: the teacher's accuracy may differ by this much
-from its record, because another device or version computes slightly differently."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the job whose file is named on the command line; return the exit code."""
-    signal.signal(signal.SIGTERM, handle_sigterm)
+    signal.signal(signal.SIGTERM, interrupt)  # the launcher's, so never ignored
     # A cluster sends its warning to every process of a task; only the launcher acts on it.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     end_with_launcher()
-    job = Job.read(Path(arguments[0]))
-    for plugin in job.plugins:
-        methods.add_file(Path(plugin))
-    with contextlib.ExitStack() as stack:
+    try:
+        job = Job.read(Path(arguments[0]))
+        for plugin in job.plugins:
+            methods.add_file(Path(plugin))
+    except (UserError, OSError, methods.BadMethod) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    with ending_signals(signal.SIGINT, signal.SIGHUP), contextlib.ExitStack() as stack:
         ranks, device = stack.enter_context(join_process_group(job.device))
         return run_job(JobContext(job, Store(Path(job.results)), device, ranks), stack)
-
-
-def handle_sigterm(_signal: int, _frame: object) -> NoReturn:
-    """Exit as on Ctrl-C, so that claims are released on the way out."""
-    raise KeyboardInterrupt
 
 
 def run_job(context: JobContext, stack: contextlib.ExitStack) -> int:
@@ -75,6 +66,7 @@ def run_job(context: JobContext, stack: contextlib.ExitStack) -> int:
             # One by one: where the disk refuses a claim, the earlier ones are in the list.
             for claimed in claim_runs(context.job, context.store, stack):
                 claimed_runs.append(claimed)
+                raise_if_interrupted()
         run_ids = ranks.broadcast([claimed.run.id for claimed in claimed_runs])
         if not ranks.is_main:
             claimed_runs = [ClaimedRun.of_other_rank(context.store.run(id_)) for id_ in run_ids]
@@ -125,15 +117,20 @@ def train_cohort(claimed_runs: Sequence[ClaimedRun], context: JobContext) -> Non
         return
     assert len({claimed.run.stream_key for claimed in claimed_runs}) == 1
     numerics.apply_profile(claimed_runs[0].run.numerics)
-    cast, ranks = build_cohort([claimed.run for claimed in claimed_runs], context), context.ranks
+    failures, ranks = BuildFailures(), context.ranks
+    cast = build_cohort([claimed.run for claimed in claimed_runs], context, failures)
+    by_id = {claimed.run.id: claimed for claimed in claimed_runs}
+    for learner in cast.learners:
+        by_id[learner.name].learner, learner.ranks = learner, ranks
+        # Where one of several processes fails, the others wait for it: then the job fails.
+        with failures.alone(learner.name) if ranks.size == 1 else contextlib.nullcontext():
+            resume_from_checkpoint(by_id[learner.name], ranks)
+    cast = leave_out_failed(cast, by_id, context, failures)
     final = FinalEvaluation(cast)
-    for claimed, learner in zip(claimed_runs, cast.learners, strict=True):
-        claimed.learner, learner.ranks = learner, ranks
-        resume_from_checkpoint(claimed, ranks)
+    for learner in cast.learners:
         if learner.epoch == learner.epochs and ranks.is_main:
             # An earlier job was killed between the last epoch and the record.
-            finish_run(claimed, context, final)
-    by_id = {claimed.run.id: claimed for claimed in claimed_runs}
+            finish_run(by_id[learner.name], context, final)
 
     def after_epoch(learner: Learner) -> None:
         if ranks.is_main:
@@ -145,54 +142,19 @@ def train_cohort(claimed_runs: Sequence[ClaimedRun], context: JobContext) -> Non
     train_learners(cast.learners, cast.teacher, cast.stream, cast.test, after_epoch, loop, meter)
 
 
-def build_cohort(runs: Sequence[Run], context: JobContext) -> Cohort:
-    """Return the learners, images and teacher of runs; the teacher's accuracy is checked.
-
-    Raises UserError where the images or the teacher are not those that the runs were planned with.
-    """
-    root, store, device = Path(context.job.data), context.store, context.device
-    first, train_runs = runs[0], [run for run in runs if isinstance(run, TrainRun)]
-    for run in runs:
-        check_dataset_version(run, root)
-    if not isinstance(first, TrainRun):
-        if context.ranks.size > 1:
-            raise UserError(f"{first.id}: a probe is trained by one process, not by several")
-        probes = [run for run in runs if isinstance(run, ProbeRun)]
-        return probe.build_probe_cohort(probes, store, root, device)
-    source = find_data_set(first.dataset.name, root)
-    stream, test = build.build_streams(first, source, source.load(root), device, context.ranks)
-    teacher = build.load_teacher(train_runs, store, source, device)
-    if teacher is not None:
-        taught = next(run for run in train_runs if run.teacher)
-        verify_teacher(teacher, taught, test, context)
-    learners = [build.build_learner(r, source, stream.labels, teacher, device) for r in train_runs]
-    return Cohort(learners, stream, test, teacher)
-
-
-def check_dataset_version(run: Run, root: Path) -> None:
-    """Raise UserError where a folder of images has changed since the run was planned."""
-    name, version = run.dataset.name, run.dataset.version
-    if find_data_set(name, root).version != version:
-        raise UserError(
-            f"the images of {name} have changed since this run was planned; start the suite again"
-        )
-
-
-def verify_teacher(teacher: Network, run: TrainRun, test: TestBatches, context: JobContext) -> None:
-    """Raise UserError where the teacher's test top-1 is not the one in its record.
-
-    The weights may be intact and still be loaded into a network that computes something else.
-    """
-    assert run.teacher is not None
-    if isinstance(run.teacher, ImportedTeacher) and (run.dataset.limit or run.dataset.validation):
-        return  # it was measured on all test images
-    recorded = context.store.run(run.teacher.id).load_record().result.top1
-    top1 = evaluate(teacher, test, context.ranks).top1
-    if abs(top1 - recorded) > max(TEACHER_TOLERANCE, 100 * 2 / len(test.labels)):
-        raise UserError(
-            f"the teacher {run.teacher.id} has a test top-1 of {top1:.2f} here, and its "
-            f"record says {recorded:.2f}: other code or other images than it was measured with"
-        )
+def leave_out_failed(
+    cast: Cohort, by_id: Mapping[str, ClaimedRun], context: JobContext, failures: BuildFailures
+) -> Cohort:
+    """Record why runs could not be built and release their claims; return the others' cohort."""
+    for run_id, error in failures.causes.items() if context.ranks.is_main else ():
+        claimed = by_id[run_id]
+        log_line(f"{run_id} FAILED: {error}")
+        print("".join(traceback.format_exception(error)), file=sys.stderr, flush=True)
+        record_crash([claimed], error)
+        with contextlib.suppress(OSError):
+            claimed.claim.release()
+    learners = [learner for learner in cast.learners if learner.name not in failures.causes]
+    return cast._replace(learners=learners)
 
 
 def resume_from_checkpoint(claimed: ClaimedRun, ranks: Ranks) -> None:
@@ -205,6 +167,8 @@ def resume_from_checkpoint(claimed: ClaimedRun, ranks: Ranks) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        with tolerant_output():
+            status = main(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    sys.exit(status)

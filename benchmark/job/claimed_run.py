@@ -65,7 +65,13 @@ def claim_runs(job: Job, store: Store, stack: contextlib.ExitStack) -> Iterator[
         # Only now: another process may have finished the run just before the claim became free.
         if folder.state() == "done":
             continue
-        run = parse_run(folder.read_config())
+        try:
+            run = parse_run(folder.read_config())
+        except ValueError as error:  # a damaged file costs this run only
+            log_line(f"{folder.path.name} FAILED: {error}")
+            folder.write_failure("error", f"{folder.config} is not a run: {error}")
+            claim.release()
+            continue
         missing = [need.id for need in run.needs if store.run(need.id).state() != "done"]
         if missing:
             log_line(f"{run.id} waits: {', '.join(missing)} is not done")

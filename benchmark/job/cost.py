@@ -24,9 +24,10 @@ def measure_cost(
     learner, device = claimed.learner, context.device
     history = learner.history
     seconds = sum(row["seconds"] for row in history)
-    joules = _known(history, "joules")
+    wall, joules = _known(history, "wall_seconds"), _known(history, "joules")
     return Cost(
         seconds=seconds,
+        wall_seconds=sum(wall) if len(wall) == len(history) else None,
         step_seconds=_mean(_known(history, "step_seconds")),
         teacher_seconds=_mean(_known(history, "teacher_seconds")),
         images_per_second=images * len(history) / seconds,

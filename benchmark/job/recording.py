@@ -199,7 +199,8 @@ def record_crash(claimed_runs: Sequence[ClaimedRun], error: Exception) -> None:
         if claimed.folder.state() == "running" and not claimed.claim.lost:
             # On a full disk this fails too; then the launcher reports the exit code.
             with contextlib.suppress(OSError):
-                claimed.folder.write_failure("error", message, traceback.format_exc())
+                trace = "".join(traceback.format_exception(error))
+                claimed.folder.write_failure("error", message, trace)
 
 
 def serialise(state: Any) -> bytes:  # noqa: ANN401

@@ -25,7 +25,7 @@ from benchmark.launch.slurm_task import SlurmTask
 from benchmark.launch.status import Status, fail_runs_of_dead_job, folder_statuses
 from benchmark.processes.child import run_in_child_process
 from benchmark.processes.contract import INTERRUPTED_STATUSES, format_exit_status
-from benchmark.processes.interrupts import deferred_interrupts
+from benchmark.processes.interrupts import deferred_interrupts, raise_if_interrupted
 from benchmark.store.folder import Store
 
 CANCELLED_ENDINGS = {format_exit_status(code) for code in INTERRUPTED_STATUSES}
@@ -80,8 +80,10 @@ class StartedJob(NamedTuple):
 class Launcher:
     """Starts jobs on this machine, at most one in each slot, and reports those that have ended."""
 
-    def __init__(self, machine: Machine, paths: Paths, devices: list[str]) -> None:
-        self.machine, self.paths = machine, paths
+    def __init__(
+        self, machine: Machine, paths: Paths, devices: list[str], digest: str = ""
+    ) -> None:
+        self.machine, self.paths, self.digest = machine, paths, digest
         self.slot_devices = device_slots(machine, devices)
         self.workers = len(self.slot_devices) if machine.workers == "auto" else machine.workers
         self.busy: dict[int, StartedJob] = {}
@@ -105,6 +107,7 @@ class Launcher:
             data=str(self.paths.data.resolve()),
             device=",".join(devices[:count]),
             plugins=list(self.paths.plugins),
+            digest=self.digest,
         ).write(path)
         command = [sys.executable, "-m", "benchmark.job", str(path)]
         with deferred_interrupts():  # a job that runs but is not in `busy` would never be stopped
@@ -233,6 +236,7 @@ def wait_for_job_end(launcher: Launcher, seconds: float = 1.0) -> None:
     """Sleep until a job has ended, at most ``seconds``."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
+        raise_if_interrupted()
         if any(job.handle.ended() for job in launcher.busy.values()):
             return
         time.sleep(0.05)

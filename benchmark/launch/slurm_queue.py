@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import NamedTuple
 
 PENDING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "CONFIGURING"}
@@ -11,7 +14,8 @@ LIVE = PENDING | {"RUNNING", "COMPLETING", "SUSPENDED", "RESIZING", "SIGNALING",
 SQUEUE_FORMAT = "%i|%T|%r|%N"
 
 
-class ArrayTask(NamedTuple):
+@dataclass(frozen=True)
+class ArrayTask:
     """One task of a Slurm job array, which is one job of the suite."""
 
     id: str
@@ -21,6 +25,13 @@ class ArrayTask(NamedTuple):
     log: str
     """The log file, relative to the results folder."""
     runs: list[str]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[1-9][0-9]*(_[0-9]+)?", self.id):  # it becomes part of a command
+            raise ValueError(f"the Slurm job id is {self.id!r:.60}")
+        for path in map(PurePath, (self.job, self.log)):
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"{path} is not in the results folder")
 
 
 class QueueEntry(NamedTuple):

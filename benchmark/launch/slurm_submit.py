@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import re
 import shlex
 import socket
 import sys
@@ -19,11 +18,18 @@ from benchmark.config.runs import ProbeRun, Run, needed_ids
 from benchmark.job.file import Job
 from benchmark.launch.machine import Machine, Paths
 from benchmark.launch.schedule import split_into_cohorts, split_into_waves
-from benchmark.launch.slurm_queue import ArrayTask, array_id, query_queue, run_slurm_command
+from benchmark.launch.slurm_checks import check_log_path, check_slurm, max_array_size
+from benchmark.launch.slurm_queue import ArrayTask, array_id, query_queue
 from benchmark.launch.slurm_task import SlurmTask
 from benchmark.launch.status import statuses_with_queue
-from benchmark.launch.submissions import Submission, submission_lock, tasks_by_run
+from benchmark.launch.submissions import (
+    Submission,
+    cancelling_unrecorded,
+    submission_lock,
+    tasks_by_run,
+)
 from benchmark.processes.contract import ROOT
+from benchmark.processes.interrupts import deferred_interrupts
 from benchmark.store.folder import Store
 
 DERIVED_SETTINGS = {
@@ -128,7 +134,7 @@ def slurm_settings(settings: Mapping[str, Any], parallel: int, dependency: str) 
     result = dict(settings)
     # The job may start in a folder from which `benchmark` cannot be imported.
     result["slurm_setup"] = [
-        f'export PYTHONPATH="{ROOT}${{PYTHONPATH:+:$PYTHONPATH}}"',
+        f'export PYTHONPATH={shlex.quote(str(ROOT))}"${{PYTHONPATH:+:$PYTHONPATH}}"',
         *settings.get("slurm_setup", []),
     ]
     result["slurm_additional_parameters"] = {
@@ -173,6 +179,13 @@ def without_job_environment() -> Iterator[None]:
 # ---------------------------------------------------------------- waves and arrays
 
 
+def check_submission(machine: Machine, results: Path) -> None:
+    """Raise UserError for what can be known to fail before anything is queued."""
+    check_slurm()
+    check_log_path(results.resolve())
+    make_executor(machine, results / "jobs" / "submitit", "kd-suite", 1)
+
+
 def submit_unfinished(
     suite: str, digest: str, runs: Mapping[str, Run], machine: Machine, paths: Paths, device: str
 ) -> Submission:
@@ -182,8 +195,7 @@ def submit_unfinished(
     in the queue and are recorded.
     """
     store = Store(paths.results)
-    # This reports wrong settings before anything is submitted.
-    make_executor(machine, paths.results / "jobs" / "submitit", suite, 1)
+    check_submission(machine, paths.results)
     with submission_lock(store.root):
         tasks = tasks_by_run(store.root, runs)
         queue = query_queue(task for run_tasks in tasks.values() for task in run_tasks)
@@ -259,21 +271,25 @@ class SuiteSubmitter:
         machine = single_process_machine(self.machine) if probes else self.machine
         name, dependency = f"kd-{self.submission.suite}", self.dependency(cohorts)
         executor = make_executor(machine, folder / "submitit", name, parallel, dependency)
+        if "slurm_comment" not in machine.sbatch:
+            executor.update_parameters(slurm_comment=self.stem)
         count = len(self.submission.tasks)
         files = [folder / f"{self.stem}-{count + i}.json" for i in range(len(cohorts))]
         for path, cohort in zip(files, cohorts, strict=True):
             self.make_job(cohort).write(path)
-        with translate_submission_errors(), without_job_environment(), executor.batch():
-            jobs = [executor.submit(SlurmTask(path)) for path in files]
-        for job, path, cohort in zip(jobs, files, cohorts, strict=True):
-            log, ids = Path(job.paths.stdout), [run.id for run in cohort]
-            task = ArrayTask(
-                job.job_id, str(path.relative_to(results)), str(log.relative_to(results)), ids
-            )
-            self.submission.tasks.append(task)
-            for run_id in ids:
-                self.arrays[run_id] = {array_id(task)}
-        self.submission.write(results / "submissions" / f"{self.stem}.json")
+        record = results / "submissions" / f"{self.stem}.json"
+        self.submission.write(record)  # there is room for it, and it may be written there
+        known = {array_id(task) for task in self.submission.tasks}
+        with deferred_interrupts(), cancelling_unrecorded(self.stem, known):
+            with translate_submission_errors(), without_job_environment(), executor.batch():
+                jobs = [executor.submit(SlurmTask(path)) for path in files]
+            for job, path, cohort in zip(jobs, files, cohorts, strict=True):
+                file, log = (os.path.relpath(name, results) for name in (path, job.paths.stdout))
+                task = ArrayTask(job.job_id, file, log, [run.id for run in cohort])
+                self.submission.tasks.append(task)
+                for run_id in task.runs:
+                    self.arrays[run_id] = {array_id(task)}
+            self.submission.write(record)
 
     def dependency(self, cohorts: Sequence[Sequence[Run]]) -> str:
         """Return Slurm's dependency on the arrays that do what the cohorts need; may be empty."""
@@ -284,15 +300,5 @@ class SuiteSubmitter:
     def make_job(self, cohort: Sequence[Run]) -> Job:
         results, data, plugins = self.paths
         ids = [run.id for run in cohort]
-        return Job(ids, str(results), str(data), self.device, list(plugins))
-
-
-def max_array_size() -> int:
-    """Return Slurm's MaxArraySize. Raises UserError if scontrol does not report it."""
-    config = run_slurm_command("scontrol", "show", "config") or ""
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", config, re.M)
-    if match is None:
-        raise UserError(
-            "the jobs could not be submitted: `scontrol show config` does not report MaxArraySize"
-        )
-    return max(1, int(match[1]))
+        digest = self.submission.digest
+        return Job(ids, str(results), str(data), self.device, list(plugins), digest)

@@ -142,7 +142,7 @@ def merge_queue_state(
 def describe_progress(folder: RunFolder) -> str:
     """Describe a running run: its epoch, its host and roughly how long it still takes."""
     holder = read_claim(folder.path)
-    if holder is None or not holder.progress:
+    if holder is None or not {"epoch", "epochs"} <= holder.progress.keys():
         return f"starting on {holder.host}" if holder else "starting"
     epoch, epochs = holder.progress["epoch"], holder.progress["epochs"]
     words = [f"epoch {epoch}/{epochs}", f"on {holder.host}"]

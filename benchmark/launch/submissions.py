@@ -7,15 +7,15 @@ done or has failed is in its folder, and whether the job is still there is in th
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmark.launch.slurm_queue import ArrayTask
+from benchmark.launch.slurm_queue import ArrayTask, run_slurm_command
 from benchmark.store.atomic import encode_json, write_atomic
 from benchmark.store.claim import claim_run, read_claim
+from benchmark.store.fields import read_fields, read_intact
 
 
 @dataclass(frozen=True)
@@ -33,24 +33,29 @@ class Submission:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = asdict(replace(self, tasks=[]))
-        write_atomic(path, encode_json({**data, "tasks": [task._asdict() for task in self.tasks]}))
+        write_atomic(path, encode_json(asdict(self)))
 
     @classmethod
     def read(cls, path: Path) -> Submission:
-        data = json.loads(path.read_text())
-        return cls(**{**data, "tasks": [ArrayTask(**task) for task in data["tasks"]]})
+        """Return a file's content. Raises DamagedFileError if it is no submission."""
+        return read_fields(cls, path)
 
 
+UNKNOWN_JOBS = (
+    "The jobs that it named are unknown here: `squeue --me` lists them if they are still queued, "
+    "and `scancel` ends them. Then remove the file."
+)
 TasksByRun = Mapping[str, Sequence[ArrayTask]]
 """The tasks that were submitted for each run id, oldest first."""
 
 
 def read_submissions(results: Path) -> dict[Path, Submission]:
-    """Return all submissions of a results folder by file, oldest first."""
-    return {
-        path: Submission.read(path) for path in sorted((results / "submissions").glob("*.json"))
-    }
+    """Return all submissions of a results folder by file, oldest first.
+
+    A damaged file is left out and named on standard error.
+    """
+    paths = sorted((results / "submissions").glob("*.json"))
+    return read_intact(paths, Submission.read, UNKNOWN_JOBS)
 
 
 def tasks_by_run(results: Path, run_ids: Iterable[str]) -> dict[str, list[ArrayTask]]:
@@ -85,3 +90,20 @@ def submission_lock(results: Path) -> Iterator[None]:
             yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def cancelling_unrecorded(comment: str, known: Set[str]) -> Iterator[None]:
+    """If the block fails, cancel the arrays that it has queued with this comment.
+
+    `cancel` would not know of them. Those in ``known`` are recorded and stay.
+    """
+    try:
+        yield
+    except BaseException:
+        rows = run_slurm_command("squeue", "--noheader", "--format=%F|%k") or ""
+        pairs = [line.strip().partition("|") for line in rows.splitlines()]
+        arrays = {array for array, _, its_comment in pairs if its_comment == comment} - known
+        if arrays:
+            run_slurm_command("scancel", *sorted(arrays))
+        raise

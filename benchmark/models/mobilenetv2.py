@@ -109,6 +109,11 @@ class MobileNetV2(Network):
         last_units = (cast(nn.Sequential, self.blocks[end])[-1] for end in ENDS)
         return tuple(cast(nn.BatchNorm2d, cast(InvertedResidual, u).conv[-1]) for u in last_units)
 
+    @property
+    def behind_stages(self) -> tuple[nn.Module, ...]:
+        """The last convolution with its batch norm, and the classifier."""
+        return (self.conv2, self.classifier)
+
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W), H and W at least 16, else ``ValueError``."""
         check_size(self, x, SMALLEST)

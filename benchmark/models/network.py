@@ -35,6 +35,11 @@ class Network(nn.Module, ABC):
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """The batch norm behind each preact; in a residual block its last."""
 
+    @property
+    def behind_stages(self) -> tuple[nn.Module, ...]:
+        """The modules that are applied after the last stage; the classifier is among them."""
+        return (self.head,)
+
 
 def features_in_float32(seen: Features) -> Features:
     """Return features in float32, because the losses of methods know nothing of autocast."""
@@ -42,5 +47,4 @@ def features_in_float32(seen: Features) -> Features:
     def wide(maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return tuple(x.float() for x in maps)
 
-    stem, embedding, logits = wide((seen.stem, seen.embedding, seen.logits))
-    return Features(stem, wide(seen.stages), wide(seen.preacts), embedding, logits, wide(seen.crd))
+    return Features._make(x.float() if isinstance(x, Tensor) else wide(x) for x in seen)

@@ -166,6 +166,11 @@ class PyramidNet(Network):
         first_units = (cast(PyramidUnit, layer[0]) for layer in (self.layer2, self.layer3))
         return (*(unit.norm for unit in first_units), self.bn_final)
 
+    @property
+    def behind_stages(self) -> tuple[nn.Module, ...]:
+        """The last batch norm, which returns the last preact, and the classifier."""
+        return (self.bn_final, self.fc)
+
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W), of any size."""
         raw = self.bn1(self.conv1(x))

@@ -154,6 +154,15 @@ def join_halves(left: Tensor, right: Tensor) -> Tensor:
     return shuffle(torch.cat([left, right], dim=1), groups=2)
 
 
+def crd_preact(preact: Tensor) -> Tensor:
+    """Return a stage's preact as the CRD benchmark's code has it: (B, C, ...) to the same shape.
+
+    It undoes the last unit's shuffle, and the half that passed unchanged is after its ReLU.
+    """
+    passing, computed = torch.unflatten(preact, 1, (-1, 2)).unbind(2)
+    return torch.cat([F.relu(passing), computed], dim=1)
+
+
 class ShuffleV2(Network):
     """ShuffleNet V2 1x; a convolution follows the last stage."""
 
@@ -178,6 +187,11 @@ class ShuffleV2(Network):
         """One for each preact, *copied* together: several units' batch norms are behind it."""
         return tuple(gather_norms(layer) for layer in (self.layer1, self.layer2, self.layer3))
 
+    @property
+    def behind_stages(self) -> tuple[nn.Module, ...]:
+        """The last convolution, its batch norm and the classifier."""
+        return (self.conv2, self.bn2, self.linear)
+
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W), H and W at least 8, else ``ValueError``."""
         check_size(self, x, SMALLEST)
@@ -189,7 +203,14 @@ class ShuffleV2(Network):
             stages.append(x)
         last = F.relu(self.bn2(self.conv2(x)))
         embedding = F.adaptive_avg_pool2d(last, 1).flatten(1)
-        return Features(stem, tuple(stages), tuple(preacts), embedding, self.linear(embedding))
+        return Features(
+            stem,
+            tuple(stages),
+            tuple(preacts),
+            embedding,
+            self.linear(embedding),
+            crd_preacts=tuple(map(crd_preact, preacts)),
+        )
 
 
 def split_stage(inputs: int, outputs: int, units: int) -> nn.Sequential:

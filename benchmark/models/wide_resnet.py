@@ -96,6 +96,11 @@ class WideResNet(Network):
         first_units = (cast(WideUnit, block.layer[0]) for block in (self.block2, self.block3))
         return (*(unit.bn1 for unit in first_units), self.bn1)
 
+    @property
+    def behind_stages(self) -> tuple[nn.Module, ...]:
+        """The last batch norm, which returns the last preact, and the classifier."""
+        return (self.bn1, self.fc)
+
     def forward(self, x: Tensor) -> Features:
         """Run normalised images (B, 3, H, W)."""
         raw = self.conv1(x)

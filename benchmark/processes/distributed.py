@@ -73,6 +73,15 @@ class Ranks(NamedTuple):
                 dist.all_reduce(numbers)
         return numbers
 
+    def sum_on_host(self, numbers: Tensor) -> list[float]:
+        """Return the sums of a tensor on the host over all processes, whatever their device."""
+        parts: list[Any] = [numbers.tolist()]
+        if self.size > 1:
+            parts = [None] * self.size
+            with detect_lost_process():
+                dist.all_gather_object(parts, numbers.tolist())
+        return [sum(column) for column in zip(*parts, strict=True)]
+
     def average_gradients(
         self, parameters: Sequence[nn.Parameter], labels: Tensor, failure: str | None
     ) -> None:

@@ -26,7 +26,7 @@ def process_start_time(pid: int) -> str | None:
     except PermissionError:
         pass  # it exists and belongs to another user
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
         return ""
     state, *others = stat.rpartition(")")[2].split()  # the name in () may hold anything

@@ -17,13 +17,13 @@ from benchmark.evaluation.accuracy import to_lists
 from benchmark.speed.both_sides import Setting, UsualLoops, raise_failure
 from benchmark.speed.ratios import PairNames
 from benchmark.speed.reference import GPU_WORKERS, use_usual_settings
-from benchmark.speed.timing import measure_in_turns, time_work
+from benchmark.speed.timing import measure_in_turns
 from benchmark.suite.rows import Row
 from benchmark.training.build import prepare_teacher
 from benchmark.training.cohort import EpochLoop as Trainer
 from benchmark.training.cohort import train_epoch
 from benchmark.training.cuda_graphs import WARM_UP_STEPS, CudaGraphRecorder, GraphedLoop
-from benchmark.training.meters import Spans
+from benchmark.training.meters import Spans, time_work
 from benchmark.training.numerics import PROFILES, apply_profile
 
 EPOCH_BATCHES = 40

@@ -11,8 +11,8 @@ import torch
 from benchmark.data.stream import Stream
 from benchmark.speed.ratios import Ratio, Round, median_seconds, paired_ratio
 from benchmark.speed.reference import PilImages
-from benchmark.speed.timing import measure_in_turns, time_work
-from benchmark.training.meters import Times
+from benchmark.speed.timing import measure_in_turns
+from benchmark.training.meters import Times, time_work
 
 COMPARED = 512
 PIL_BATCHES = 15

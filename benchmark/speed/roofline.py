@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmark.data.source import Source
 from benchmark.models.flops import build_on_meta_device, features_and_flops
-from benchmark.speed.timing import time_work
+from benchmark.training.meters import time_work
 
 BACKWARD = 3
 """A training step has three times the operations of a forward pass."""

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmark.processes.identity import machine_id, process_start_time
 from benchmark.store.atomic import encode_json, remove_stale_temporaries, write_atomic, write_once
+from benchmark.store.fields import parse_fields
 
 HEARTBEAT_SECONDS = 30.0
 """Seconds between heartbeats."""
@@ -183,8 +184,8 @@ def _read(path: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     try:
-        return Holder(**json.loads(text))
-    except (ValueError, TypeError):
+        return parse_fields(Holder, json.loads(text))
+    except (ValueError, RecursionError):
         token = f"unreadable-{modified:.0f}"
         return Holder("?", "?", 0, "", token, since=modified, heartbeat=modified)
 

@@ -64,7 +64,7 @@ def source_digest(root: Path = _ROOT, plugins: Iterable[str] = ()) -> str:
 def processor_name() -> str:
     """Return the model name of the CPU."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

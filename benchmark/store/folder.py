@@ -259,7 +259,7 @@ def _read_json(path: Path, schema: int | None = None) -> dict[str, Any]:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: is missing") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedFileError(
             f"{path}: is damaged ({error}). Remove it, then run again."
         ) from None

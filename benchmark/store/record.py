@@ -38,7 +38,11 @@ class Epoch:
     test_loss: float | None = None
     """Mean cross-entropy on the test images, nats."""
     seconds: float | None = None
-    """The run's share of the wall time where several runs were trained together."""
+    """Evaluation included; the run's share if several were trained together. On a CPU it is the
+    processor time of the process, on a GPU the time of the device. Records without `wall_seconds`
+    have the wall time here."""
+    wall_seconds: float | None = None
+    """The same by the wall clock, which other load on the machine lengthens."""
     step_seconds: float | None = None
     """Mean time of a training step of the student, without the teacher's forward pass."""
     teacher_seconds: float | None = None
@@ -63,13 +67,15 @@ class Cost:
     """Time, energy, memory, parameters and operations of a run."""
 
     seconds: float = 0.0
-    """Of all epochs: the run's share where several were trained together."""
+    """The sum of `Epoch.seconds` over all epochs."""
+    wall_seconds: float | None = None
+    """The sum of `Epoch.wall_seconds`; None in older records, whose `seconds` are wall time."""
     step_seconds: float | None = None
     """A training step of the student, without the teacher's forward pass: mean over all epochs."""
     teacher_seconds: float | None = None
     """The teacher's forward pass for one step: mean over the epochs that had one."""
     images_per_second: float | None = None
-    """Training images over all epochs, by the run's share of seconds, evaluation included."""
+    """Training images of all epochs divided by `seconds`, evaluation included."""
     gpu_hours: float | None = None
     energy_joules: float | None = None
     """The run's share of what its GPU drew; None where no device counts it."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +21,24 @@ from methods.interface import Batch, Budget, Features, Phase, Shapes, View
 from methods.registry.check import BadMethod, describe_error, find_loss_faults, source_line
 
 BATCH_SIZE = 2
+
+
+class EpochSize(NamedTuple):
+    """The images of an epoch, and how many of them a batch has."""
+
+    images: int
+    batch_size: int
+
+    @property
+    def last_batch(self) -> int:
+        """Images in the last batch of an epoch, which may be shorter than the others."""
+        return self.images % self.batch_size or self.batch_size
+
+    def __str__(self) -> str:
+        return (
+            f"the last batch of an epoch has one image ({self.images} images in batches of "
+            f"{self.batch_size})"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,11 +101,13 @@ def mismatch_reason(row: Row, pair: NetworkPair) -> str | None:
 
 
 def dry_run_method(
-    row: Row, pair: NetworkPair, batch_size: int, budget: Budget
+    row: Row, pair: NetworkPair, batch_size: int, budget: Budget, images: int | None = None
 ) -> list[PhaseFacts]:
     """Build a method and run each of its phases on one batch of noise.
 
-    ``batch_size`` is the one that the method is built for. Raises ``BadMethod`` if anything fails.
+    ``batch_size`` is the one that the method is built for, and ``images`` the number of images of
+    an epoch, where it is known. Raises ``BadMethod`` if anything fails, and ``UserError`` if only a
+    last batch of a single image does.
     """
     kind, shapes, (teacher, _) = row.spec.kind, pair.shapes(), pair.output(pair.teacher)
     labels = torch.arange(4 * pair.classes) % pair.classes
@@ -95,19 +117,50 @@ def dry_run_method(
         )
         phases = checked_phases(method, budget)
         connectors = models.count_parameters(method)
-        return [dry_run_phase(phase, pair, connectors) for phase in phases]
-    except BadMethod:
+        facts = [dry_run_phase(phase, pair, connectors) for phase in phases]
+        if images is not None and EpochSize(images, batch_size).last_batch == 1:
+            with explain_last_batch(row.label, kind, EpochSize(images, batch_size)):
+                try_one_image(pair.student, pair.classes, pair.size)
+                for phase in phases:
+                    dry_run_phase(phase, pair, connectors, count=1)
+    except (BadMethod, UserError):
         raise
     except Exception as error:
         raise BadMethod([f"{row.label}: {describe_error(error, kind)}"]) from error
+    return facts
 
 
-def dry_run_phase(phase: Phase, pair: NetworkPair, connectors: int) -> PhaseFacts:
-    """Run a phase's loss. Raises ``BadMethod`` if it returns what cannot be minimised."""
-    student = as_leaves(pair.output(pair.student)[1])
-    teacher = ReadTracker(pair.output(pair.teacher)[1])
-    labels = torch.arange(BATCH_SIZE) % pair.classes
-    batch = Batch(labels, torch.arange(BATCH_SIZE), torch.tensor(0.5))
+@contextlib.contextmanager
+def explain_last_batch(label: str, kind: type, epoch: EpochSize) -> Iterator[None]:
+    """Raise UserError for what fails with a single image: it would fail after a whole epoch."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"{label}: {epoch}, and that cannot be trained: {describe_error(error, kind)}. Choose "
+            "another batch_size, or a limit that leaves more images over"
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def try_one_image(name: str, classes: int, size: int) -> None:
+    """Pass one image through a network in train mode. Raises ValueError if a batch norm refuses."""
+    network = models.build(name, classes, seed=0).train()
+    with torch.no_grad():
+        network(torch.zeros(1, 3, size, size))
+
+
+def dry_run_phase(
+    phase: Phase, pair: NetworkPair, connectors: int, count: int = BATCH_SIZE
+) -> PhaseFacts:
+    """Run a phase's loss on ``count`` samples, at most two.
+
+    Raises ``BadMethod`` if it returns what cannot be minimised.
+    """
+    student = as_leaves(pair.output(pair.student)[1], count)
+    teacher = ReadTracker(first_samples(pair.output(pair.teacher)[1], count))
+    labels = torch.arange(count) % pair.classes
+    batch = Batch(labels, torch.arange(count), torch.tensor(0.5))
     losses = phase.loss(student, teacher, batch)  # type: ignore[arg-type]
     mistakes = find_loss_faults(phase, losses)
     mistakes += [
@@ -144,17 +197,21 @@ def shapes_of(network: Network, features: Features) -> Shapes:
     return Shapes.of(features)._replace(norms=len(network.norms))
 
 
-def as_leaves(features: Features) -> Features:
-    """Return copies that require gradients, so that a loss shows whether it depends on them."""
+def as_leaves(features: Features, count: int = BATCH_SIZE) -> Features:
+    """Return copies that require gradients, so that a loss shows whether it depends on them.
 
-    def leaf(x: Tensor) -> Tensor:
-        return x.detach().clone().requires_grad_()
+    ``count``: of how many samples.
+    """
+    return map_features(lambda x: x[:count].detach().clone().requires_grad_(), features)
 
-    return Features(
-        leaf(features.stem),
-        tuple(map(leaf, features.stages)),
-        tuple(map(leaf, features.preacts)),
-        leaf(features.embedding),
-        leaf(features.logits),
-        tuple(map(leaf, features.crd)),
+
+def first_samples(features: Features, count: int) -> Features:
+    """Return the features of the first ``count`` samples."""
+    return features if count == BATCH_SIZE else map_features(lambda x: x[:count], features)
+
+
+def map_features(change: Callable[[Tensor], Tensor], features: Features) -> Features:
+    """Apply a function to every tensor of features."""
+    return Features._make(
+        change(x) if isinstance(x, Tensor) else tuple(map(change, x)) for x in features
     )

@@ -12,11 +12,20 @@ from benchmark.config.recipe import Recipe
 from benchmark.config.runs import ImportedTeacher, ProbeRun, Run, TrainRun
 from benchmark.config.validation import short_digest, validate
 from benchmark.data import find_data_set, is_local
+from benchmark.data.counts import image_counts
 from benchmark.suite.columns import GridColumn, make_columns
-from benchmark.suite.dry_run import NetworkPair, dry_run_method, mismatch_reason
+from benchmark.suite.dry_run import (
+    EpochSize,
+    NetworkPair,
+    dry_run_method,
+    explain_last_batch,
+    mismatch_reason,
+    try_one_image,
+)
 from benchmark.suite.names import name_problems
 from benchmark.suite.rows import Row, format_value, parse_rows, row_problems
 from benchmark.suite.schema import SuiteFile
+from benchmark.suite.sweeps import expand_sweeps
 from methods.interface import Budget
 
 
@@ -121,9 +130,15 @@ def expand_suite(document: Document, name: str, root: Path) -> SuiteGrid:
             problems += more
     if file is None or teacher_recipe is None or dataset is None or problems:
         document.fail(problems)
+    file = file.model_copy(update={"methods": expand_sweeps(file.methods)})
     columns = list(make_columns(file, dataset, teacher_recipe, root))
     rows = parse_rows(file.methods)
-    reasons = mismatch_reasons(file, rows, [column.networks for column in columns])
+    images = image_counts(dataset)
+    reasons = mismatch_reasons(
+        file, rows, [column.networks for column in columns], images and images[0]
+    )
+    if needs_trained_teacher(file) and images is not None:
+        try_teachers_last_batch(columns, images[0])
     cells = [
         cell
         for index, column in enumerate(columns)
@@ -173,8 +188,7 @@ def as_published(row: Row) -> tuple[str, str]:
     The key is the method's name and its changed parameters. The weights of a composition are left
     out, since few papers state them. A control has no name, since nobody publishes it.
     """
-    prefix = f"{row.label} "
-    changed = [d.removeprefix(prefix) for d in row.departures() if not d.startswith(f"{prefix}= ")]
+    changed = [f"{name} = {format_value(value)}" for name, value in row.changes().items()]
     name = "" if row.control else row.config.name
     return row.label, "; ".join([name, *sorted(changed)])
 
@@ -188,26 +202,40 @@ def needs_trained_teacher(file: SuiteFile) -> bool:
 
 
 def mismatch_reasons(
-    file: SuiteFile, rows: Sequence[Row], pairs: Iterable[NetworkPair]
+    file: SuiteFile, rows: Sequence[Row], pairs: Iterable[NetworkPair], images: int | None
 ) -> dict[NetworkPair, list[str | None]]:
     """Return, for each pair, one entry per row: why the row cannot distil the pair, or None.
 
-    Rows that can are run on one batch of noise. Raises ``BadMethod`` if such a dry run fails.
+    Rows that can are run on one batch of noise; ``images`` is the number of images of an epoch.
+    Raises ``BadMethod`` if such a dry run fails.
     """
     return {
-        pair: [mismatch_or_dry_run(file, row, pair) for row in rows]
+        pair: [mismatch_or_dry_run(file, row, pair, images) for row in rows]
         for pair in dict.fromkeys(pairs)
     }
 
 
-def mismatch_or_dry_run(file: SuiteFile, row: Row, pair: NetworkPair) -> str | None:
+def mismatch_or_dry_run(
+    file: SuiteFile, row: Row, pair: NetworkPair, images: int | None
+) -> str | None:
     """Return why a row cannot distil a pair; None if it can, after a dry run of the method."""
     recipe, _ = file.recipe_of(pair.student)
     assert recipe is not None  # ``expand_suite`` has checked it
     reason = mismatch_reason(row, pair)
     if reason is None:
-        dry_run_method(row, pair, recipe.batch_size, Budget(recipe.epochs, recipe.init_epochs))
+        budget = Budget(recipe.epochs, recipe.init_epochs)
+        dry_run_method(row, pair, recipe.batch_size, budget, images)
     return reason
+
+
+def try_teachers_last_batch(columns: Iterable[GridColumn], images: int) -> None:
+    """Raise UserError if a teacher to be trained cannot be trained on an epoch's last batch."""
+    for column in columns:
+        run, pair = column.trained, column.networks
+        epoch = EpochSize(images, run.recipe.batch_size)
+        if column.teacher is run and epoch.last_batch == 1:
+            with explain_last_batch(f"the teacher {run.student}", type(run), epoch):
+                try_one_image(run.student, pair.classes, pair.size)
 
 
 def make_cells(

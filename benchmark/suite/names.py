@@ -10,6 +10,7 @@ from typing import Any
 from benchmark import models
 from benchmark.config.errors import KeyPath, Problem, UserError, suggest
 from benchmark.data import find_data_set
+from benchmark.suite.sweeps import expand_sweeps
 
 PAIR_PATTERN = re.compile(r"(\S+)\s*->\s*(\S+)")
 
@@ -66,18 +67,33 @@ def network_problems(raw: dict[str, Any]) -> Iterator[Problem]:
 
 
 def table_problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Yield rows, pairs and data sets in ``table`` that the suite does not have."""
+    """Yield what ``table`` selects twice, or that the suite does not have, and empty selections."""
     part, dataset = raw.get("table"), raw.get("dataset")
     name = dataset.get("name") if isinstance(dataset, dict) else dataset
     known = {
-        "rows": _listed(raw.get("methods")),
-        "pairs": [" -> ".join(t.replace("->", " ").split()) for t in _listed(raw.get("pairs"))],
+        "rows": list(expand_sweeps(_rows(raw.get("methods")))),
+        "pairs": [_normalised_pair(text) for text in _listed(raw.get("pairs"))],
         "datasets": [str(name), *_listed(raw.get("probes"))],
     }
     for key, names in known.items():
-        for text in _listed(part.get(key) if isinstance(part, dict) else None):
+        selected = part.get(key) if isinstance(part, dict) else None
+        if selected in ([], {}):
+            yield Problem(("table", key), "selects nothing; leave it out to show everything")
+        texts = _listed(selected)
+        for i, text in enumerate(texts):
             if text not in names:
                 yield Problem(("table", key), suggest(text, names, "name"))
+            elif text in texts[:i]:
+                yield Problem(("table", key), f"{text} is already in the list")
+
+
+def _rows(block: object) -> dict[str, dict[str, Any] | None]:
+    valid = block.items() if isinstance(block, dict) else ()
+    return {label: row for label, row in valid if row is None or isinstance(row, dict)}
+
+
+def _normalised_pair(text: str) -> str:
+    return " -> ".join(text.replace("->", " ").split())
 
 
 def _listed(block: object) -> list[str]:
@@ -96,8 +112,10 @@ def duplicate_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     """Yield seeds and pairs that are listed twice."""
     for key in ("seeds", "pairs"):
         items = raw.get(key)
-        seen: list[Any] = []
+        before: set[Any] = set()
         for i, item in enumerate(items if isinstance(items, list) else []):
-            if item in seen:
-                yield Problem((key, i), f"{item} is already in the list")
-            seen.append(item)
+            if isinstance(item, str | int) and not isinstance(item, bool):
+                same = _normalised_pair(item) if isinstance(item, str) else item
+                if same in before:
+                    yield Problem((key, i), f"{same} is already in the list")
+                before.add(same)

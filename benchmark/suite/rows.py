@@ -12,8 +12,10 @@ import methods
 from benchmark.config.errors import KeyPath, Problem, suggest
 from benchmark.config.recipe import MethodConfig
 from benchmark.config.validation import canonical_json, validate
+from benchmark.suite import sweeps
+from methods.interface import recorded_parameters
 
-LABEL_PATTERN = re.compile(r"[^,=\n]{1,40}")
+LABEL_PATTERN = re.compile(r"[^,\x00-\x1f\x7f]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,34 @@ class Row:
     """The method's own ``Config``."""
     control: bool
 
-    def departures(self) -> Iterator[str]:
-        """Yield what a label does not say: `at beta = 250`, `at+kd = 1 ce + 1 at + 1 kd`."""
-        if self.control:
-            yield f"{self.label} = {self.spec.text} taught by random weights"
-        elif self.label != self.spec.text:
-            yield f"{self.label} = {self.spec.text}"
+    def changes(self) -> dict[str, Any]:
+        """Return the parameters that differ from the defaults, without a composition's weights."""
         values, defaults = asdict(self.parameters), dict(_leaves(self.spec.defaults))
-        if weights := values.pop("weights", None):  # only a composition has this parameter
-            terms = " + ".join(f"{format_value(value)} {name}" for name, value in weights.items())
-            yield f"{self.label} = {terms}"
-        for name, value in _leaves(values):
-            if defaults[name] != value:
-                yield f"{self.label} {name} = {format_value(value)}"
+        values.pop("weights", None)
+        return {name: value for name, value in _leaves(values) if defaults[name] != value}
+
+    def departures(self) -> Iterator[str]:
+        """Yield what a label does not say: `at beta = 250`, `at+kd = 1 ce + 1 at + 1 kd`.
+
+        A row with a label of its own has one entry: `cold = kd with temperature = 1`. A row of a
+        sweep, as `kd temperature=1`, says everything itself.
+        """
+        changes = [f"{name} = {format_value(value)}" for name, value in self.changes().items()]
+        weights = asdict(self.parameters).get("weights")  # only a composition has this parameter
+        terms = [f"{format_value(value)} {name}" for name, value in (weights or {}).items()]
+        mixture = [" + ".join(terms)] if terms else []
+        if self.control or self.label not in (self.spec.text, self._described()):
+            control = " taught by random weights" * self.control
+            details = f" with {', '.join(mixture + changes)}" if mixture + changes else ""
+            yield f"{self.label} = {self.spec.text}{control}{details}"
+        elif self.label == self.spec.text:
+            yield from (f"{self.label} = {words}" for words in mixture)
+            yield from (f"{self.label} {words}" for words in changes)
+
+    def _described(self) -> str:
+        """Return the label that a sweep over all changed parameters gives to this row."""
+        words = (f"{name}={sweeps.format_value(value)}" for name, value in self.changes().items())
+        return " ".join([self.spec.text, *words])
 
 
 def parse_row(label: str, given: Mapping[str, Any] | None) -> tuple[Row | None, list[Problem]]:
@@ -53,9 +70,6 @@ def parse_row(label: str, given: Mapping[str, Any] | None) -> tuple[Row | None, 
     parameters = dict(given or {})
     text, teacher = parameters.pop("method", label), parameters.pop("teacher", None)
     problems: list[Problem] = []
-    if not LABEL_PATTERN.fullmatch(label):
-        message = "a row's name has up to 40 letters, no comma, no equals sign"
-        problems.append(Problem(at, message))
     try:
         spec = methods.parse(str(text))
     except methods.UnknownMethod as error:
@@ -75,16 +89,23 @@ def parse_row(label: str, given: Mapping[str, Any] | None) -> tuple[Row | None, 
     if config is None or problems:
         return None, problems
     # Through JSON, so that a tuple and a list of equal values give the same run id.
-    plain = json.loads(canonical_json(asdict(config)))
+    plain = json.loads(canonical_json(recorded_parameters(config)))
     resolved = MethodConfig(name=spec.name, version=spec.kind.version, config=plain)
     return Row(label, spec, resolved, config, teacher == "random"), []
 
 
 def row_problems(block: object) -> Iterator[Problem]:
     """Yield all mistakes in a suite's ``methods``, which need not have the right type."""
-    for label, given in (block if isinstance(block, dict) else {}).items():
-        if isinstance(label, str) and (given is None or isinstance(given, dict)):
-            yield from parse_row(label, given)[1]
+    block = block if isinstance(block, dict) else {}
+    valid = {k: row for k, row in block.items() if row is None or isinstance(row, dict)}
+    yield from sweeps.sweep_problems(valid)
+    for label, given in valid.items():
+        if not LABEL_PATTERN.fullmatch(label):
+            message = "a row's name has up to 40 characters and no comma or control character"
+            yield Problem(("methods", label), message)
+        # All rows of a sweep have the mistakes of its other parameters: report each once.
+        problems = (p for _, row in sweeps.rows_of(label, given) for p in parse_row(label, row)[1])
+        yield from dict.fromkeys(problems)
 
 
 def parse_rows(block: Mapping[str, Mapping[str, Any] | None]) -> list[Row]:

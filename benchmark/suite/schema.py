@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from benchmark.config.errors import Problem
 from benchmark.config.protocols import ProbeProtocol
-from benchmark.config.recipe import Crop, DatasetConfig, Decoder, Fill, Numerics, Positive, Recipe
+from benchmark.config.recipe import Crop, DatasetConfig, Decoder, Fill, Numerics, Recipe
 from benchmark.config.validation import StrictModel, validate
 from benchmark.data import Source
+from benchmark.data.source import LARGEST_SIZE
 
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+"""A number of images."""
+Side = Annotated[int, Field(gt=0, le=LARGEST_SIZE)]
+"""Height and width in pixels."""
 WeightsHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -20,9 +26,9 @@ class DatasetSection(StrictModel):
     """`dataset:` of a suite file. Fields that are left out have the data set's own defaults."""
 
     name: str
-    limit: Positive | None = None
-    validation: Positive | None = None
-    size: Positive | None = None
+    limit: Count | None = None
+    validation: Count | None = None
+    size: Side | None = None
     crop: Crop | None = None
     padding: Annotated[int, Field(ge=0)] | None = None
     fill: Fill = "zeros"
@@ -45,7 +51,26 @@ class DatasetSection(StrictModel):
             "flip": source.flip if self.flip is None else self.flip,
             "decoder": self.decoder or source.decoder,
         }
-        return validate(DatasetConfig, given, at=("dataset",))
+        config, problems = validate(DatasetConfig, given, at=("dataset",))
+        if config is not None:
+            problems = list(size_problems(config, source))
+        return (None, problems) if problems else (config, [])
+
+
+def size_problems(config: DatasetConfig, source: Source) -> Iterator[Problem]:
+    """Yield the numbers of `dataset:` that are too large for the data set."""
+    if config.crop == "padded" and config.padding >= source.size:
+        yield Problem(
+            ("dataset", "padding"),
+            f"less than the {source.size} pixels of the images of {source.name}, got "
+            f"{config.padding}: a crop could be of padding alone",
+        )
+    if source.train_images is not None and (config.validation or 0) >= source.train_images:
+        yield Problem(
+            ("dataset", "validation"),
+            f"less than the {source.train_images:,} train images of {source.name}, got "
+            f"{config.validation}: none would be left to train with",
+        )
 
 
 class ProbeSection(StrictModel):
@@ -54,10 +79,10 @@ class ProbeSection(StrictModel):
     protocol: ProbeProtocol
     dataset: str | None = None
     """Default: the data set of the same name as the probe."""
-    limit: Positive | None = None
-    size: Positive | None = None
+    limit: Count | None = None
+    size: Side | None = None
     """Default: the size of the students' images."""
-    epochs: Positive | None = None
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     """Default: the protocol's."""
 
 

@@ -53,6 +53,7 @@ class Suite:
         earlier planning. Raises UserError for mistakes in the suite and if planning is impossible.
         """
         document = load_document(path).with_overrides(changes)
+        document.require_finite()
         name = suite_name(path, changes)
         manifest = load_manifest(results, name, short_digest(document.data))
         files = [str(plugin.resolve()) for plugin in plugins]
@@ -118,9 +119,13 @@ def make_manifest(
     document: Document, name: str, code: str, plugins: Sequence[str], data: Path
 ) -> dict[str, Any]:
     """Expand a suite to its manifest. Raises one ``UserError`` for all mistakes in it."""
-    import methods  # imports torch
+    import torch
+
+    import methods
     from benchmark.suite.grid import expand_suite
 
+    # Dry runs take two images each: threads only wait for each other, and on a busy machine long.
+    torch.set_num_threads(1)
     try:
         for file in plugins:
             methods.add_file(Path(file))
@@ -142,7 +147,11 @@ def parse_only(text: str) -> dict[str, list[str]]:
 
 
 def suite_name(path: Path, overrides: Iterable[str]) -> str:
-    """Return a suite's name: its file's stem, and the changes of the command line.
+    """Return a suite's name, which tables and plots have in their file names.
+
+    It is the stem of the suite's file. With changes of the command line, their last words and a
+    hash follow (`s-lr-0-01-3f9a1c`), so other changes have another name, in whatever order they
+    are given. Shells and LaTeX accept every character of a name.
 
     Raises UserError if its file names could be those of another suite's tables or plots.
     """
@@ -153,8 +162,28 @@ def suite_name(path: Path, overrides: Iterable[str]) -> str:
                 f"{path}: a suite cannot have this name: {path.stem} is the name of a table or "
                 f"plot of a suite {other}. Rename the file."
             )
-    changes = (re.sub(r"[^\w=.-]+", "_", change.rpartition(".")[2]) for change in overrides)
-    return "-".join([path.stem, *changes])[:80]
+    stem = re.sub(r"[^\w.+-]+|^[.-]+", "_", path.stem)[:60]
+    changes = in_order(overrides)
+    words = (re.sub(r"\W+", "-", change.partition("=")[0].split(".")[-1]) for change in changes)
+    values = (re.sub(r"\W+", "-", change.partition("=")[2]) for change in changes)
+    readable = [f"{word}-{value}".strip("-") for word, value in zip(words, values, strict=True)]
+    # What the readable part leaves out is in the hash.
+    exact = ([] if stem == path.stem else [path.stem], changes)
+    digest = [short_digest(exact)[:6]] if any(exact) else []
+    return "-".join([stem, *filter(None, ["-".join(readable)[:40].strip("-")]), *digest])
+
+
+def in_order(overrides: Iterable[str]) -> list[str]:
+    """Return assignments without spaces around key and value, sorted if their order is irrelevant.
+
+    It matters if one is to the key of another or to a part of it, as `dataset` and `dataset.limit`.
+    """
+    split = (override.partition("=") for override in overrides)
+    pairs = [(key.strip(), value.strip()) for key, _, value in split]
+    keys = [key for key, _ in pairs]
+    same = len({*keys}) < len(keys)
+    related = same or any(a.startswith(f"{b}.") for a in keys for b in keys)
+    return [f"{key}={value}" for key, value in (pairs if related else sorted(pairs))]
 
 
 def suite_path(name: str, folder: Path) -> Path:

@@ -8,7 +8,6 @@ step draws from a global random generator, and no learner writes into tensors th
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from benchmark.data.stream import TestBatches, TrainBatches
 from benchmark.evaluation.accuracy import to_lists
 from benchmark.processes.distributed import LostProcessError
+from benchmark.processes.interrupts import raise_if_interrupted
 from benchmark.training.learner import Learner
 from benchmark.training.meters import Clock, Spans
 from methods.interface import Features
@@ -42,7 +42,7 @@ It returns the times of each learner's steps, by the learner's name, and those o
 passes, by ``TEACHER``. It returns None if they cannot be measured, as within a CUDA graph.
 """
 TEACHER = "the teacher"
-TIMING_FIELDS = "seconds", "step_seconds", "teacher_seconds", "joules"
+TIMING_FIELDS = "seconds", "wall_seconds", "step_seconds", "teacher_seconds", "joules"
 """Fields of a history row that differ between two equal runs."""
 
 
@@ -61,11 +61,13 @@ def train_learners(
     trains an epoch (default: ``train_epoch``). ``meter`` returns the joules that the device has
     drawn so far.
     """
+    clock = Clock(stream.device)
     while active := [learner for learner in learners if learner.active]:
         epoch = min(learner.epoch for learner in active)
         turn = [learner for learner in active if learner.epoch == epoch]
         taught = [learner for learner in turn if learner.phase.reads_teacher]
-        started, drawn = time.perf_counter(), meter and meter()
+        raise_if_interrupted()
+        started, drawn = clock.now(), meter and meter()
         spans = (loop or train_epoch)(turn, teacher, stream, epoch)
         unread_sums: dict[Learner, Tensor] = {}
         for learner in turn:
@@ -75,14 +77,14 @@ def train_learners(
         for learner, sums in zip(unread_sums, to_lists([*unread_sums.values()]), strict=True):
             with failing_alone(learner):
                 learner.end_epoch(sums, stream.count, len(test.labels))
-        share = (time.perf_counter() - started) / len(turn)
+        work, wall = (float(time) / len(turn) for time in clock.between(started, clock.now()))
         joules = None if meter is None or drawn is None else (meter() - drawn) / len(turn)
         # Work time, not wall time: a loaded CPU does not lengthen it.
-        means = {name: float(work) for name, (work, _) in spans.read().items()} if spans else {}
+        means = {name: float(mean) for name, (mean, _) in spans.read().items()} if spans else {}
         for learner in turn:
             if learner.failure is None:
                 pair = means.get(learner.name), means.get(TEACHER) if learner in taught else None
-                learner.history[-1] |= zip(TIMING_FIELDS, (share, *pair, joules), strict=True)
+                learner.history[-1] |= zip(TIMING_FIELDS, (work, wall, *pair, joules), strict=True)
             after_epoch(learner)
 
 
@@ -94,6 +96,7 @@ def train_epoch(
     for learner in turn:
         learner.begin_epoch(stream.steps, stream.device)
     for i, (images, labels, indices) in enumerate(stream.epoch(epoch)):
+        raise_if_interrupted()
         alive = [learner for learner in turn if learner.failure is None]
         with spans.of(TEACHER):
             features = teacher_features(alive, teacher, images)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.data.stream import Stream, TrainBatches, copy_to_device
+from benchmark.processes.interrupts import raise_if_interrupted
 from benchmark.training.cohort import EpochLoop, failing_alone, teacher_features
 from benchmark.training.learner import Learner
 from methods.interface import Features
@@ -107,6 +108,7 @@ class GraphedLoop:
         self.counter.zero_()
         with self.recorder.running():
             for start in range(0, stream.count, self.stream.batch_size):
+                raise_if_interrupted()
                 self.step(min(self.stream.batch_size, stream.count - start))
 
     def reuse_or_discard(self, turn: Sequence[Learner], teacher: nn.Module | None) -> None:

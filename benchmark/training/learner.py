@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, NoReturn
 
 import torch
@@ -98,6 +98,8 @@ class Learner:
         self.sums = {}
         self.student.train()
         self.method.train()
+        for module in self._kept_modules():
+            module.eval()
 
     def _fresh_optimizer(self) -> SGD:
         self.student.zero_grad(set_to_none=True)
@@ -128,6 +130,8 @@ class Learner:
             total = sum_losses(losses, phase)
             if phase.trains:
                 torch.autograd.backward(total)
+                for parameter in self._kept_parameters():
+                    parameter.grad = None
         except Exception as error:
             self.ranks.average_gradients(trained, labels, describe_error(error, type(self.method)))
             raise
@@ -138,6 +142,16 @@ class Learner:
 
     def _parameters(self) -> list[nn.Parameter]:
         return [*self.student.parameters(), *self.method.parameters()]
+
+    def _kept_modules(self) -> tuple[nn.Module, ...]:
+        """Return the modules of the student that stay as they are in this phase."""
+        if not self.phase.keeps_head:
+            return ()
+        kept: tuple[nn.Module, ...] = self.student.behind_stages  # type: ignore[assignment]
+        return kept
+
+    def _kept_parameters(self) -> Iterator[nn.Parameter]:
+        return (one for module in self._kept_modules() for one in module.parameters())
 
     def _add(self, losses: Losses, count: int) -> None:
         for name, value in losses.items():

@@ -55,6 +55,21 @@ class Clock:
         return np.array([seconds, seconds])
 
 
+def time_work(device: torch.device, work: Callable[[], object]) -> Times:
+    """Call ``work`` once and return its (2,) seconds: work time, then wall time.
+
+    On a GPU both are the time from an idle device to the end of everything that ``work`` queued,
+    host time included.
+    """
+    if device.type == "cuda":
+        # Work that is still queued would hide how long the host takes to launch this.
+        torch.cuda.synchronize(device)
+    clock = Clock(device)
+    start = clock.now()
+    work()
+    return clock.between(start, clock.now())
+
+
 class Spans:
     """Measures named spans of time, each as often as it occurs."""
 
@@ -100,7 +115,7 @@ def peak_memory_mb() -> float:
     """Return the peak resident memory of this process, in MiB."""
     # Preferred, since getrusage includes the memory of the parent when it started this process.
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
+        for line in Path("/proc/self/status").read_text("utf-8", "replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

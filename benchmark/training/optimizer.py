@@ -84,6 +84,8 @@ def learning_rate(recipe: Recipe, phase: Phase, epoch: int) -> float:
     The drops are fractions of the phase, so that a shorter run keeps the shape of the schedule: for
     240 epochs, 0.625 is a drop after epoch 150.
     """
+    if isinstance(phase.lr, int | float):
+        return float(phase.lr)
     if phase.lr == "constant":
         return recipe.lr
     passed = sum(epoch >= round(drop * phase.epochs) for drop in recipe.lr_drops)

@@ -7,7 +7,8 @@ its student is the frozen network with a new classifier, and its input is augmen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -31,27 +32,33 @@ from methods.interface import Features, Shapes
 
 
 def build_probe_cohort(
-    runs: Sequence[ProbeRun], store: Store, root: Path, device: torch.device
+    runs: Sequence[ProbeRun],
+    store: Store,
+    root: Path,
+    device: torch.device,
+    alone: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> Cohort:
-    """Build a cohort of probes of finished runs. All must have the same ``cohort_key``."""
-    first = runs[0]
-    backbones = [
-        load_deployed(
-            run.backbone, store, find_data_set(run.trained_on, root), device, run.numerics
-        )
-        for run in runs
-    ]
+    """Build a cohort of probes of finished runs. All must have the same ``cohort_key``.
+
+    ``alone(run_id)`` returns the context in which a run is built: if it swallows what the building
+    raises, the run has no learner.
+    """
+
+    def load_backbone(run: ProbeRun) -> nn.Module:
+        trained_on = find_data_set(run.trained_on, root)
+        return load_deployed(run.backbone, store, trained_on, device, run.numerics)
+
+    first, learners = runs[0], list[Learner]()
     source = with_protocol_norms(
         first, find_data_set(first.dataset.name, root), find_data_set(first.trained_on, root)
     )
     data = source.load(root)
     if first.protocol == "strict":
-        [run], [network] = runs, backbones  # ``cohort_key`` allows one network only
-        return build_embedding_cohort(run, network, source, data, device)
-    learners = [
-        build_probe(run, network, source.classes, device)
-        for run, network in zip(runs, backbones, strict=True)
-    ]
+        [run] = runs  # ``cohort_key`` allows one network only
+        return build_embedding_cohort(run, load_backbone(run), source, data, device)
+    for run in runs:
+        with alone(run.id):
+            learners.append(build_probe(run, load_backbone(run), source.classes, device))
     return Cohort(learners, *build_streams(first, source, data, device))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import traceback
 from collections.abc import Iterable, Iterator
@@ -138,6 +139,16 @@ def _phase_faults(phases: object) -> Iterator[str]:
                 f"gives phase '{phase.name}' {abbreviate(phase.epochs)} epochs; take them from "
                 "budget.epochs or budget.split(share)"
             )
+        if not (phase.lr in ("scheduled", "constant") or is_rate(phase.lr)):
+            yield (
+                f"gives phase '{phase.name}' the lr {abbreviate(phase.lr)}, which must be "
+                "'scheduled', 'constant' or a rate above 0"
+            )
+
+
+def is_rate(value: object) -> bool:
+    """Return whether a value is a learning rate: a positive finite number."""
+    return type(value) in (int, float) and 0 < float(value) < math.inf  # type: ignore[arg-type]
 
 
 def find_loss_faults(phase: Phase, losses: object) -> list[str]:

@@ -77,9 +77,10 @@ class Composition(Method):
         return [*before, replace(last, epochs=epochs, trains=True)]
 
     def _require_equal(self, earlier: dict[str, Sequence[Phase]]) -> None:
-        """Raise ValueError unless all parts have earlier phases of equal length and rate."""
+        """Raise ValueError unless the parts' earlier phases have the same length, rate and head."""
         shapes = {
-            name: [(phase.epochs, phase.lr) for phase in plan] for name, plan in earlier.items()
+            name: [(phase.epochs, phase.lr, phase.keeps_head) for phase in plan]
+            for name, plan in earlier.items()
         }
         first, *others = shapes
         for other in others:
@@ -112,6 +113,7 @@ class Composition(Method):
             loss=loss,
             reads_teacher=any(phase.reads_teacher for phase in phases.values()),
             reads_student=task or any(phase.reads_student for phase in phases.values()),
+            keeps_head=first.keeps_head and not task,
         )
 
 
@@ -162,5 +164,7 @@ def _check_weights(weights: Any) -> None:  # noqa: ANN401
 
 def _describe_phases(plan: Sequence[Phase]) -> str:
     return " and ".join(
-        f"'{phase.name}' of {phase.epochs} epochs at a {phase.lr} rate" for phase in plan
+        f"'{phase.name}' of {phase.epochs} epochs at a {phase.lr} rate"
+        f"{', which keeps the head' if phase.keeps_head else ''}"
+        for phase in plan
     )

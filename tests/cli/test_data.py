@@ -13,8 +13,10 @@ from rich.console import Console
 from benchmark.cli.data import run_action
 from benchmark.config.errors import UserError
 from benchmark.data import SOURCES
+from benchmark.data.files import prepared_path
 from benchmark.data.sets import tinyimagenet
 from tests.cli.command import ROOT, TORCHLESS
+from tests.data.official_layouts import picture
 from tests.data.tiny_imagenet import COUNTS, folder, root
 
 __all__ = ["root"]  # a fixture
@@ -99,3 +101,43 @@ def test_status_and_help_work_without_torch(tmp_path):
     )
     assert ran.returncode == 0
     assert "{status,prepare}" in ran.stdout
+    ran = subprocess.run(
+        [sys.executable, "-c", TORCHLESS, *words], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: `data` needs torch, which is not installed here")
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_status_lists_own_folders_in_the_sizes_that_are_prepared(tmp_path):
+    for path in ("birds", "more/fish", "[b]"):
+        for part in ("train", "val"):
+            picture(tmp_path / path / part / "one" / "0.png", 1, (8, 8))
+    text = output_of("status", [], tmp_path)
+    for name in ("imagefolder/birds@SIZE", "imagefolder/more/fish@SIZE", "imagefolder/[b]@SIZE"):
+        assert "to prepare" in row(text, name)
+    prepared = output_of("prepare", ["imagefolder/birds@8", "imagefolder/birds@16"], tmp_path)
+    assert "1 train and 1 test images of 8 px in 1 classes" in prepared
+    text = output_of("status", [], tmp_path)
+    assert "ready" in row(text, "imagefolder/birds@8")
+    assert "ready" in row(text, "imagefolder/birds@16")
+    assert "birds@SIZE" not in text
+
+
+def test_a_data_root_that_is_not_written_serves_an_image_folder_from_a_cache(tmp_path, monkeypatch):
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    for part in ("train", "val"):
+        picture(data / "birds" / part / "one" / "0.png", 1, (8, 8))
+    monkeypatch.setenv("KD_CACHE", str(cache))
+    files = sorted(data.rglob("*"))
+    name = ["imagefolder/birds@8"]
+    assert "ready and checked" in output_of("prepare", name, data)
+    assert sorted(data.rglob("*")) == files
+    assert "ready" in row(output_of("status", [], data), *name)
+    monkeypatch.delenv("KD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    assert "to prepare" in output_of("status", name, data)
+    monkeypatch.setattr(prepared_path, "is_writable", lambda _: False)
+    assert "ready and checked" in output_of("prepare", name, data)
+    assert sorted(data.rglob("*")) == files
+    assert list((cache / "kd-suite").glob("*/*/manifest.json"))

@@ -52,7 +52,7 @@ def test_an_external_network_shows_its_modules_at_the_data_sets_size():
     assert re.search(r"embedding +│ 1280 +│ +│ before classifier.1", text)
 
 
-def test_networks_are_shown_without_any_computation():
+def test_networks_are_listed_without_any_computation():
     for name in ("resnet110", "torchvision/shufflenet_v2_x0_5"):
         assert {p.device.type for p in build_on_meta_device(name, 10).parameters()} == {"meta"}
 

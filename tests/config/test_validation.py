@@ -100,7 +100,7 @@ def complaint(folder: Path, text: str) -> str:
         ("-.inf", float("-inf")),
     ],
 )
-def test_a_plain_word_means_what_it_looks_like(tmp_path: Path, written: str, meant: Any) -> None:
+def test_an_unquoted_value_keeps_its_type(tmp_path: Path, written: str, meant: Any) -> None:
     value = read(tmp_path, f"key:\n  {written}\n").data["key"]
     assert value == meant
     assert type(value) is type(meant)

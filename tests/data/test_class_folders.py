@@ -17,9 +17,14 @@ import torch
 from PIL import Image
 
 from benchmark.config.errors import UserError
-from benchmark.data.files import prepared
+from benchmark.data.files import decode, prepared
 from benchmark.data.files.class_folders import ImageFile, interleave_classes
-from benchmark.data.files.decode import DecodeTask, decode_in_parallel, decoder_version
+from benchmark.data.files.decode import (
+    DecodeResult,
+    DecodeTask,
+    decode_in_parallel,
+    decoder_version,
+)
 from benchmark.data.files.prepared import Prepared
 from benchmark.data.sets import imagefolder, tinyimagenet
 from benchmark.data.source import Images, Split
@@ -29,7 +34,7 @@ from tests.training.learners import in_memory
 
 __all__ = ["root"]  # a fixture
 
-Shards = Iterator[tuple[DecodeTask, list[str]]]
+Shards = Iterator[tuple[DecodeTask, DecodeResult]]
 IDS = ["n01", "n02", "n03"]
 load = partial(tinyimagenet.load, counts=COUNTS)
 
@@ -182,6 +187,7 @@ def test_what_is_prepared_is_opened_without_the_images(root, asked):
 
 
 def test_processes_decode_what_one_would(root, asked, monkeypatch):
+    monkeypatch.setattr(decode, "FEWEST_FOR_PROCESSES", 0)
     many = load(root)  # five shards: real processes
     shutil.rmtree(root / ".prepared")
     monkeypatch.setattr(prepared, "IMAGES_PER_DECODE_TASK", 1000)

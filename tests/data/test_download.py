@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import http.client
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,6 +16,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -94,6 +99,46 @@ def test_the_next_mirror_is_tried_where_one_fails(site, tmp_path, broken):
     urls = [first.get(broken, f"{site.top}/1/file"), site.url]
     download(urls, tmp_path / "file", md5(CONTENT))
     assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+FAILURES = [
+    OSError(errno.EHOSTUNREACH, "No route to host"),
+    OSError(errno.ENETDOWN, "Network is down"),
+    socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    ssl.SSLCertVerificationError(1, "certificate verify failed"),
+    http.client.BadStatusLine("?"),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_whatever_fails_in_the_network_the_next_mirror_is_tried(
+    site, tmp_path, monkeypatch, failure
+):
+    real = socket.create_connection
+
+    def connect(address: tuple[str, int], *more: Any, **options: Any) -> socket.socket:
+        if address[0] == "mirror.invalid":
+            raise failure
+        return real(address, *more, **options)
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    download(["http://mirror.invalid/file", site.url], tmp_path / "file", md5(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_five_redirects_are_followed_and_a_circle_is_named(site, tmp_path):
+    site.redirects = {f"/{k}": f"/{k + 1}" for k in range(4)} | {"/4": "/file", "/x": "/x"}
+    download([f"{site.top}/0"], tmp_path / "file", md5(CONTENT))
+    with pytest.raises(UserError, match="infinite loop"):
+        download([f"{site.top}/x"], tmp_path / "other", md5(CONTENT))
+
+
+def test_tls_is_never_given_up_and_no_timeout_stays_set(site, tmp_path):
+    url = site.url.replace("http:", "https:")
+    with pytest.raises(UserError, match="could not be downloaded"):
+        download([url], tmp_path / "file", md5(CONTENT))
+    assert site.requested == []
+    assert socket.getdefaulttimeout() is None
 
 
 def test_without_a_network_one_message_names_file_addresses_and_place(tmp_path):

@@ -177,7 +177,9 @@ def test_of_kaggles_archive_too_what_is_wrong_is_named(root):
 
 
 def test_without_a_copy_it_is_said_where_to_get_one_and_nothing_is_left_behind(tmp_path):
-    with pytest.raises(UserError, match=r"not at .*imagenet: unpack https://.*--data-root"):
+    with pytest.raises(
+        UserError, match=r"not at .*imagenet: download .* from https://.*--data-root"
+    ):
         imagenet.load(tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert imagenet.presence(tmp_path).missing == ("train", "val")

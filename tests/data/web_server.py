@@ -19,6 +19,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         site = self.server
         site.requested.append(self.path)
+        if self.path in site.redirects:
+            self.send_response(302)
+            self.send_header("Location", site.redirects[self.path])
+            self.end_headers()
+            return
         if self.path not in site.files:
             self.send_error(404)
             return
@@ -46,6 +51,8 @@ class Site(ThreadingHTTPServer):
         self.files = {"/file": CONTENT}
         self.truncated: set[str] = set()
         """The files whose answers break off half way."""
+        self.redirects: dict[str, str] = {}
+        """Where these addresses lead instead."""
         self.go = threading.Event()
         """Unless it is set, answers stop half way until it is."""
         self.go.set()

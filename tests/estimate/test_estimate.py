@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import torch
 
 from benchmark.config.recipe import DatasetConfig
 from benchmark.config.runs import TrainRun
-from benchmark.data import find_data_set
+from benchmark.data import SOURCES, find_data_set
+from benchmark.data.counts import IMAGE_COUNTS, image_counts
 from benchmark.estimate import estimates, timing
 from benchmark.estimate.estimates import interleave_pairs, times_from_similar_runs
 from benchmark.estimate.forecast import (
@@ -30,10 +33,10 @@ from benchmark.estimate.kinds import (
     DiskUse,
     Sample,
     SecondsPerImage,
-    image_counts,
     images_seen,
     kind_of,
     times_from_records,
+    work_seconds,
 )
 from benchmark.estimate.timing import build_for_timing, disk_use, measure_sample
 from benchmark.job.recording import serialise
@@ -54,12 +57,15 @@ CPU = Device("cpu", here=True)
 LOCAL = Machine(launcher="local", device="cpu", workers=2)
 
 
-def recorded(store: Store, run: TrainRun, seconds: float, **environment: Any) -> None:
+def recorded(
+    store: Store, run: TrainRun, seconds: float, environment: Any = (), **cost: float
+) -> None:
     """Write a record with the fields that times are read from."""
-    store.run(run.id).path.mkdir(parents=True)
-    where = {"device": "cpu", "cpu": "a processor", **environment}
-    record = {"schema": 1, "config": run.as_json(), "cost": {"seconds": seconds}}
-    store.run(run.id).write_record({**record, "environment": where})
+    store.run(run.id).path.mkdir(parents=True, exist_ok=True)
+    where = {"device": "cpu", "cpu": "a processor", **dict(environment)}
+    record = {"schema": 1, "config": run.as_json(), "cost": {"seconds": seconds, **cost}}
+    history = [{"epoch": epoch} for epoch in range(run.recipe.epochs)]
+    store.run(run.id).write_record({**record, "history": history, "environment": where})
 
 
 def another(run: TrainRun, **changes: Any) -> TrainRun:
@@ -67,6 +73,10 @@ def another(run: TrainRun, **changes: Any) -> TrainRun:
 
 
 # ---------------------------------------------------------------- time of a run
+
+
+def test_the_size_of_every_data_set_is_known_without_its_files():
+    assert {name.partition("@")[0] for name in IMAGE_COUNTS} == SOURCES.keys()
 
 
 def test_a_runs_time_is_that_of_records_scaled_by_epochs_and_images(tmp_path):
@@ -83,6 +93,37 @@ def test_a_runs_time_is_that_of_records_scaled_by_epochs_and_images(tmp_path):
     )
 
 
+def test_a_run_of_a_busy_machine_counts_as_long_as_its_steps_took(tmp_path):
+    """Records had only wall time once: eleven times the processor's time on one machine."""
+    store, steps = Store(tmp_path), math.ceil(599 / RUN.recipe.batch_size)
+    cost = {"seconds": 900.0, "step_seconds": 0.01, "teacher_seconds": 0.005}
+    recorded(store, RUN, **cost)
+    expected = steps * RUN.recipe.epochs * 0.015
+    assert work_seconds(store.run(RUN.id).read_record()) == pytest.approx(expected)
+    times = times_from_records([RUN], store, CPU)
+    assert cohort_seconds([RUN], times) == pytest.approx(expected)
+    cases: list[tuple[dict[str, Any], dict[str, float]]] = [
+        ({"device": "cuda:0"}, cost),  # a GPU does not wait for other processes of the machine
+        ({}, {**cost, "wall_seconds": 2000.0}),
+        ({}, {**cost, "step_seconds": 1e3}),
+        ({}, {"seconds": 900.0}),
+    ]
+    for i, (environment, changed) in enumerate(cases):
+        recorded(other := Store(tmp_path / str(i)), RUN, environment=environment, **changed)
+        assert work_seconds(other.run(RUN.id).read_record()) == 900
+
+
+def test_on_a_cpu_waiting_does_not_end_the_timing_of_steps(monkeypatch):
+    """The clock runs ahead of the processor, as on a busy machine; at four times it is enough."""
+    clock = itertools.count(step=15)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    timed: list[bool] = []
+    monkeypatch.setattr(timing, "measure_sample", lambda *args: timed.append(args[-1] is not None))
+    samples = [Sample(RUN, (599, 1198), timed=True)] * 30
+    timing.measure_samples(samples, Path(), [], "cpu", 60.0)
+    assert timed == [True] * 15 + [False] * 15
+
+
 @pytest.mark.parametrize(
     ("environment", "device"),
     [
@@ -95,7 +136,7 @@ def test_a_runs_time_is_that_of_records_scaled_by_epochs_and_images(tmp_path):
 def test_records_of_other_machines_are_not_used(
     tmp_path: Path, environment: dict[str, Any], device: Device
 ):
-    recorded(Store(tmp_path), RUN, 60.0, **environment)
+    recorded(Store(tmp_path), RUN, 60.0, environment)
     assert not times_from_records([RUN], Store(tmp_path), device)
 
 
@@ -276,7 +317,8 @@ def forecast_text(
 
 
 def test_each_estimate_says_where_it_comes_from(tmp_path, monkeypatch):
-    recorded(Store(tmp_path), RUN.model_copy(update={"seed": 99}), 3600.0, cpu=processor_name())
+    here = {"cpu": processor_name()}
+    recorded(Store(tmp_path), RUN.model_copy(update={"seed": 99}), 3600.0, here)
     monkeypatch.setattr(estimates, "TIMING_BUDGET", 0.0)
     text = forecast_text(tmp_path, LOCAL, monkeypatch)
     assert "wave 1: 1 run, 1 job\n" in text

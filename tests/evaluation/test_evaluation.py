@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from benchmark.models import flops
 from benchmark.store.folder import Store
 from benchmark.store.record import Fidelity, Measures, Record
 from benchmark.training import cohort, meters
-from benchmark.training.cohort import Cohort
+from benchmark.training.cohort import Cohort, train_epoch, train_learners
 from benchmark.training.learner import Learner
 from methods.interface import Batch, Features, Losses, Phase
 from tests.job import in_process
@@ -118,7 +119,7 @@ def test_an_overconfident_network_is_better_calibrated_after_scaling():
     assert measure_calibration(*guesses(scale=0.1)).temperature < 1
 
 
-def test_no_image_is_scaled_by_a_temperature_that_has_seen_it():
+def test_no_image_is_scaled_by_a_temperature_that_was_fitted_on_it():
     logits, labels = guesses()
     logits[::2] *= 9  # the even ones need another temperature than the odd ones
     even, odd = ((logits[half::2], labels[half::2]) for half in (0, 1))
@@ -398,7 +399,7 @@ def run_with(history: list[dict[str, Any]], tmp_path: Path) -> tuple[ClaimedRun,
 
 def test_times_are_means_of_the_epochs_that_were_clocked(tmp_path: Path):
     old = {"seconds": 4.0}  # of a checkpoint from before anything else was clocked
-    rest = {"seconds": 2.0, "joules": 5.0}
+    rest = {"seconds": 2.0, "wall_seconds": 3.0, "joules": 5.0}
     hint = {**rest, "step_seconds": 0.1, "teacher_seconds": None}
     distill = {**rest, "step_seconds": 0.3, "teacher_seconds": 0.05}
     cost = measure_cost(*run_with([old, hint, distill], tmp_path), 40, Operations())
@@ -406,8 +407,10 @@ def test_times_are_means_of_the_epochs_that_were_clocked(tmp_path: Path):
     assert cost.step_seconds == pytest.approx(0.2)
     assert cost.teacher_seconds == 0.05
     assert cost.images_per_second == 3 * 40 / 8
+    assert cost.wall_seconds is None
     assert cost.energy_joules is None
     cost = measure_cost(*run_with([hint, distill], tmp_path), 40, Operations())
+    assert cost.wall_seconds == 6.0
     assert cost.energy_joules == 10.0
 
 
@@ -420,6 +423,28 @@ def test_steps_and_the_teachers_passes_are_clocked_apart():
             assert (row["teacher_seconds"] is not None) == (reads and learner.name != "scratch")
             assert 0 < 3 * row["step_seconds"] < row["seconds"] * len(learners)
             assert row["joules"] is None
+
+
+def test_waiting_counts_as_wall_time_only():
+    work, wall = meters.time_work(training.CPU, lambda: time.sleep(0.05))
+    assert wall >= 0.05
+    assert work < 0.04
+
+
+def test_the_time_of_an_epoch_is_the_processors_not_the_clocks():
+    """A machine that is busy with something else makes a process wait; here the loop sleeps."""
+
+    def slow_epoch(*args):
+        time.sleep(0.4)
+        return train_epoch(*args)
+
+    learners = [training.build(name) for name in ("kd", "scratch")]
+    stream, test = training.streams()
+    train_learners(learners, training.teacher(), stream, test, lambda _: None, slow_epoch)
+    for learner in learners:
+        for row in learner.history:
+            assert row["wall_seconds"] >= 0.2 + row["seconds"] * 0.9
+            assert row["seconds"] > 0
 
 
 def test_what_a_meter_has_counted_is_shared_by_a_cohort():

@@ -34,11 +34,11 @@ CALIBRATION = ["ece", "nll", "brier"]
 OPERATIONS = ["flops", "deployed_flops", "connector_flops"]
 ROW = [
     *("epoch", "phase", "lr", "losses", *SCORES),
-    *("seconds", "step_seconds", "teacher_seconds", "joules"),
+    *("seconds", "wall_seconds", "step_seconds", "teacher_seconds", "joules"),
 ]
 COST = [
-    *("seconds", "step_seconds", "teacher_seconds", "images_per_second", "gpu_hours"),
-    *("energy_joules", "peak_memory_mb", "peak_gpu_memory_mb", "halved"),
+    *("seconds", "wall_seconds", "step_seconds", "teacher_seconds", "images_per_second"),
+    *("gpu_hours", "energy_joules", "peak_memory_mb", "peak_gpu_memory_mb", "halved"),
     *("parameters", "connector_parameters", "deployed_parameters"),
 ]
 MACHINE = [

@@ -1,6 +1,8 @@
 """The order in which runs are submitted, and their status: what can be tested without Slurm."""
 
+import json
 import os
+import resource
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from benchmark.config.errors import UserError
 from benchmark.config.runs import Run
 from benchmark.job.file import Job
-from benchmark.launch.cancel import cancel_suite, local_job_pids
+from benchmark.launch.cancel import cancel_suite, is_job_of, local_job_pids
 from benchmark.launch.logs import newest_logs
 from benchmark.launch.machine import Machine, Paths
 from benchmark.launch.schedule import split_into_cohorts, split_into_waves
@@ -23,7 +25,7 @@ from benchmark.launch.slurm_submit import (
 )
 from benchmark.launch.status import Status, merge_queue_state, query_statuses
 from benchmark.launch.submissions import Submission, tasks_by_run
-from benchmark.store.claim import claim_run
+from benchmark.store.claim import claim_run, read_claim
 from benchmark.store.folder import Store, find_run_id
 from tests.cli.command import call, command, suite, wait_for_a_checkpoint
 from tests.config.example_runs import PROBE, RUN, TEACHER, by_id, student
@@ -186,9 +188,10 @@ def test_a_cancelled_run_is_not_lost(tmp_path: Path):
 def test_cancel_needs_a_slurm_that_answers(tmp_path: Path, slurmless: None):
     path = submitted(tmp_path, TASK)
     with pytest.raises(UserError, match="cancel on a login node"):
-        cancel_suite(tmp_path, "a", [])
+        cancel_suite(tmp_path, "a", "0", [])
     assert Submission.read(path).cancelled is None
-    assert not any(cancel_suite(tmp_path, "another suite", []))
+    assert not any(cancel_suite(tmp_path, "another suite", "0", []))
+    assert not any(cancel_suite(tmp_path, "a", "of other settings", []))
 
 
 # ---------------------------------------------------------------- logs
@@ -311,4 +314,70 @@ def test_cancel_stops_a_local_suite_with_its_launcher_and_releases_its_claims(tm
 def test_a_process_that_only_reuses_a_jobs_pid_is_not_cancelled(tmp_path: Path):
     held = claim_run(Store(tmp_path).run(RUN.id).path)
     assert held is not None
-    assert local_job_pids(tmp_path, [RUN.id, TEACHER.id]) == set()
+    assert local_job_pids(tmp_path, "0", [RUN.id, TEACHER.id]) == set()
+
+
+DAMAGED = ["", "not JSON", "[]", "3", "{}", '{"unknown": 1}', "[" * 5000, "\\ud800", "null"]
+TASKS = ['{"id": "a;b"}', "7", '[{"id": "7_1", "job": 3, "log": "", "runs": []}]']
+TASKS += ['[{"id": "a;b", "job": "", "log": "", "runs": []}]']
+TASKS += ['[{"id": "7_1", "job": "", "log": "../../secret", "runs": []}]']
+HEAD = '{"suite": "a", "digest": "0", "who": "", "when": "", "tasks": '
+WRONG_TASKS = [HEAD + tasks + "}" for tasks in TASKS]
+
+
+@pytest.mark.parametrize("text", [*DAMAGED, *WRONG_TASKS])
+def test_a_damaged_file_costs_only_what_it_names_and_is_named(
+    text: str, tmp_path: Path, slurmless: None, capsys: pytest.CaptureFixture[str]
+):
+    Job([RUN.id], "", "", "cpu").write(tmp_path / "jobs" / "a.json")
+    (tmp_path / "jobs" / "a.log").touch()
+    submitted(tmp_path, TASK)
+    for folder in ("jobs", "submissions"):
+        (tmp_path / folder / "b.json").write_text(text)
+        (tmp_path / folder / "c.json").mkdir()
+        os.mkfifo(tmp_path / folder / "d.json")
+    assert newest_logs(tmp_path) == {RUN.id: tmp_path / "jobs" / "a.log"}
+    assert query_statuses(by_id(RUN), Store(tmp_path))[RUN.id].status == "queued"
+    assert not any(cancel_suite(tmp_path, "another suite", "0", []))
+    warnings = capsys.readouterr().err
+    for folder in ("jobs", "submissions"):
+        for name in ("b", "c", "d"):
+            assert warnings.count(f"warning: {tmp_path / folder / name}.json") == 1
+
+
+def test_a_job_file_that_a_full_disk_cuts_off_is_not_left(tmp_path: Path):
+    job = Job([RUN.id], "", "", "cpu", digest="0")
+    job.write(tmp_path / "a.json")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            Job(["another"], "", "", "cpu").write(tmp_path / "a.json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Job.read(tmp_path / "a.json") == job
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("field", ["pid", "heartbeat", "progress", "host"])
+def test_a_claim_with_a_value_of_another_type_is_a_claim_without_a_holder(
+    field: str, tmp_path: Path
+):
+    folder = Store(tmp_path).run(RUN.id)
+    held = claim_run(folder.path)
+    assert held is not None
+    content = json.loads(folder.claim.read_text()) | {field: ["x"]}
+    folder.claim.write_text(json.dumps(content))
+    holder = read_claim(folder.path)
+    assert holder is not None
+    assert holder.host == "?"
+    assert folder.state() == "running"  # until it is too old
+
+
+def test_a_job_of_a_suite_with_other_settings_is_not_cancelled(tmp_path: Path):
+    path = tmp_path / "jobs" / "a.json"
+    Job([RUN.id], "", "", "cpu", digest="0").write(path)
+    command_line = b"\0".join([b"python", b"-m", b"benchmark.job", os.fsencode(path), b""])
+    assert is_job_of("0", command_line)
+    assert not is_job_of("1", command_line)
+    assert not is_job_of("0", b"vim\0notes\0")

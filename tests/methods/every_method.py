@@ -42,4 +42,5 @@ def tensors(features: Features) -> list[Tensor]:
         features.embedding,
         features.logits,
         *features.crd,
+        *features.crd_preacts,
     ]

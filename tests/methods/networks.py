@@ -32,6 +32,10 @@ class TinyNet(nn.Module):
     def norms(self) -> tuple[nn.BatchNorm2d, ...]:
         return tuple(cast(nn.BatchNorm2d, cast(nn.Sequential, stage)[1]) for stage in self.stages)
 
+    @property
+    def behind_stages(self) -> tuple[nn.Module, ...]:
+        return (self.classifier,)
+
     def forward(self, images: Tensor) -> Features:
         raw = self.stem(images)
         x = stem = F.relu(raw)
@@ -42,7 +46,15 @@ class TinyNet(nn.Module):
             stages.append(x)
         embedding = x.mean(dim=(2, 3))
         logits = self.classifier(embedding)
-        return Features(stem, tuple(stages), tuple(preacts), embedding, logits, (raw, *preacts))
+        return Features(
+            stem,
+            tuple(stages),
+            tuple(preacts),
+            embedding,
+            logits,
+            crd=(raw, *preacts),
+            crd_preacts=tuple(x.flip(1) for x in preacts),
+        )
 
 
 def map_tensors(features: Features, change: Callable[[Tensor], Tensor]) -> Features:

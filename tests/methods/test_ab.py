@@ -135,12 +135,13 @@ def crd(student: MapShape, teacher: MapShape) -> AB:
 
 
 def test_the_crd_preset_initialises_as_ab_does_and_then_learns_the_task_alone():
-    student, teacher = TinyNet((4, 4, 6, 8))(images()), TinyNet((4, 4, 6, 8))(images())
+    student, teacher = (TinyNet((4, 4, 6, 8))(images())._replace(crd_preacts=()) for _ in range(2))
     shapes = Shapes.of(student)
     init, task = AB(AB.presets["crd"], shapes, shapes).phases(Budget(240, "extra"))
     assert (init.epochs, init.lr) == (30, "constant")
     assert (task.epochs, task.lr, task.reads_teacher) == (240, "scheduled", False)
     usual, _ = AB(AB.Config(), shapes, shapes).phases(Budget(240, "extra"))
+    assert (init.keeps_head, usual.keeps_head, task.keeps_head) == (True, False, False)
     losses = init.loss(student, teacher, batch())
     torch.testing.assert_close(losses, usual.loss(student, teacher, batch()), rtol=0, atol=0)
     ce = nn.functional.cross_entropy(student.logits, batch().labels)

@@ -131,3 +131,14 @@ def test_the_versions_of_all_parts_are_in_the_compositions():
 def test_a_weight_must_be_positive(weight: float):
     with pytest.raises(ValueError, match="the weight of at must be positive"):
         Scene("at+kd", {"ce": 1.0, "at": weight, "kd": 1.0})
+
+
+def test_a_first_phase_that_keeps_the_head_does_so_in_a_composition_and_the_last_does_not():
+    scene = Scene("ab@crd+kd", {"ce": 1.0, "ab": 1.0, "kd": 1.0})
+    assert [phase.keeps_head for phase in scene.method.phases(BUDGET)] == [True, False]
+
+
+def test_first_phases_of_which_only_one_keeps_the_head_do_not_agree():
+    scene = Scene("ab@crd+fsp", {"ce": 1.0, "ab": 1.0, "fsp": 1.0})
+    with pytest.raises(ValueError, match=r"ab has 'init' of 30 epochs .*, which keeps the head"):
+        scene.method.phases(BUDGET)

@@ -228,8 +228,8 @@ def test_a_loss_reads_the_maps_of_its_view_and_no_others(text: str):
 def without_the_other_view(features: Features, view: str | None) -> Features:
     none = map_tensors(features, lambda x: torch.full_like(x, torch.nan))
     if view == "stages":
-        return features._replace(crd=none.crd)
-    return features._replace(stem=none.stem, stages=none.stages)
+        return features._replace(crd=none.crd, crd_preacts=none.crd_preacts)
+    return features._replace(stem=none.stem, stages=none.stages, preacts=none.preacts)
 
 
 @in_every_scene

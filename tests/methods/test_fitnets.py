@@ -204,7 +204,7 @@ def test_the_crd_presets_regressor_is_there_for_equal_shapes_and_ends_in_relu():
     assert conv.bias is not None
 
 
-def test_sizes_that_the_regression_cannot_meet_are_told():
+def test_sizes_that_the_regression_cannot_match_are_an_error():
     shapes = [Shapes(m, (m, m), m[0], 5) for m in ((4, 3, 3), (4, 8, 8))]
     reason = FitNets.mismatch(FitNets.presets["crd"], *shapes)
     assert reason is not None

@@ -103,7 +103,7 @@ def test_teacher_and_student_may_differ_in_size():
         ((4, 4, 6), (4, 4, 6, 8), "numbers of stages differ: student 2, teacher 3"),
     ],
 )
-def test_a_pair_that_cannot_be_is_told_why(
+def test_a_pair_without_matching_maps_is_refused_with_the_reason(
     student: tuple[int, ...], teacher: tuple[int, ...], reason: str | None
 ):
     shapes = Shapes.of(TinyNet(student)(images())), Shapes.of(TinyNet(teacher)(images()))

@@ -1,12 +1,12 @@
 """FT's distances against numbers worked out by hand, and a paraphraser that rests in its turn."""
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn, tensor
 
-from methods.ft import FT, decoder, encoder, factor_loss, reconstruction_loss
+from methods.ft import FT, channel_energies, decoder, encoder, factor_loss, reconstruction_loss
 from methods.interface import Budget, Features, Phase, Shapes
 from tests.methods.networks import TinyNet, batch, images, noise
 
@@ -131,7 +131,47 @@ def test_the_phases_are_those_of_the_paper():
     torch.testing.assert_close(losses, {"ce": ce, "ft": 500 * factor_loss(*factors, 1)})
 
 
-@pytest.mark.parametrize("field", ["rate", "beta", "p", "init_share"])
+def test_the_crd_preset_compares_energies_over_channels():
+    method, student, teacher_features = between(FT.presets["crd"])
+    s, t = student(images()).crd[-1], teacher_features.crd[-1]
+    losses = method.phases(Budget(8, "inside"))[1].loss(
+        student(images()), teacher_features, batch()
+    )
+    energies = [x.square().mean(dim=1) for x in (method.translator(s), method.encoder(t))]
+    a, b = (nn.functional.normalize(x.flatten(1)) for x in energies)
+    assert losses["ft"].item() == pytest.approx(200 * (a - b).abs().mean().item(), rel=1e-5)
+
+
+def test_the_crd_presets_first_phase_has_the_mean_square_at_a_rate_of_its_own():
+    method, _, teacher_features = between(FT.presets["crd"])
+    paraphrase, distill = method.phases(Budget(240, "extra"))
+    assert (paraphrase.epochs, paraphrase.lr) == (30, 0.01)
+    assert (distill.epochs, distill.lr) == (240, "scheduled")
+    maps = teacher_features.crd[-1]
+    rebuilt = method.decoder(method.encoder(maps))
+    losses = paraphrase.loss(cast(Features, None), teacher_features, batch())
+    torch.testing.assert_close(losses, {"paraphrase": nn.functional.mse_loss(rebuilt, maps)})
+
+
+def test_the_crd_presets_own_rate_is_for_students_of_three_stages_alone():
+    student, teacher = (TinyNet((4, 4, 6, 8, 8))(images(side=16)) for _ in range(2))
+    method = FT(FT.presets["crd"], Shapes.of(student), Shapes.of(teacher))
+    assert method.phases(Budget(240, "extra"))[0].lr == "constant"
+
+
+def test_the_crd_presets_translator_has_batch_norms_and_its_paraphraser_has_none():
+    method, _, _ = between(FT.presets["crd"])
+    assert {name.split(".")[0] for name, _ in method.named_buffers()} == {"translator"}
+    assert len(method.translator) == 9
+
+
+@pytest.mark.parametrize("field", ["rate", "beta", "p", "init_share", "init_lr"])
 def test_a_value_that_cannot_be_is_refused(field: str):
+    values: dict[str, Any] = {field: 0}
     with pytest.raises(ValueError, match=field):
-        FT.Config(**{field: 0})
+        FT.Config(**values)
+
+
+def test_energies_are_the_mean_square_over_channels():
+    factor = tensor([[[[3.0, 1.0]], [[4.0, 0.0]]]])  # channels (3, 1) and (4, 0) of two positions
+    assert channel_energies(factor).tolist() == [[[[12.5, 0.5]]]]

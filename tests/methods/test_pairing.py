@@ -50,7 +50,7 @@ def test_a_regression_is_drawn_as_torch_draws():
 
 
 @pytest.mark.parametrize("size", [(3, 3), (8, 3), (2, 2), (4, 3)])
-def test_what_no_regression_can_meet_is_told(size: tuple[int, int]):
+def test_sizes_that_no_regression_can_match_are_an_error(size: tuple[int, int]):
     reason = conv_regressor_mismatch((4, *size), (6, 8, 8))
     assert reason is not None
     assert f"{size[0]}x{size[1]} to a teacher's of 8x8" in reason

@@ -179,3 +179,9 @@ def test_a_file_that_does_not_run_is_reported_with_its_line(tmp_path: Path, clea
     assert mistakes(plugin(tmp_path, "x = (\n")) == ["mine.py:1: SyntaxError: '(' was never closed"]
     assert mistakes(tmp_path / "gone.py") == ["gone.py: no such Python file"]
     assert "defines no subclass" in mistakes(plugin(tmp_path, "x = 1"))[0]
+
+
+def test_what_the_crd_benchmark_ran_has_its_preset_also_where_it_is_the_default():
+    ran = ("kd", "fitnets", "at", "fsp", "ab", "sp", "cc", "rkd", "pkt", "crd", "vid", "nst", "ft")
+    equal = {name for name in ran if methods.parse(f"{name}@crd").name == name}
+    assert equal == {"kd", "rkd", "pkt", "crd"}

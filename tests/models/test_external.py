@@ -280,7 +280,7 @@ def test_stages_can_be_named():
         ("torchvision/resnet18@fc", r"'fc' returns \(1, 10\) of one image, which is not a map"),
     ],
 )
-def test_what_cannot_be_is_told(name: str, said: str):
+def test_networks_that_cannot_be_used_are_refused_with_the_reason(name: str, said: str):
     with pytest.raises(UserError, match=said):
         built(name)
 
@@ -298,7 +298,7 @@ def test_a_network_of_one_resolution_has_no_stages():
         ("resnet18", 16, r"resnet18: images of 16x16 pixels are too small, .* 2x2, 1x1, 1x1$"),
     ],
 )
-def test_an_image_too_small_is_told_with_name_and_size(name: str, side: int, said: str):
+def test_too_small_an_image_is_an_error_with_network_and_size(name: str, side: int, said: str):
     with pytest.raises(UserError, match=said):
         seen(built(f"torchvision/{name}"), side)
 
@@ -322,7 +322,7 @@ def test_without_timm_its_networks_say_how_to_get_it(monkeypatch: pytest.MonkeyP
         ("convnextv2_atto", ["stages.0", "stages.1", "stages.2", "norm_pre"]),
     ],
 )
-def test_timms_networks_are_seen_as_torchvisions_are(name: str, stages: list[str]):
+def test_timms_networks_have_the_same_features_as_torchvisions(name: str, stages: list[str]):
     theirs, ours = plain(f"timm/{name}"), built(f"timm/{name}")
     assert [tap.path for tap in ours.layout.stages] == stages
     features = seen(ours)

@@ -58,7 +58,7 @@ def test_a_folded_network_shows_the_same_and_has_the_same_norms(name):
     ("name", "folded", "of"),
     [("resnet20", 21, 21), ("vgg8", 5, 5), ("wrn_16_2", 6, 13), ("torchvision/resnet18", 20, 20)],
 )
-def test_all_is_folded_but_batch_norms_that_read_sums_or_what_is_shown(name, folded, of):
+def test_all_batch_norms_are_folded_but_those_that_read_sums_or_returned_features(name, folded, of):
     network = models.build(name, 10, seed=0).eval()
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     paths = fold(network, LARGER.get(name, SIZE))
@@ -66,7 +66,7 @@ def test_all_is_folded_but_batch_norms_that_read_sums_or_what_is_shown(name, fol
     assert all(isinstance(network.get_submodule(path), Folded) for path in paths)
 
 
-def test_a_convolution_that_is_shown_stays_as_it_is():
+def test_a_convolution_whose_output_is_a_feature_is_not_folded():
     network = models.build("torchvision/resnet18@layer1.0.conv1+layer4", 10, seed=0).eval()
     paths = fold(network, 32)
     assert "layer1.0.bn1" not in paths

@@ -119,7 +119,21 @@ def test_only_wide_resnets_have_maps_of_their_own_for_the_benchmarks_view(name):
     with torch.device("meta"):
         features = models.NETWORKS[name](10).eval()(torch.zeros(1, 3, 32, 32))
     assert bool(features.crd) == name.startswith("wrn_")
+    assert bool(features.crd_preacts) == (name == "ShuffleV2")
     assert Shapes.of(features.viewed("crd")) == Shapes.of(features)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_what_is_behind_the_stages_is_what_no_stage_depends_on(name):
+    with torch.device("meta"):
+        network = models.NETWORKS[name](10)
+        features = network(torch.zeros(2, 3, 32, 32)).viewed("crd")
+    sum(x.sum() for x in features.stages).backward()
+    behind = {id(p) for module in network.behind_stages for p in module.parameters()}
+    last_norm = {id(p) for p in network.norms[-1].parameters()}
+    unreached = {id(p) for p in network.parameters() if p.grad is None}
+    assert unreached <= behind <= unreached | last_norm
+    assert {id(p) for p in network.head.parameters()} <= behind
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -168,7 +182,7 @@ def test_networks_of_other_libraries_are_known_by_their_names():
         ("elsewhere/resnet18", "expected torchvision/NAME or timm/NAME"),
     ],
 )
-def test_an_unknown_network_is_told(name: str, said: str):
+def test_an_unknown_network_is_an_error_that_names_it(name: str, said: str):
     with pytest.raises(UserError, match=re.escape(said)):
         models.network_factory(name)
 

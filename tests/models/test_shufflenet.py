@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmark.models.network import Network
-from benchmark.models.shufflenet import NETWORKS
+from benchmark.models.shufflenet import NETWORKS, crd_preact
 from methods.interface import Features, Shapes
 from tests.models.chirp import fill, images
 
@@ -171,3 +171,19 @@ def test_the_loss_reaches_every_parameter(name):
     network = fill(built(name)).eval()  # in train mode, a bias before another batch norm is lost
     network(images()).logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in network.parameters())
+
+
+def test_the_benchmarks_view_has_the_preacts_of_its_code():
+    features = cast(Features, fill(built("ShuffleV2")).eval()(images()))
+    expected = [  # RepDistiller, b84f547: channels 0, 1, the last but one and the last
+        [3.228234342, 4.046056569, 1.210996352, 1.507789701],
+        [0.0, 0.0, 1.055642089, 4.074714882],
+        [9.317894751, 3.264115669, 6.446439683, 1.508944415],
+    ]
+    for preact, numbers in zip(features.viewed("crd").preacts, expected, strict=True):
+        assert preact[1, [0, 1, -2, -1], 1, 1].tolist() == pytest.approx(numbers, rel=1e-8)
+
+
+def test_the_benchmarks_preact_undoes_the_shuffle_and_activates_the_half_that_passed():
+    shuffled = torch.tensor([-1.0, -2.0, 3.0, -4.0]).view(1, 4, 1, 1)
+    assert crd_preact(shuffled).flatten().tolist() == [0.0, 3.0, -2.0, -4.0]

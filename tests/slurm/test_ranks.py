@@ -109,7 +109,7 @@ def test_two_jobs_on_a_node_see_one_gpu_each(slurm: Cluster, environment: None, 
     assert len(tasks) == 2
     until("both run", lambda: len(job_environments(slurm, tasks[0])) == 2, 120)
     seen = [one["CUDA_VISIBLE_DEVICES"] for one in job_environments(slurm, tasks[0])]
-    cancel_suite(tmp_path / "results", NAME, runs)
+    cancel_suite(tmp_path / "results", NAME, "0", runs)
     assert sorted(seen) == ["0", "1"]
     [submission] = read_submissions(tmp_path / "results").values()
     until("they are gone", lambda: query_queue(submission.tasks) == {}, 90)

@@ -191,7 +191,7 @@ def test_an_array_is_split_at_the_clusters_limit(slurm: Cluster, environment: No
     found = query_statuses(runs, Store(tmp_path / "results"))
     assert {*found.values()} == {RunStatus("queued", "JobHeldUser")}
     assert submit(tmp_path, runs) == []
-    assert len(cancel_suite(tmp_path / "results", NAME, runs).arrays) == 2
+    assert len(cancel_suite(tmp_path / "results", NAME, "0", runs).arrays) == 2
     assert query_queue(submission.tasks) == {}
 
 

@@ -17,6 +17,7 @@ from benchmark.suite.dry_run import (
 )
 from benchmark.suite.rows import Row, parse_row
 from methods.interface import Budget
+from tests.job.in_process import grid
 from tests.methods.every_method import tensors
 from tests.methods.plugin import WORKING, clean
 
@@ -49,20 +50,20 @@ def attempted(tmp_path: Path, old: str = "", new: str = "") -> list[str]:
         ("fitnets", [("stages",), ("logits",)]),
         ("fsp", [("stem", "stages"), ()]),
         ("ab", [("preacts",), ("logits",)]),
-        ("ab@crd", [("preacts",), ()]),
+        ("ab@crd", [("crd", "preacts"), ()]),
         ("scratch", [()]),
         ("at@crd", [("crd", "stages")]),
         ("fsp@crd", [("crd", "stem", "stages"), ()]),
     ],
 )
-def test_what_a_phase_reads_of_the_teacher_is_seen_not_declared(
+def test_what_a_phase_reads_of_the_teacher_is_observed_not_declared(
     name: str, reads: list[tuple[str, ...]]
 ):
     facts = dry_run_method(entry(name), SCENE, 4, Budget(8, "inside"))
     assert [phase.reads for phase in facts] == reads
 
 
-def test_every_feature_of_a_student_is_shown_and_takes_a_gradient():
+def test_every_feature_of_a_student_takes_a_gradient():
     _, features = network_and_features("wrn_16_1", 10, 16)
     shown = as_leaves(features)
     for plain, leaf in zip(tensors(features), tensors(shown), strict=True):
@@ -132,6 +133,11 @@ def test_a_pair_that_cannot_be_has_a_reason():
             "mine.py:17: Mine.phases gives phase 'task' 4.0 epochs; take them from budget.epochs",
         ),
         (
+            "budget.epochs, self.loss",
+            "budget.epochs, self.loss, lr=-0.1",
+            "mine.py:17: Mine.phases gives phase 'task' the lr -0.1, which must be 'scheduled', ",
+        ),
+        (
             ".mean()}",
             ".mean() / 0}",
             "mine.py:20: the loss of phase 'task': 'mine' is inf on a batch of noise",
@@ -160,8 +166,53 @@ def test_a_pair_that_cannot_be_has_a_reason():
         ),
     ],
 )
-def test_a_mistake_is_told_before_training_with_file_and_line(
+def test_a_mistake_is_reported_before_training_with_file_and_line(
     old: str, new: str, said: str, tmp_path: Path, clean: None
 ):
     (mistake,) = attempted(tmp_path, old, new)
     assert mistake.startswith(said)
+
+
+LAST = """
+title: t
+dataset: {name: digits, limit: 33}
+pairs: [%s]
+methods: {scratch: , kd: }
+seeds: [0]
+recipe: {epochs: 1, batch_size: 32, lr: 0.05}
+"""
+
+
+@pytest.mark.parametrize(
+    ("pair", "who"),
+    [
+        ("resnet14 -> MobileNetV2", "scratch"),
+        ("MobileNetV2 -> resnet8", "the teacher MobileNetV2"),
+    ],
+)
+def test_a_last_batch_of_one_image_that_cannot_be_trained_is_refused_before_training(
+    pair: str, who: str, tmp_path: Path
+):
+    with pytest.raises(UserError) as caught:
+        grid(tmp_path, LAST % pair)
+    message = str(caught.value)
+    assert message.startswith(f"{who}: the last batch of an epoch has one image (33 images")
+    assert "Choose another batch_size" in message
+
+
+@pytest.mark.parametrize(
+    ("pair", "limit"), [("resnet14 -> MobileNetV2", 34), ("resnet14 -> resnet8", 33)]
+)
+def test_a_last_batch_that_can_be_trained_is_accepted(pair: str, limit: int, tmp_path: Path):
+    assert grid(tmp_path, (LAST % pair).replace("33", str(limit))).runs()
+
+
+def test_a_loss_of_a_single_image_that_is_no_number_is_refused(tmp_path: Path, clean: None):
+    path = tmp_path / "mine.py"
+    spread = "student.embedding.var(dim=0, correction=0).mean() / (len(batch.labels) - 1)"
+    path.write_text(WORKING.replace("return {", f'return {{"spread": {spread}, '))
+    methods.add_file(path)
+    budget = Budget(8, "inside")
+    assert dry_run_method(entry("mine"), SCENE, 4, budget, images=10)
+    with pytest.raises(UserError, match=r"one image \(9 images in batches of 4\).*'spread' is nan"):
+        dry_run_method(entry("mine"), SCENE, 4, budget, images=9)

@@ -111,7 +111,7 @@ def test_a_suite_of_scratch_alone_trains_no_teacher(tmp_path):
     assert {run.student for run in made.runs().values()} == {"resnet8"}
 
 
-def test_all_problems_of_a_file_are_said_at_once_with_their_lines(tmp_path):
+def test_all_problems_of_a_file_are_reported_at_once_with_their_lines(tmp_path):
     wrong = """
 title: a test
 dataset: digit
@@ -283,7 +283,7 @@ def test_every_student_and_the_teacher_are_probed_after_their_training(tmp_path)
     assert [run.id for run in trained(made)] == without  # a probe changes nobody
 
 
-def test_a_probe_shows_images_at_the_size_that_its_student_has_seen(tmp_path):
+def test_a_probe_uses_images_of_the_size_that_its_student_was_trained_on(tmp_path):
     made = grid(tmp_path, SUITE + PROBES)
     [hsakd, strict] = [column.probe for column in made.columns if column.probe]
     assert (hsakd.dataset.size, hsakd.dataset.crop, hsakd.dataset.flip) == (16, "resized", True)
@@ -302,7 +302,7 @@ def test_only_chooses_probes_by_their_column_and_brings_what_they_need(tmp_path)
     assert not any(isinstance(r, ProbeRun) for r in suite.select("dataset=digits").values())
 
 
-def test_mistakes_in_probes_are_told_with_their_place(tmp_path):
+def test_mistakes_in_probes_are_reported_with_their_line(tmp_path):
     wrong = "\nprobes:\n  stl11: {protocol: hsakd}\n  x: {dataset: digit, protocol: hsakt}\n"
     with pytest.raises(UserError) as error:
         grid(tmp_path, SUITE + wrong)

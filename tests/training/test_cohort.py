@@ -143,7 +143,7 @@ def test_a_learner_whose_loss_raises_fails_alone_with_its_traceback(alone):
     assert not training.same(training.numbers(well), training.numbers(alone["kd"]))
 
 
-def test_a_loss_that_reads_a_teacher_it_said_it_does_not_read_is_told_so():
+def test_a_loss_that_reads_a_teacher_declared_unread_is_an_error():
     def greedy(student: Features, teacher: Features, batch: Batch) -> Losses:
         return {"kd": (student.logits - teacher.logits).square().mean()}
 
@@ -153,14 +153,14 @@ def test_a_loss_that_reads_a_teacher_it_said_it_does_not_read_is_told_so():
     assert "says reads_teacher=False, but its loss reads teacher.logits" in sick.failure.message
 
 
-def test_a_loss_that_reads_a_student_it_said_it_does_not_read_is_told_so():
+def test_a_loss_that_reads_a_student_declared_unread_is_an_error():
     sick = training.custom("sick", [Phase("only", 2, training.cross_entropy, reads_student=False)])
     training.run(sick)
     assert sick.failure is not None
     assert "says reads_student=False, but its loss reads student.logits" in sick.failure.message
 
 
-def test_what_cannot_be_minimised_is_told_with_its_line():
+def test_a_loss_that_cannot_be_minimised_is_an_error_with_its_line():
     def vector(student: Features, teacher: Features, batch: Batch) -> Losses:
         return {"kd": student.logits.mean(dim=1)}
 

@@ -14,7 +14,7 @@ from methods.interface import Phase
 RECIPE = Recipe(epochs=240, batch_size=64, lr=0.05)
 
 
-def phase(epochs: int, lr: str = "scheduled") -> Phase:
+def phase(epochs: int, lr: str | float = "scheduled") -> Phase:
     return Phase("p", epochs, lambda *_: {}, lr=lr)  # type: ignore[arg-type]
 
 
@@ -31,6 +31,10 @@ def test_a_shorter_phase_keeps_the_schedules_form():
 
 def test_a_constant_phase_keeps_the_base_rate():
     assert {learning_rate(RECIPE, phase(30, "constant"), epoch) for epoch in range(30)} == {0.05}
+
+
+def test_a_phase_may_state_its_own_rate():
+    assert {learning_rate(RECIPE, phase(30, 0.01), epoch) for epoch in range(30)} == {0.01}
 
 
 def test_sgd_is_the_recipes_and_passes_over_what_has_no_gradient():

@@ -192,7 +192,7 @@ def test_a_teacher_that_scores_otherwise_than_its_record_says_teaches_nobody(fin
     assert kd["id"] not in records(tmp_path)
 
 
-def test_a_damaged_teacher_is_told_and_trains_nobody(finished, tmp_path):
+def test_a_damaged_teacher_is_reported_and_no_student_is_trained(finished, tmp_path):
     import shutil
 
     shutil.copytree(finished / "results", tmp_path / "results")
@@ -251,7 +251,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(path)], check=True)
 
 
-def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(finished, tmp_path, tiny_disk):
+def test_a_full_disk_is_reported_and_the_same_command_continues(finished, tmp_path, tiny_disk):
     (tiny_disk / "ballast").write_bytes(bytes(200_000))
     full = ("run", str(suite(tmp_path)), "--only", "method=scratch")
     done = call(tiny_disk, *full)
@@ -267,7 +267,7 @@ def test_a_full_disk_is_told_and_with_room_the_same_command_goes_on(finished, tm
     assert numbers(record) == numbers(records(finished)[run_id])
 
 
-def test_a_missing_data_set_is_told_before_anything_is_trained(tmp_path):
+def test_a_missing_data_set_is_reported_before_anything_is_trained(tmp_path):
     # A damaged file stands for all that can be wrong: a missing one would be downloaded.
     (tmp_path / "data" / "cifar-100-python").mkdir(parents=True)
     (tmp_path / "data" / "cifar-100-python" / "train").write_text("not the official file")

@@ -72,7 +72,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", sorted({c for page in PAGES for c in commands(page)}))
-def test_every_command_can_be_given_as_it_stands(
+def test_every_command_of_the_docs_runs_as_written(
     command: str, tmp_path: Path, plans: Path, clean: None, monkeypatch: pytest.MonkeyPatch
 ):
     # Here torch is loaded already, so that planning needs no process of its own.
@@ -142,7 +142,7 @@ def example(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_guides_method_is_short_and_trains_as_it_stands(tmp_path: Path):
+def test_the_guides_method_is_short_and_trains_as_written(tmp_path: Path):
     file = example(tmp_path)
     assert len(file.read_text().splitlines()) < 60
     control = "  untaught: {method: my_method, teacher: random}"

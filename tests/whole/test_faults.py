@@ -127,7 +127,7 @@ def test_death_at_any_moment_costs_no_finished_epoch_and_no_bit(small, moments, 
 
 @forks
 @pytest.mark.parametrize("length", [1, 1000])
-def test_a_disk_that_is_full_at_any_moment_is_told_and_costs_no_bit(
+def test_a_disk_that_is_full_at_any_moment_is_reported_and_costs_no_bit(
     small, moments, tmp_path, length
 ):
     """Full for one change, or from then on."""

@@ -55,9 +55,9 @@ def centres(
     """Yield what ``pillow.centres`` yields, on the device; ``sizes``: image heights and widths."""
 
     def box(height: int, width: int) -> tuple[float, ...]:
-        seen = centre_crop(height, width, size)
-        down, right = height / seen.height, width / seen.width
-        return seen.top * down, seen.left * right, size * down, size * right
+        crop = centre_crop(height, width, size)
+        down, right = height / crop.height, width / crop.width
+        return crop.top * down, crop.left * right, size * down, size * right
 
     def boxes(indices: Integers) -> Boxes:
         pairs = zip(*(lengths[indices].tolist() for lengths in sizes), strict=True)
@@ -114,7 +114,7 @@ def pipeline_inputs(loaded: tuple[Sequence[Item], list[Bytes]]) -> tuple[list[By
 
 
 def build_pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) -> Any:  # noqa: ANN401
-    """Build the pipeline from feeds to (B, size, size, 3) uint8; ``AHEAD`` batches ahead."""
+    """Build the pipeline from feeds to (B, size, size, 3) uint8; ``PREFETCH`` batches ahead."""
     from nvidia.dali import Pipeline, fn, types
 
     cuda = torch.cuda.is_available()
@@ -137,8 +137,8 @@ def build_pipeline(feeds: Iterator[object], batch: int, size: int, cut: bool) ->
         }
         to = {"size": [size, size], "interp_type": types.INTERP_LINEAR, "antialias": True}
         if cut:
-            place = {"axes": [0, 1], "normalized_anchor": False, "normalized_shape": False}
-            images = fn.decoders.image_slice(files, start, extent, **place, **how)
+            region = {"axes": [0, 1], "normalized_anchor": False, "normalized_shape": False}
+            images = fn.decoders.image_slice(files, start, extent, **region, **how)
             line.set_outputs(fn.resize(images, **to))
         else:
             images = fn.decoders.image(files, **how)

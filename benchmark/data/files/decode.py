@@ -1,4 +1,4 @@
-"""Decode image files into arrays, shard by shard, in processes that do not load torch."""
+"""Decode image files into arrays, shard by shard, in processes if there are many."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import struct
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -21,9 +22,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 from PIL import __version__ as pillow
 
 from benchmark.config.errors import UserError
+from benchmark.data.files.colour_modes import describe, to_rgb
 from benchmark.store.atomic import write_atomic
 
 Pixels = npt.NDArray[np.uint8]
+FEWEST_FOR_PROCESSES = 500
+"""Images from which starting processes, which takes seconds, is worth it."""
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises for a damaged file, except for decompression bombs."""
 
@@ -47,13 +51,23 @@ def decoder_version() -> str:
     return f"Pillow {pillow}, libjpeg-turbo {features.version('libjpeg_turbo')}"
 
 
-def decode_to_file(shard: DecodeTask) -> list[str]:
-    """Decode a shard and write its file; return one line for each image that cannot be used."""
+class DecodeResult(NamedTuple):
+    """What became of a shard."""
+
+    problems: list[str]
+    """A line for each image that cannot be used."""
+    notes: Counter[str]
+    """Numbers of images; see ``colour_modes.describe``."""
+
+
+def decode_to_file(shard: DecodeTask) -> DecodeResult:
+    """Decode a shard and write its file, unless an image cannot be used."""
     pixels = np.empty((len(shard.files), 3, shard.size, shard.size), np.uint8)
-    problems = []
+    problems: list[str] = []
+    notes: Counter[str] = Counter()
     for i, name in enumerate(shard.files):
         try:
-            pixels[i] = decode_image(shard.folder / name, shard.size, shard.fit)
+            pixels[i] = decode_image(shard.folder / name, shard.size, shard.fit, notes)
         except UnidentifiedImageError:
             problems.append(f"{name}: is no image that can be read")
         except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
@@ -62,13 +76,16 @@ def decode_to_file(shard: DecodeTask) -> list[str]:
         buffer = io.BytesIO()
         np.save(buffer, pixels)
         write_atomic(shard.target, buffer.getbuffer())
-    return problems
+    return DecodeResult(problems, notes)
 
 
-def decode_image(path: Path, size: int, fit: bool) -> Pixels:
-    """Decode one image to (3, size, size) RGB."""
+def decode_image(path: Path, size: int, fit: bool, notes: Counter[str] | None = None) -> Pixels:
+    """Decode one image to (3, size, size) RGB, and count it in the notes."""
     with Image.open(path) as opened:
-        image = opened.convert("RGB")
+        kinds = [] if notes is None else [*describe(opened)]
+        image = to_rgb(opened)
+    if notes is not None:
+        notes.update(kinds)
     if fit:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     if image.size != (size, size):
@@ -76,10 +93,10 @@ def decode_image(path: Path, size: int, fit: bool) -> Pixels:
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTask, list[str]]]:
-    """Decode shards on all cores; yield each one when it is done, with its problems."""
+def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTask, DecodeResult]]:
+    """Decode shards on all cores; yield each one when it is done."""
     workers = min(len(os.sched_getaffinity(0)), len(shards))
-    if workers < 2:
+    if workers < 2 or sum(len(shard.files) for shard in shards) < FEWEST_FOR_PROCESSES:
         for shard in shards:
             yield shard, decode_to_file(shard)
         return
@@ -100,7 +117,8 @@ def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTas
 
 def exit_with_parent() -> None:
     """Prepare a worker: it ends with its parent, and ignores Ctrl-C, which the parent handles."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()
     assert parent is not None
 

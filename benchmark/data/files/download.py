@@ -1,27 +1,30 @@
-"""Download official files with torchvision's downloader.
+"""Download official files.
 
-torchvision writes to the final name before it checks the file, and it never times out. Here a file
-is downloaded to a temporary name in `.downloads`, beside its final place, and gets its final name
-only if its md5 is right.
+torchvision's downloader writes to the final name before it checks the file, never times out, and
+tries an address again without TLS if it fails. Here a file is downloaded to a temporary name in
+`.downloads`, beside its final place, and gets its final name only if its md5 is right.
 """
 
 from __future__ import annotations
 
 import secrets
-import socket
-import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 from benchmark.config.errors import UserError
 from benchmark.data.files.prepared import exclusive_access
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as broken."""
-NETWORK_ERRORS = (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+CHUNK = 2**16
+"""Bytes read at a time."""
+
+
+class NetworkError(Exception):
+    """An address does not deliver a file: any error of connecting, of TLS, or of reading."""
 
 
 def download(urls: Sequence[str], path: Path, md5: str) -> None:
@@ -58,25 +61,45 @@ def download(urls: Sequence[str], path: Path, md5: str) -> None:
 
 
 def download_once(url: str, path: Path, md5: str) -> str | None:
-    """Download a file to ``path``; return what went wrong, or None if its md5 is right."""
-    from torchvision.datasets.utils import download_url
+    """Download a file to ``path``; return what went wrong, or None if its md5 is right.
+
+    Raises ``OSError`` if the file cannot be written.
+    """
+    from torchvision.datasets.utils import check_integrity
 
     try:
-        with default_timeout(TIMEOUT):
-            download_url(url, path.parent, path.name, md5)
-    except NETWORK_ERRORS as error:
-        return str(error) or type(error).__name__
-    except RuntimeError:  # from torchvision's comparison of the checksums
+        save(url, path)
+    except NetworkError as error:
+        return str(error)
+    if not check_integrity(path, md5):
         return f"the file is incomplete or not the official one, whose md5 is {md5}"
     return None
 
 
-@contextmanager
-def default_timeout(seconds: float) -> Iterator[None]:
-    """Limit how long new sockets wait: torchvision's downloader takes no timeout of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+def save(url: str, path: Path) -> None:
+    """Write what an address delivers to a file, with a progress bar."""
+    from torch.hub import tqdm  # type: ignore[attr-defined]  # torch's own if tqdm is missing
+
+    with path.open("wb") as file, closing(receive(url)) as parts:
+        total, _ = next(parts)
+        with tqdm(total=total, unit="B", unit_scale=True) as bar:
+            for _, content in parts:
+                file.write(content)
+                bar.update(len(content))
+
+
+def receive(url: str) -> Generator[tuple[int | None, bytes]]:
+    """Yield (size of the file, nothing) first, then (size, content) piece by piece.
+
+    The size is None if the server does not state it. Every ``OSError`` raised here is the
+    network's, because nothing is written here.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "KD suite"})
     try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            size: int | None = response.length
+            yield size, b""
+            while content := response.read(CHUNK):
+                yield size, content
+    except (OSError, HTTPException) as error:
+        raise NetworkError(str(error) or type(error).__name__) from error

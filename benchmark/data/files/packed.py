@@ -7,7 +7,6 @@ with a row for each image. manifest.json is written last: if it exists, the set 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import weakref
@@ -27,6 +26,7 @@ from torch import Tensor
 from benchmark.config.errors import UserError
 from benchmark.config.recipe import Decoder
 from benchmark.data.files import dali, pillow
+from benchmark.data.files.checksums import file_sha256, file_sha256_once
 from benchmark.data.files.decode import DECODE_ERRORS
 
 Integers = npt.NDArray[np.int64]
@@ -173,13 +173,23 @@ def open_packed(folder: Path, part: str, decoder: Decoder = "pillow") -> Packed:
             raise damaged_packed_error(
                 folder, f"{name} has {os.fstat(file).st_size:,} bytes, not {size:,}"
             )
+    check_index(folder, part, manifest["sha256"][f"{part}.npy"])
     return Packed(rows, torch.from_numpy(np.array(rows["label"])), shards, decoder)
+
+
+def check_index(folder: Path, part: str, written: str) -> None:
+    """Raise ``UserError`` if the index, which holds the labels, is not as it was written."""
+    actual = file_sha256_once(folder / f"{part}.npy")
+    if actual != written:
+        raise damaged_packed_error(
+            folder, f"{part}.npy's sha256 is {actual}, {written} was written"
+        )
 
 
 def verify_packed(folder: Path) -> None:
     """Compare every file with the checksum from when it was written."""
     sums: dict[str, str] = read_packed_manifest(folder)["sha256"]
-    summed = pillow.map_groups(partial(file_sha256, folder), ([name] for name in sums))
+    summed = pillow.map_groups(partial(packed_sha256, folder), ([name] for name in sums))
     with closing(summed), count_progress("files", len(sums)) as advance:
         for (name,), (found,) in summed:
             if found != sums[name]:
@@ -189,11 +199,10 @@ def verify_packed(folder: Path) -> None:
             advance(1)
 
 
-def file_sha256(folder: Path, name: str) -> str:
-    """Return the sha256 of a file."""
+def packed_sha256(folder: Path, name: str) -> str:
+    """Return the sha256 of a file of a packed set."""
     try:
-        with (folder / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(folder / name)
     except FileNotFoundError as error:
         raise damaged_packed_error(folder, f"{name} is missing") from error
 

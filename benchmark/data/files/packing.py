@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -14,10 +15,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from benchmark.config.errors import UserError
 from benchmark.data.files import pillow
-from benchmark.data.files.class_folders import ImageFile, Listing, problems_error
+from benchmark.data.files.checksums import json_sha256
+from benchmark.data.files.class_folders import (
+    ImageFile,
+    Listing,
+    note_lines,
+    print_lines,
+    problems_error,
+)
+from benchmark.data.files.colour_modes import describe
+from benchmark.data.files.contents import stamp_files
 from benchmark.data.files.decode import decoder_version
 from benchmark.data.files.packed import (
     IMAGE_ERRORS,
@@ -30,7 +41,7 @@ from benchmark.data.files.packed import (
     is_packed,
     packed_manifest_path,
 )
-from benchmark.data.files.prepared import PARTS, exclusive_access, json_sha256
+from benchmark.data.files.prepared import PARTS, exclusive_access
 from benchmark.store.atomic import encode_json, write_atomic
 
 IMAGES_PER_PACKED_SHARD = 8192
@@ -54,6 +65,8 @@ class CheckedImage(NamedTuple):
     content: bytes
     height: int
     width: int
+    notes: tuple[str, ...] = ()
+    """See ``colour_modes.describe``."""
 
 
 def pack(folder: Path, find: Callable[[], Listing]) -> None:
@@ -74,11 +87,12 @@ def pack(folder: Path, find: Callable[[], Listing]) -> None:
 
 def write_packed_set(folder: Path, listing: Listing) -> None:
     """Write all shards, then the index, then the manifest."""
+    print_lines(listing.ignored)
     for torn in [*folder.glob(".*.bin.tmp")]:
         torn.unlink()
     shards = [
-        *plan_shards("train", sorted_by_file(listing.train)),
-        *plan_shards("test", sorted_by_file(listing.test)),
+        *plan_shards(listing.folder, "train", sorted_by_file(listing.train)),
+        *plan_shards(listing.folder, "test", sorted_by_file(listing.test)),
     ]
     missing = [shard for shard in shards if not shard_record_path(folder, shard).is_file()]
     check_disk_space(folder, sum(member.bytes for shard in missing for member in shard.members))
@@ -101,13 +115,12 @@ def sorted_by_file(members: Iterable[ImageFile]) -> list[ImageFile]:
     return sorted(members, key=lambda member: member.file)
 
 
-def plan_shards(part: str, members: Sequence[ImageFile]) -> Iterator[ShardPlan]:
+def plan_shards(source: Path, part: str, members: Sequence[ImageFile]) -> Iterator[ShardPlan]:
     """Cut a part into shards."""
     for start in range(0, len(members), IMAGES_PER_PACKED_SHARD):
         piece = members[start : start + IMAGES_PER_PACKED_SHARD]
-        yield ShardPlan(
-            part, f"{part}-{start // IMAGES_PER_PACKED_SHARD:04d}-{json_sha256(piece)[:12]}", piece
-        )
+        key = json_sha256([piece, stamp_files(source, piece)])[:12]
+        yield ShardPlan(part, f"{part}-{start // IMAGES_PER_PACKED_SHARD:04d}-{key}", piece)
 
 
 def shard_record_path(folder: Path, shard: ShardPlan) -> Path:
@@ -133,6 +146,7 @@ def write_shard(
     temp = path.with_name(f".{path.name}.tmp")
     places: list[tuple[int, int, int, int]] = []
     problems: list[str] = []
+    notes: Counter[str] = Counter()
     sha256 = hashlib.sha256()
     try:
         with temp.open("wb") as file:
@@ -140,6 +154,7 @@ def write_shard(
                 if isinstance(found, str):
                     problems.append(found)
                     continue
+                notes.update(found.notes)
                 places.append((file.tell(), len(found.content), found.height, found.width))
                 file.write(found.content)
                 sha256.update(found.content)
@@ -152,6 +167,7 @@ def write_shard(
             write_atomic(shard_record_path(folder, shard), json.dumps(about).encode())
     finally:
         temp.unlink(missing_ok=True)
+    print_lines(note_lines(notes))
     return problems
 
 
@@ -173,7 +189,8 @@ def check_image(source: Path, member: ImageFile) -> CheckedImage | str:
         image = pillow.decode_rgb(content)
     except IMAGE_ERRORS as error:
         return f"{member.file}: {decode_problem(error)}"
-    return CheckedImage(content, image.height, image.width)
+    notes = tuple(describe(Image.open(io.BytesIO(content))))
+    return CheckedImage(content, image.height, image.width, notes)
 
 
 # ---------------------------------------------------------------- the whole
@@ -184,7 +201,7 @@ def write_index_and_manifest(folder: Path, listing: Listing, shards: Sequence[Sh
     about = {
         shard.name: json.loads(shard_record_path(folder, shard).read_bytes()) for shard in shards
     }
-    sums = {f"{name}.bin": told["sha256"] for name, told in about.items()}
+    sums = {f"{name}.bin": record["sha256"] for name, record in about.items()}
     sizes: dict[str, dict[str, int]] = {part: {} for part in PARTS}
     for shard in shards:
         sizes[shard.part][f"{shard.name}.bin"] = about[shard.name]["bytes"]

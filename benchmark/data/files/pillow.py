@@ -18,6 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmark.data.files.colour_modes import to_rgb
+
 Integers = npt.NDArray[np.int64]
 Picture = Image.Image
 Item = TypeVar("Item")
@@ -32,15 +34,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 
 
 def decode_rgb(content: bytes) -> Picture:
-    """Decode an image file to RGB, from grey, CMYK, RGBA and others.
-
-    As in torchvision's ImageFolder, the camera's rotation tag is ignored.
-    """
-    image = Image.open(io.BytesIO(content))
-    if image.mode != "RGB":
-        return image.convert("RGB")
-    image.load()
-    return image
+    """Decode an image file to RGB. See ``colour_modes`` for other modes and the orientation."""
+    return to_rgb(Image.open(io.BytesIO(content)))
 
 
 def crops(
@@ -51,13 +46,15 @@ def crops(
     A box is top, left, height, width. It is cropped, then resized: bilinear, with antialiasing.
     """
 
-    def show(index: int, box: Sequence[int]) -> Picture:
+    def decode_crop(index: int, box: Sequence[int]) -> Picture:
         top, left, height, width = box
         part = image(index).crop((left, top, left + width, top + height))
         return part.resize((size, size), Image.Resampling.BILINEAR)
 
     shots = (zip(i.tolist(), boxes.tolist(), strict=True) for i, boxes in batches)
-    return assemble_batches((([partial(show, *shot) for shot in batch]) for batch in shots), size)
+    return assemble_batches(
+        (([partial(decode_crop, *shot) for shot in batch]) for batch in shots), size
+    )
 
 
 def centres(
@@ -65,14 +62,16 @@ def centres(
 ) -> Iterator[Tensor]:
     """Yield centre crops (B, 3, size, size) uint8, channels last, as used for testing."""
 
-    def show(index: int) -> Picture:
+    def decode_centre(index: int) -> Picture:
         whole = image(index)
-        seen = centre_crop(whole.height, whole.width, size)
+        crop = centre_crop(whole.height, whole.width, size)
         # Resizing the crop alone would save a fifth of the time, but change some pixels.
-        small = whole.resize((seen.width, seen.height), Image.Resampling.BILINEAR)
-        return small.crop((seen.left, seen.top, seen.left + size, seen.top + size))
+        small = whole.resize((crop.width, crop.height), Image.Resampling.BILINEAR)
+        return small.crop((crop.left, crop.top, crop.left + size, crop.top + size))
 
-    return assemble_batches(([partial(show, i) for i in batch.tolist()] for batch in batches), size)
+    return assemble_batches(
+        ([partial(decode_centre, i) for i in batch.tolist()] for batch in batches), size
+    )
 
 
 class CentreCrop(NamedTuple):
@@ -135,8 +134,8 @@ def map_groups(
 ) -> Generator[tuple[Sequence[Item], list[Result]]]:
     """Yield every group of items, in order, with the result of the work on each item.
 
-    One thread for each core works on at most ``AHEAD`` groups; Pillow, hashing and reading release
-    the GIL. When the iterator is closed, or an error is raised, all threads end.
+    One thread for each core works on at most ``PREFETCH`` groups; Pillow, hashing and reading
+    release the GIL. When the iterator is closed, or an error is raised, all threads end.
     """
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="images")
     waiting: deque[tuple[Sequence[Item], list[Future[Result]]]] = deque()

@@ -1,6 +1,7 @@
 """Image files decoded once into memory-mapped arrays, which open in no time.
 
-A prepared set is a folder under the data root, .prepared/<name>-<version>. It has the pixels and
+A prepared set is the folder .prepared/<name>-<version> under the data root, or one in a cache; see
+`prepared_path.py`. It has the pixels and
 labels of each part as .npy files, and manifest.json, which is written last: if it exists, the set
 is complete. The original images are not needed any more.
 """
@@ -12,6 +13,7 @@ import io
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,15 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.class_folders import ImageFile, Listing, problems_error
+from benchmark.data.files.checksums import file_sha256, file_sha256_once, json_sha256
+from benchmark.data.files.class_folders import (
+    ImageFile,
+    Listing,
+    note_lines,
+    print_lines,
+    problems_error,
+)
+from benchmark.data.files.contents import stamp_files
 from benchmark.data.files.decode import DecodeTask, decode_in_parallel, decoder_version
 from benchmark.data.source import Images, Split
 from benchmark.store.atomic import encode_json, write_atomic
@@ -65,7 +75,9 @@ class Prepared(NamedTuple):
             with exclusive_access(self.folder):
                 if not self.exists():  # another process may have finished it
                     decode_data_set(self, listing)
-        return Split(*(open_part(self, part) for part in PARTS))
+        split = Split(*(open_part(self, part) for part in PARTS))
+        self.compare_checksums(file_sha256_once)
+        return split
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest."""
@@ -78,20 +90,20 @@ class Prepared(NamedTuple):
         return manifest
 
     def verify(self) -> None:
-        """Compare every file with the checksum from when it was written."""
-        for name, sha256 in self.read_manifest()["sha256"].items():
-            path = self.folder / name
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256:
+        """Compare every file with its checksum, also if this process has done so before."""
+        self.compare_checksums(file_sha256)
+
+    def compare_checksums(self, sha256_of: Callable[[Path], str]) -> None:
+        """Raise ``UserError`` if a file is not as it was written."""
+        for name, written in self.read_manifest()["sha256"].items():
+            try:
+                actual = sha256_of(self.folder / name)
+            except OSError as error:
+                raise damaged_prepared_error(self, f"{name} cannot be read ({error})") from error
+            if actual != written:
                 raise damaged_prepared_error(
-                    self, f"{name}'s sha256 is {found}, {sha256} was written"
+                    self, f"{name}'s sha256 is {actual}, {written} was written"
                 )
-
-
-def prepared_folder(root: Path, name: str, version: int | str) -> Path:
-    """Return the folder of a data set's prepared files."""
-    return root / ".prepared" / f"{name}-{version}"
 
 
 def damaged_prepared_error(prepared: Prepared, why: str) -> UserError:
@@ -122,11 +134,11 @@ def open_part(prepared: Prepared, part: str) -> Images:
 @contextmanager
 def exclusive_access(folder: Path) -> Iterator[None]:
     """Lock the folder; wait while another process holds it."""
-    said = False
+    is_announced = False
     while (mine := claim_run(folder)) is None:
-        if not said and (holder := read_claim(folder)):
+        if not is_announced and (holder := read_claim(folder)):
             print(f"waiting: {holder.host}, process {holder.pid}, prepares {folder}", flush=True)
-            said = True
+            is_announced = True
         time.sleep(0.5)
     try:
         with mine.keep_alive():
@@ -140,6 +152,7 @@ def decode_data_set(prepared: Prepared, listing: Listing) -> None:
 
     Raises ``UserError`` with all problems of the images.
     """
+    print_lines(listing.ignored)
     prepared.shards.mkdir(exist_ok=True)
     for torn in [*prepared.folder.rglob(".*.npy.*.tmp")]:
         torn.unlink()
@@ -162,7 +175,8 @@ def plan_decoding(prepared: Prepared, listing: Listing, part: str) -> Iterator[D
     members: tuple[ImageFile, ...] = getattr(listing, part)
     for start in range(0, len(members), IMAGES_PER_DECODE_TASK):
         piece = members[start : start + IMAGES_PER_DECODE_TASK]
-        key = json_sha256([prepared.size, prepared.fit, decoder_version(), piece])[:12]
+        stamp = stamp_files(listing.folder, piece)
+        key = json_sha256([prepared.size, prepared.fit, decoder_version(), piece, stamp])[:12]
         files = tuple(member.file for member in piece)
         target = prepared.shards / f"{part}-{start:07d}-{key}.npy"
         yield DecodeTask(listing.folder, files, prepared.size, prepared.fit, target)
@@ -176,11 +190,14 @@ def decode_missing(prepared: Prepared, shards: Sequence[DecodeTask]) -> list[str
     print(f"decoding {total - done:,} images once, to {prepared.folder}", flush=True)
     columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     problems: list[str] = []
+    notes: Counter[str] = Counter()
     with Progress(*columns) as progress:
         task = progress.add_task("", total=total, completed=done)
-        for shard, found in decode_in_parallel(missing):
-            problems += found
+        for shard, result in decode_in_parallel(missing):
+            problems += result.problems
+            notes += result.notes
             progress.advance(task, len(shard.files))
+    print_lines(note_lines(notes))
     return sorted(problems)
 
 
@@ -213,10 +230,6 @@ def prepared_manifest(prepared: Prepared, listing: Listing, sums: dict[str, str]
         "classes": list(listing.classes),
         "decoder": decoder_version(),
         "source": {"folder": str(listing.folder.resolve()), "listing": json_sha256(listing[1:4])},
+        "ignored": list(listing.ignored),
         "sha256": sums,
     }
-
-
-def json_sha256(value: object) -> str:
-    """Return the sha256 of plain values, such as names, sizes and labels of files."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): the official files, md5-checked, downloaded if need be.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), from the official files.
 
-No licence came with them; their page asks that the technical report be cited.
+Files that are missing are downloaded, and the md5 of each is compared. The data sets have no
+licence; their page asks users to cite the technical report.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from benchmark.data.source import Images, Source, Split
 
 
 def official_files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
-    """Name what is read, and what torchvision insists on."""
+    """Return names and md5s of the files that are read, and of one that torchvision checks."""
     meta = [kind.meta["filename"], kind.meta["md5"]]
     return [(name, md5) for name, md5 in (*kind.train_list, *kind.test_list, meta)]
 
 
 def load(official: TorchvisionFiles, root: Path) -> Split[Images]:
-    """Read the files, downloading them first if they are not there."""
+    """Return both parts; files that are missing are downloaded first."""
     official.ensure_files(root)
     return Split(read_part(official, root, train=True), read_part(official, root, train=False))
 
 
 def read_part(official: TorchvisionFiles, root: Path, train: bool) -> Images:
-    """Decode one part; the files have been checked."""
+    """Return one part. Its files must have been checked."""
     part = official.dataset_class(root, train=train)
     pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
     return Images(pixels, torch.tensor(part.targets))
@@ -37,7 +38,7 @@ def read_part(official: TorchvisionFiles, root: Path, train: bool) -> Images:
 TEN = TorchvisionFiles("CIFAR-10", "CIFAR10", "cifar-10-batches-py", 170, official_files)
 HUNDRED = TorchvisionFiles("CIFAR-100", "CIFAR100", "cifar-100-python", 169, official_files)
 
-# Padding and flip: He et al. 2016, section 4.2, and everybody since.
+# Padding and flip: He et al. 2016, section 4.2.
 CIFAR10 = Source(
     name="cifar10",
     version=1,
@@ -45,11 +46,12 @@ CIFAR10 = Source(
     classes=10,
     size=32,
     mean=(0.4914, 0.4822, 0.4465),
-    # Of all pixels; a smaller triple that is about (0.2023, ...) is the mean of images' own.
+    # Of all train pixels. The smaller (0.2023, ...) of some code is the mean of each image's own.
     std=(0.2470, 0.2435, 0.2616),
     padding=4,
     flip=True,
     load=partial(load, TEN),
+    train_images=50_000,
     presence=TEN.presence,
 )
 CIFAR100 = Source(
@@ -63,5 +65,6 @@ CIFAR100 = Source(
     padding=4,
     flip=True,
     load=partial(load, HUNDRED),
+    train_images=50_000,
     presence=HUNDRED.presence,
 )

@@ -1,7 +1,7 @@
 """Fashion-MNIST (Xiao, Rasul and Vollgraf 2017): 60,000 train and 10,000 test images, grey, 28 px.
 
-Its licence is MIT's. The size stays 28, no pixel is invented; the grey becomes three equal
-channels, so that every network takes it. The compressed files are read: those have checksums.
+Its licence is the MIT licence. Images keep their 28 pixels and get three equal channels, which all
+networks expect. The compressed files are read, because their checksums are published.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ IMAGES_MAGIC, LABELS_MAGIC = 0x0803, 0x0801  # the IDX format: unsigned bytes, i
 
 
 def official_files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
-    """Name the four files."""
+    """Return names and md5s of the four files."""
     return [(name, md5) for name, md5 in kind.resources]
 
 
@@ -31,13 +31,13 @@ OFFICIAL = TorchvisionFiles(
 
 
 def load(root: Path) -> Split[Images]:
-    """Read the four files, downloading them first if they are not there."""
+    """Return both parts; files that are missing are downloaded first."""
     folder = OFFICIAL.ensure_files(root)
     return Split(read_part(folder, "train"), read_part(folder, "t10k"))
 
 
 def read_part(folder: Path, part: str) -> Images:
-    """Decode one part."""
+    """Return one part; ``part``: train, or t10k for the test images."""
     grey = read_idx(folder / f"{part}-images-idx3-ubyte.gz", IMAGES_MAGIC)
     labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz", LABELS_MAGIC)
     pixels = torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1).contiguous()
@@ -45,10 +45,10 @@ def read_part(folder: Path, part: str) -> Images:
 
 
 def read_idx(path: Path, magic: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Read an array in the IDX format: magic number, lengths, bytes; all numbers big-endian."""
+    """Return the array in an IDX file: magic number, lengths, bytes; all numbers big-endian."""
     content = gzip.decompress(path.read_bytes())
     if int.from_bytes(content[:4], "big") != magic:
-        raise UserError(f"{path} is not what its name says")
+        raise UserError(f"{path} is not an IDX file of the expected kind: delete it")
     dimensions = magic & 0xFF
     shape = np.frombuffer(content, ">u4", dimensions, 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
@@ -65,5 +65,6 @@ FASHION_MNIST = Source(
     padding=4,  # with the flip, usual in public code
     flip=True,
     load=load,
+    train_images=60_000,
     presence=OFFICIAL.presence,
 )

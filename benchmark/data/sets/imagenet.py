@@ -16,24 +16,29 @@ from typing import NamedTuple
 
 from benchmark.config.errors import UserError
 from benchmark.config.recipe import as_folder_name
+from benchmark.data.files.checksums import json_sha256
 from benchmark.data.files.class_folders import (
     Listing,
+    Scan,
     class_folders,
     interleave_classes,
     list_image_files,
 )
 from benchmark.data.files.packed import is_packed, open_packed, read_packed_manifest, verify_packed
 from benchmark.data.files.packing import pack
-from benchmark.data.files.prepared import PARTS, json_sha256, prepared_folder
+from benchmark.data.files.prepared import PARTS
+from benchmark.data.files.prepared_path import prepared_folder, show_path
 from benchmark.data.sets.imagenet_layout import (
     ByClass,
     ExpectedCounts,
     Labels,
     count_problems,
+    index_by_name,
     label_classes,
     list_by_class,
     match_table,
     missing_parts,
+    read_lines,
     require_folder,
 )
 from benchmark.data.source import Presence, Source, Split, Streamed
@@ -43,8 +48,9 @@ KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
 VALIDATION_TABLE = "LOC_val_solution.csv"
 WNID = re.compile(r"n\d{8}")
 REMEDY = (
-    "unpack https://image-net.org/download.php there, under its terms, as train/<wnid>/*.JPEG and "
-    "val/<wnid>/*.JPEG"
+    "download ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar from "
+    "https://image-net.org/download.php, under its terms, and unpack them there as "
+    "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
 )
 OFFICIAL = ExpectedCounts(
     classes=1000, train_total=1_281_167, train_min=732, train_max=1300, test=50
@@ -80,6 +86,7 @@ def imagenet_source(
         crop="resized",
         decoder="pillow",
         load=partial(load, chosen=chosen, counts=counts),
+        train_images=counts.train_total if chosen is None else None,
         presence=partial(presence, chosen=chosen),
         verify=partial(verify, chosen=chosen),
     )
@@ -103,7 +110,7 @@ def read_class_list(root: Path, name: str) -> ClassList:
         raise UserError(
             f"{NAME}@{name}: there is no list of classes {name} or {name}.txt in {root.resolve()}"
         )
-    lines = path.read_text().splitlines()
+    lines = read_lines(path)
     words = [line.split()[0] for line in lines if line.strip() and line.lstrip()[0] != "#"]
     invalid = [word for word in words if not WNID.fullmatch(word)]
     if invalid or len(words) != len({*words}) or len(words) < 2:
@@ -155,7 +162,7 @@ def presence(root: Path, chosen: ClassList | None = None) -> Presence:
     """Return what exists: the packed images, or else the unpacked archives."""
     folder = packed_folder(root, chosen)
     if is_packed(folder):
-        return Presence(str(folder.relative_to(root)))
+        return Presence(show_path(folder, root))
     unpacked = unpacked_folder(root)
     missing = missing_parts(unpacked)
     gigabytes = 150 if chosen is None else max(1, round(0.13 * len(chosen.wnids)))
@@ -179,10 +186,11 @@ def list_images(root: Path, chosen: ClassList | None, counts: ExpectedCounts) ->
     """
     require_folder(root / FOLDER, "ImageNet", REMEDY)
     folder = unpacked_folder(root)
-    existing = class_folders(folder / "train")
+    scan = Scan()
+    existing = class_folders(folder / "train", scan)
     labels = label_classes(existing if chosen is None else chosen.wnids)
-    train = list_by_class(folder, "train", labels)
-    test, problems = list_validation_images(root, labels, whole=chosen is None)
+    train = list_by_class(folder, "train", labels, scan)
+    test, problems = list_validation_images(root, labels, scan, whole=chosen is None)
     if any(train):
         problems += count_problems("train", labels, train, counts.train_min, counts.train_max)
     if any(test):
@@ -190,9 +198,10 @@ def list_images(root: Path, chosen: ClassList | None, counts: ExpectedCounts) ->
     total = sum(map(len, train))
     if chosen is None and len(existing) == counts.classes and total != counts.train_total:
         problems.append(f"train: {total:,} images, {counts.train_total:,} expected")
-    problems = [*train_folder_problems(existing, chosen, counts), *problems]
+    problems = [*train_folder_problems(existing, chosen, counts), *problems, *scan.problems]
     train_files, test_files = (tuple(interleave_classes(part)) for part in (train, test))
-    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems))
+    ignored = scan.ignored_lines()
+    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems), ignored)
 
 
 def train_folder_problems(
@@ -210,7 +219,9 @@ def train_folder_problems(
             yield f"train: {len(existing):,} class folders, {counts.classes:,} expected"
 
 
-def list_validation_images(root: Path, labels: Labels, *, whole: bool) -> tuple[ByClass, list[str]]:
+def list_validation_images(
+    root: Path, labels: Labels, scan: Scan, *, whole: bool
+) -> tuple[ByClass, list[str]]:
     """Return the validation images by class, and what is wrong with them.
 
     They lie in class folders, or as in Kaggle's archive in one folder with a table beside it.
@@ -219,18 +230,23 @@ def list_validation_images(root: Path, labels: Labels, *, whole: bool) -> tuple[
     folder = unpacked_folder(root)
     names = class_folders(folder / "val")
     if names:
+        class_folders(folder / "val", scan)
         unknown = [name for name in names if name not in labels] if whole and labels else []
         problems = [f"val/{name}: is no class of train" for name in unknown]
-        return list_by_class(folder, "val", labels), problems
-    files = list_image_files(folder, "val", 0) if (folder / "val").is_dir() else []
+        return list_by_class(folder, "val", labels, scan), problems
+    files = list_image_files(folder, "val", 0, scan) if (folder / "val").is_dir() else []
     if not files:
         return [], ["val: is missing or holds no class folders"]
     tables = (parent / VALIDATION_TABLE for parent in (folder, root / FOLDER))
     table = next((path for path in tables if path.is_file()), None)
     if table is None:
         return [], [f"val: its images lie in one folder, and {VALIDATION_TABLE} is not beside it"]
-    match = match_table(read_table(table), {Path(file.file).stem: file for file in files}, labels)
-    problems = [f"val/{name}: is missing, {VALIDATION_TABLE} lists it" for name in match.missing]
+    by_name, doubled = index_by_name(files, suffix=False)
+    match = match_table(read_table(table), by_name, labels)
+    problems = [
+        *doubled,
+        *(f"val/{name}: is missing, {VALIDATION_TABLE} lists it" for name in match.missing),
+    ]
     if whole:
         problems = [
             *(f"val/{k}: is of {v}, no class of train" for k, v in match.unknown_classes.items()),
@@ -241,9 +257,18 @@ def list_validation_images(root: Path, labels: Labels, *, whole: bool) -> tuple[
 
 
 def read_table(path: Path) -> dict[str, str]:
-    """Read names and wnids from rows like `ILSVRC2012_val_00048981,n03995372 85 1 499 272`."""
-    rows = (line.split(",") for line in path.read_text().splitlines()[1:] if line.strip())
-    return {name: boxes.split()[0] for name, boxes in rows}
+    """Read names and wnids from rows like `ILSVRC2012_val_00048981,n03995372 85 1 499 272`.
+
+    Raises ``UserError`` for a row of another form.
+    """
+    wnid_of = {}
+    for number, line in enumerate(read_lines(path)[1:], 2):
+        name, comma, boxes = line.partition(",")
+        if line.strip() and not (name and comma and boxes.split()):
+            raise UserError(f"{path}, line {number}: expected NAME,WNID ..., got {line[:80]!r}")
+        if line.strip():
+            wnid_of[name] = boxes.split()[0]
+    return wnid_of
 
 
 IMAGENET = imagenet_source(Path())

@@ -8,11 +8,11 @@ class folders instead. Both have known numbers of images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from benchmark.config.errors import UserError
-from benchmark.data.files.class_folders import ImageFile, class_folders, list_class_images
+from benchmark.data.files.class_folders import ImageFile, Scan, class_folders, list_image_files
 
 Labels = Mapping[str, int]
 """The class number of each wnid, in the order of the numbers."""
@@ -42,11 +42,11 @@ def require_folder(folder: Path, title: str, remedy: str) -> None:
         )
 
 
-def list_by_class(folder: Path, part: str, labels: Labels) -> ByClass:
+def list_by_class(folder: Path, part: str, labels: Labels, scan: Scan) -> ByClass:
     """List the images in the class folders of a part; a class without a folder has none."""
     existing = set(class_folders(folder / part))
     return [
-        list_class_images(folder, f"{part}/{wnid}", label) if wnid in existing else []
+        list_image_files(folder, f"{part}/{wnid}", label, scan) if wnid in existing else []
         for wnid, label in labels.items()
     ]
 
@@ -86,6 +86,31 @@ def match_table(
         else:
             match.by_class[labels[wnid]].append(files[name]._replace(label=labels[wnid]))
     return match
+
+
+def index_by_name(
+    files: Iterable[ImageFile], suffix: bool
+) -> tuple[dict[str, ImageFile], list[str]]:
+    """Return images by name, and a line for each whose name another has.
+
+    ``suffix``: whether the suffix is part of the name.
+    """
+    index: dict[str, ImageFile] = {}
+    problems = []
+    for file in files:
+        path = PurePath(file.file)
+        first = index.setdefault(path.name if suffix else path.stem, file)
+        if first is not file:
+            problems.append(f"{file.file}: has the same name as {first.file}")
+    return index, problems
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file. Raises ``UserError`` if it is no text."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: {error}") from error
 
 
 def missing_parts(folder: Path) -> tuple[str, ...]:

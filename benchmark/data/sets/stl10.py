@@ -1,7 +1,7 @@
 """STL-10 (Coates, Ng and Lee 2011), its labelled part: 5,000 train and 8,000 test images of 96 px.
 
-The 100,000 unlabelled images come with the download and are neither unpacked nor read. The images
-are ImageNet's, so ImageNet's terms hold: research and teaching, not commerce.
+The download also has 100,000 unlabelled images, which are neither unpacked nor read. The images
+come from ImageNet, so ImageNet's terms apply: research and teaching only, no commercial use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNREAD = "unlabeled_X.bin"
 
 
 def official_files(kind: Any) -> list[tuple[str, str]]:  # noqa: ANN401  (torchvision has no types)
-    """Name what is read. torchvision's own reader would insist on 2.6 GB of unlabelled images."""
+    """Return names and md5s of the files that are read: not those of the unlabelled images."""
     return [(name, md5) for name, md5 in (*kind.train_list, *kind.test_list) if name != UNREAD]
 
 
@@ -29,13 +29,13 @@ OFFICIAL = TorchvisionFiles("STL-10", "STL10", "stl10_binary", 2640, official_fi
 
 
 def load(root: Path) -> Split[Images]:
-    """Read the four binary files, downloading them first if they are not there."""
+    """Return both parts; files that are missing are downloaded first."""
     folder = OFFICIAL.ensure_files(root)
     return Split(read_part(folder, "train"), read_part(folder, "test"))
 
 
 def read_part(folder: Path, part: str) -> Images:
-    """Read one part. On disk an image is three channels, each column by column; labels are 1-10."""
+    """Return one part. A file has three channels an image, each column by column; labels 1-10."""
     raw = np.fromfile(folder / f"{part}_X.bin", dtype=np.uint8).reshape(-1, 3, SIZE, SIZE)
     labels = np.fromfile(folder / f"{part}_y.bin", dtype=np.uint8).astype(np.int64) - 1
     if len(raw) != len(labels):
@@ -50,11 +50,12 @@ STL10 = Source(
     title="STL-10, 96 px",
     classes=CLASSES,
     size=SIZE,
-    # The train images', as published with much public code.
+    # Of the train images, as in much public code.
     mean=(0.4467, 0.4398, 0.4066),
     std=(0.2603, 0.2566, 0.2713),
     padding=12,  # an eighth of the width, as on CIFAR; usual in public code
     flip=True,
     load=load,
+    train_images=5_000,
     presence=OFFICIAL.presence,
 )

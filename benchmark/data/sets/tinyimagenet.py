@@ -13,20 +13,24 @@ from pathlib import Path
 
 from benchmark.data.files.class_folders import (
     Listing,
+    Scan,
     class_folders,
     interleave_classes,
     list_image_files,
 )
-from benchmark.data.files.prepared import Prepared, prepared_folder
+from benchmark.data.files.prepared import Prepared
+from benchmark.data.files.prepared_path import prepared_folder, show_path
 from benchmark.data.sets.imagenet_layout import (
     ByClass,
     ExpectedCounts,
     Labels,
     count_problems,
+    index_by_name,
     label_classes,
     list_by_class,
     match_table,
     missing_parts,
+    read_lines,
     require_folder,
 )
 from benchmark.data.source import Images, Presence, Source, Split
@@ -49,7 +53,7 @@ def load(root: Path, counts: ExpectedCounts = OFFICIAL) -> Split[Images]:
 
 
 def prepared(root: Path) -> Prepared:
-    """Return the place of the decoded images."""
+    """Return the folder of the decoded images."""
     return Prepared(prepared_folder(root, NAME, VERSION), SIZE)
 
 
@@ -69,7 +73,7 @@ def verify(root: Path) -> None:
 def presence(root: Path) -> Presence:
     """Return what exists: the prepared images, or else the unpacked archive."""
     if prepared(root).exists():
-        return Presence(str(prepared(root).folder.relative_to(root)))
+        return Presence(show_path(prepared(root).folder, root))
     missing = missing_parts(root / FOLDER)
     return Presence(FOLDER, missing, REMEDY if missing else "to be decoded once, 1.4 GB")
 
@@ -81,17 +85,20 @@ def list_images(root: Path, counts: ExpectedCounts) -> Listing:
     """
     folder = root / FOLDER
     require_folder(folder, "TinyImageNet", REMEDY)
-    labels = label_classes(class_folders(folder / "train"))
-    train = list_by_class(folder, "train", labels)
-    test, val_only, problems = list_validation_images(folder, labels)
+    scan = Scan()
+    labels = label_classes(class_folders(folder / "train", scan))
+    train = list_by_class(folder, "train", labels, scan)
+    test, val_only, problems = list_validation_images(folder, labels, scan)
     problems = [
         *class_problems(folder, labels, val_only, counts),
         *problems,
         *count_problems("train", labels, train, counts.train_min, counts.train_max),
         *count_problems("val", labels, test, counts.test, counts.test),
+        *scan.problems,
     ]
     train_files, test_files = (tuple(interleave_classes(part)) for part in (train, test))
-    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems))
+    ignored = scan.ignored_lines()
+    return Listing(folder, tuple(labels), train_files, test_files, tuple(problems), ignored)
 
 
 def class_problems(
@@ -99,7 +106,7 @@ def class_problems(
 ) -> Iterator[str]:
     """Compare the train folders with wnids.txt and with the classes that only val has."""
     path = folder / "wnids.txt"
-    listed = path.read_text().split() if path.is_file() else []
+    listed = " ".join(read_lines(path)).split() if path.is_file() else []
     if 0 < len(listed) < len(labels):
         print(
             f"{path} lists {len(listed)} classes, but there are {len(labels)} class folders. The "
@@ -118,7 +125,9 @@ def class_problems(
         yield f"train: {len(labels)} class folders, {counts.classes} expected"
 
 
-def list_validation_images(folder: Path, labels: Labels) -> tuple[ByClass, set[str], list[str]]:
+def list_validation_images(
+    folder: Path, labels: Labels, scan: Scan
+) -> tuple[ByClass, set[str], list[str]]:
     """Return the validation images by class, the classes that train lacks, and other problems.
 
     The archive has all images in val/images and their classes in val_annotations.txt. Copies that
@@ -129,13 +138,15 @@ def list_validation_images(folder: Path, labels: Labels) -> tuple[ByClass, set[s
         names = class_folders(folder / "val")
         if not names or names == ["images"]:
             return [], set(), ["val: neither val_annotations.txt nor class folders are there"]
-        return list_by_class(folder, "val", labels), set(names).difference(labels), []
+        return list_by_class(folder, "val", labels, scan), set(names).difference(labels), []
     if not (folder / "val" / "images").is_dir():
         return [], set(), ["val/images: is missing"]
-    rows = (line.split("\t")[:2] for line in table.read_text().splitlines() if "\t" in line)
-    files = {Path(file.file).name: file for file in list_image_files(folder, "val/images", 0)}
+    rows = (line.split("\t")[:2] for line in read_lines(table) if "\t" in line)
+    images = list_image_files(folder, "val/images", 0, scan)
+    files, doubled = index_by_name(images, suffix=True)
     match = match_table(dict(rows), files, labels)
     problems = [
+        *doubled,
         *(f"val/images/{name}: is missing, {table.name} lists it" for name in match.missing),
         *(f"val/images/{name}: has no annotation" for name in match.unlisted),
     ]
@@ -154,6 +165,7 @@ TINY_IMAGENET = Source(
     padding=8,  # an eighth of the width, as on CIFAR; public code uses 8 or 4
     flip=True,
     load=load,
+    train_images=OFFICIAL.train_total,
     presence=presence,
     verify=verify,
 )

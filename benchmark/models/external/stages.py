@@ -51,6 +51,8 @@ class FeatureLayout(NamedTuple):
     classifier: str
     resolutions: int
     """The number of different resolutions of the stages."""
+    behind: tuple[str, ...]
+    """The paths of the modules that are called after the last stage, and only there."""
 
 
 def find_layout(
@@ -81,6 +83,7 @@ def find_layout(
         embedding=tap_call(linear[-1], "input"),
         classifier=linear[-1].path,
         resolutions=len({side_of_map(call.output) for call in ends}),
+        behind=paths_behind(trace, ends[-1]),
     )
 
 
@@ -165,6 +168,13 @@ def call_at(trace: Trace, network: nn.Module, name: str, path: str) -> ModuleCal
         said = "no tensor" if output is None else f"{tuple(output.shape)} of one image"
         raise UserError(f"{name}: '{path}' returns {said}, which is not a map (B, C, H, W)")
     return calls[-1]
+
+
+def paths_behind(trace: Trace, end: ModuleCall) -> tuple[str, ...]:
+    """Return the paths of the modules that are called after a call has ended, and only then."""
+    before = {call.path for call in trace.calls[: end.exited]}
+    after = dict.fromkeys(call.path for call in trace.calls[end.exited :])
+    return tuple(path for path in after if path not in before)
 
 
 def map_side(x: Tensor | None) -> int | None:

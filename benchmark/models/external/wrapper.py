@@ -143,6 +143,11 @@ class ExternalNetwork(Network):
             return ()
         return tuple(cast(nn.BatchNorm2d, self._inner[0].get_submodule(path)) for path in paths)
 
+    @property
+    def behind_stages(self) -> tuple[nn.Module, ...]:
+        """The modules that are called after the last stage; the classifier is among them."""
+        return tuple(self._inner[0].get_submodule(path) for path in self.layout.behind)
+
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the wrapper and of the library's network."""
         super().train(mode)
@@ -171,7 +176,7 @@ class ExternalNetwork(Network):
 
     def _seen(self, run: Callable[[], Tensor]) -> Features:
         """Record the tensors at the taps during a forward pass; remove all hooks afterwards."""
-        stem, stages, preacts, _, embedding, _, _ = self.layout
+        stem, stages, preacts, _, embedding, *_ = self.layout
         # Preacts first: if the network changes one in place, its stage is the copy that continues.
         kept: dict[Tap, list[Tensor]] = {
             place: [] for place in (*preacts, *stages, stem, embedding)

@@ -91,7 +91,7 @@ def load_published(folder: Path = PUBLISHED_FOLDER) -> PublishedResults:
     Raises UserError: a file is damaged or a row invalid; the message names file and line.
     """
     sources = {row.key: row for row in _read_rows(folder / "sources.csv", _SOURCE)}
-    files = sorted(path for path in folder.glob("*.csv") if path.name != "sources.csv")
+    files = sorted(path for path in folder.glob("*.csv") if path.name not in _OTHER_FILES)
     values = [value for path in files for value in _read_values(path, sources)]
     return PublishedResults(sources, values)
 
@@ -182,4 +182,6 @@ def _key_of_value(value: PublishedValue) -> tuple[str, ...]:
 
 
 _NUMERIC_FIELDS = {"top1", "std", "n"}
+_OTHER_FILES = {"sources.csv", "parameters.csv"}
+"""The second states the parameters that the sources used; the tests compare runs with them."""
 _SOURCE, _VALUE = TypeAdapter(PublishedSource), TypeAdapter(PublishedValue)

@@ -9,8 +9,15 @@ from benchmark.report.results.outcomes import Outcome
 from benchmark.store.record import Calibration, CalibrationScores, Fidelity
 
 _COSTS = (
-    *("parameters", "deployed_parameters", "connector_parameters", "seconds", "peak_memory_mb"),
-    *("peak_gpu_memory_mb", "step_seconds", "teacher_seconds", "images_per_second", "gpu_hours"),
+    *("parameters", "deployed_parameters", "connector_parameters", "seconds", "wall_seconds"),
+    *(
+        "peak_memory_mb",
+        "peak_gpu_memory_mb",
+        "step_seconds",
+        "teacher_seconds",
+        "images_per_second",
+        "gpu_hours",
+    ),
     *("energy_joules", "flops", "connector_flops", "deployed_flops"),
 )
 """Fields of a record's cost that tables and CSV files list, in their order."""
@@ -33,6 +40,7 @@ _LABELS = {
     "kl": "KL from the teacher (nats)",
     "error_agreement": "agreement on the teacher's errors (%)",
     "seconds": "time of all epochs (s)",
+    "wall_seconds": "wall-clock time of all epochs (s)",
     "peak_memory_mb": "memory (MiB)",
     "peak_gpu_memory_mb": "GPU memory (MiB)",
     "step_seconds": "training step without the teacher (s)",
