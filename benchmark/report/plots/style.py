@@ -133,8 +133,8 @@ def label_below(panels: Sequence[Sequence[Axes]], label: str) -> None:
 
 def freeze_layout(figure: Figure) -> None:
     """Run the constrained layout now, instead of once for each file format."""
-    for _ in range(2):  # the first run changes the axes' sizes and so their ticks
-        figure.draw_without_rendering()
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
     figure.set_layout_engine("none")
 
 
