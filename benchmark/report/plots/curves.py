@@ -106,7 +106,7 @@ def _draw_page(
 ) -> Figure:
     styles = method_styles(methods)
     figure, panels = panel_grid(len(columns), 3, [WIDTH], [2.3, 1.6], left=0.4)
-    label = wrap(f"{results.manifest.measure}{dataset_suffix(results)} (%)", 1.2, LABEL)
+    label = wrap(f"{results.manifest.measure}{dataset_suffix(results)} (%)", 1.65, LABEL)
     kinds_of_drops = set()
     for column, (whole, end) in zip(columns, panels, strict=True):
         whole.set_title(pair_title(results, column, 5 if len(columns) == 1 else WIDTH - 0.9))

@@ -13,7 +13,7 @@ from benchmark.report.plots.style import GREY, INK
 Boxes = NDArray[np.float64]  # (n, 4): left, lower, right, upper; pixels
 Points = NDArray[np.float64]  # (n, 2)
 
-DISTANCES = (5.0, 9.0, 14.0, 21.0, 30.0, 41.0, 55.0)  # points: from a point to its name
+DISTANCES = (5.0, 9.0, 14.0, 21.0, 30.0, 41.0, 55.0, 72.0, 90.0)  # points: from a point to its name
 DIRECTIONS = 24
 LEADER_DISTANCE = 8.0  # points: a name further from its point gets a leader line
 ROUNDS = 4

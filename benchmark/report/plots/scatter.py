@@ -106,7 +106,7 @@ def _y_label(results: Results, column: int | None) -> str:
     if column is None:
         pairs = len(results.manifest.columns)
         return f"mean gain over scratch\nover {pairs} pairs (percentage points)"
-    return wrap(f"{results.manifest.measure}{dataset_suffix(results)} (%)", 1.5, LABEL)
+    return wrap(f"{results.manifest.measure}{dataset_suffix(results)} (%)", 1.9, LABEL)
 
 
 def _set_limits(axes: Axes, points: Points, all_points: Points) -> None:
