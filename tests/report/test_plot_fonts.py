@@ -5,12 +5,14 @@ import pytest
 from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
 from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 
 from benchmark.report import load_results, plots
-from benchmark.report.plots import text
+from benchmark.report.plots import history, losses, text
 from benchmark.report.results.outcomes import Results
+from tests.report.conftest import name_pictures
 from tests.report.drawn import words_of
-from tests.report.grids import finish_all, manifest
+from tests.report.grids import PAIRS, finish, finish_all, manifest, run_id
 
 
 @pytest.fixture
@@ -90,3 +92,16 @@ def test_an_installed_font_that_has_the_letters_is_used(foreign, fonts, tmp_path
     assert b"Han" in pdf
     assert b"Kana" in pdf
     assert capsys.readouterr().err == ""
+
+
+def test_losses_and_gains_have_minus_signs(tmp_path):
+    axes = Figure().subplots()
+    losses.set_loss_axis(axes, [history.LossTerm([1, 2], [1e-5, 1.0], [1e-5, 1.0], [1e-5, 1.0])])
+    assert axes.yaxis.get_major_formatter()(1e-5) == "1e−05"
+    grid = manifest(["scratch", *(f"m{i}" for i in range(11))], PAIRS[:2], seeds=[0], epochs=2)
+    finish_all(tmp_path, grid)
+    for column in range(2):
+        finish(tmp_path, run_id(column, "m3", 0), 40.0, epochs=2)
+    (axes,) = name_pictures(load_results(grid, tmp_path))["cost"].axes
+    words = [found.get_text() for found in axes.texts]
+    assert [word for word in words if word.startswith("m3 ▾ −")], words

@@ -25,7 +25,12 @@ from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import Analysis
 from benchmark.report.statistics.significance import ALPHA
 from benchmark.report.tables.caption import SIGNIFICANCE_MARKS
-from benchmark.report.tables.layout import DASH, format_signed, significance_mark
+from benchmark.report.tables.layout import (
+    DASH,
+    format_signed,
+    pair_heading,
+    significance_mark,
+)
 
 FEW_PAIRS = 6  # whose titles are horizontal
 HEAD_WIDTH = 1.05  # inches: a line of a title
@@ -97,7 +102,8 @@ def _draw(
     limit = -robust_limits([-abs(value) for value in known])[0]
     _draw_cells(axes, list(cells.values()), limit)
     axes.axvline(pairs, color="white", linewidth=5)  # sets the means apart
-    titles = [pair_title(results, column, HEAD_WIDTH) for column in range(pairs)]
+    title = _turned_title if turned else pair_title
+    titles = [title(results, column, HEAD_WIDTH) for column in range(pairs)]
     heads = [*titles, "mean"][:columns]
     axes.set_xticks(np.arange(columns) + 0.5, heads, fontsize=HEAD, rotation=90 * turned)
     names = [shorten(name, 1.5, NAME) for name in cells]
@@ -112,7 +118,7 @@ def _draw(
         fraction=0.1 / height,
         aspect=24,
         pad=0.03,
-        ticks=MaxNLocator(5),
+        ticks=MaxNLocator(4, steps=[1, 2, 5, 10]),
     )
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=SMALL, length=2, pad=1.5)
@@ -120,6 +126,13 @@ def _draw(
     figure.supxlabel(note, fontsize=SMALL, color=GREY)
     freeze_layout(figure)
     return figure
+
+
+def _turned_title(results: Results, column: int, width: float) -> str:
+    """Return a title of two lines, as a narrow column has no room for more."""
+    columns = results.manifest.columns
+    teacher, student = pair_heading(columns[column], len({one.dataset for one in columns}) > 1)
+    return f"{shorten(teacher, 1.2 * width, HEAD)} →\n{shorten(student, 1.3 * width, HEAD)}"
 
 
 def _draw_cells(axes: Axes, rows: Sequence[Sequence[Cell]], limit: float) -> None:

@@ -38,7 +38,7 @@ from benchmark.report.plots.style import (
     split_into_pages,
     styled,
 )
-from benchmark.report.plots.text import shorten, text_width
+from benchmark.report.plots.text import shorten, text_width, with_minus
 from benchmark.report.results.outcomes import Results
 from benchmark.store.record import Epoch
 
@@ -143,7 +143,7 @@ def set_loss_axis(axes: Axes, terms: Iterable[LossTerm]) -> None:
     decades = math.log10(high / low)
     steps = (1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)
     axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: with_minus(f"{loss:g}")))
     axes.yaxis.set_minor_locator(NullLocator())
 
 

@@ -38,7 +38,7 @@ from benchmark.report.plots.style import (
     robust_limits,
     styled,
 )
-from benchmark.report.plots.text import shorten, wrap
+from benchmark.report.plots.text import shorten, with_minus, wrap
 from benchmark.report.results.outcomes import Results
 
 FEW_PAIRS = 6
@@ -178,7 +178,9 @@ def _write_names(axes: Axes, points: Points, measure: Measure, size: float) -> N
     if len(points) > MAX_NAMES:
         named = [point for point in points if point in front or point.name in REFERENCES]
     names = [
-        f"{shorten(p.name, 1.5, size)} ▾ {p.y:.1f}" if p.y < low else shorten(p.name, 1.5, size)
+        f"{shorten(p.name, 1.5, size)} ▾ {with_minus(f'{p.y:.1f}')}"
+        if p.y < low
+        else shorten(p.name, 1.5, size)
         for p in named
     ]
     lines = [ends for point in points for ends in _error_bars(point)]

@@ -44,6 +44,11 @@ def wrap(text: str, width: float, size: float) -> str:
     return "\n".join(lines)
 
 
+def with_minus(number: str) -> str:
+    """Return a number as matplotlib's axes write it: with a minus sign, not a hyphen."""
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
 def escape(text: str) -> str:
     """Replace each character that no current font has by its code: "\\u4e2d"."""
     known = set().union(*map(_characters, mpl.rcParams["font.family"]))
