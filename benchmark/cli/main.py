@@ -55,6 +55,7 @@ VERBS = {
     "data": Verb(
         "data", "List the data sets and which of their files are missing, or prepare some."
     ),
+    "reference": Verb("reference", "Print every key of suite and machine files, from the schema."),
     "models": Verb("models", "List the networks with their parameters, or the shapes of one."),
     "speed": Verb(
         "speed", "Measure the suite against the field's usual loop and against the device's limits."

@@ -53,8 +53,13 @@ def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
         "data": add_dataset_options,
         "models": add_models_options,
         "speed": add_speed_options,
+        "reference": add_no_options,
     }
     adders.get(verb, add_suite_options)(parser)
+
+
+def add_no_options(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: the verb takes no flags."""
 
 
 # ---------------------------------------------------------------- verbs about a suite

@@ -17,6 +17,8 @@ from benchmark.config.errors import KeyPath, Problem, UserError, suggest
 MAX_BYTES = 500_000
 MAX_VALUES = 200_000
 """The largest number of values in a file. Aliases of aliases can stand for billions of them."""
+MAX_DEPTH = 20
+"""How deep values may be nested."""
 MAX_PROBLEMS = 50
 """How many problems of a file are listed."""
 Origins = dict[KeyPath, int | str]
@@ -45,7 +47,9 @@ class Document:
                 _assign(data, origins, assignment)
             except _YamlError as error:
                 raise UserError(f"--set {assignment}: {error}") from None
-        return Document(self.path, data, origins)
+        changed = Document(self.path, data, origins)
+        changed.require_finite()
+        return changed
 
     def require_finite(self) -> None:
         """Raise UserError that lists all NaN and infinite numbers: no field takes one."""
@@ -93,7 +97,9 @@ def load_document(path: Path) -> Document:
         raise UserError(f"{path}: line {line}: is not UTF-8 text") from None
     except _YamlError as error:
         raise UserError(f"{path}: {error}") from None
-    return Document(path, data, origins)
+    document = Document(path, data, origins)
+    document.require_finite()
+    return document
 
 
 def _numbers(data: object, path: KeyPath) -> Iterator[tuple[KeyPath, float]]:
@@ -176,6 +182,8 @@ class _Converter:
         self.count += 1
         if self.count > MAX_VALUES:
             raise _YamlError(f"more than {MAX_VALUES:,} values", node.start_mark)
+        if len(path) > MAX_DEPTH:
+            raise _YamlError(f"is nested more than {MAX_DEPTH} deep", node.start_mark)
         self.origins.setdefault(path, node.start_mark.line + 1)
         kind = node.tag.rpartition(":")[2]
         if isinstance(node, yaml.MappingNode) and kind == "map":
@@ -184,7 +192,7 @@ class _Converter:
             return [self.convert(item, (*path, i)) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and kind in ("str", *_SCALARS):
             try:
-                return _scalar(kind, node.value)
+                return _scalar(kind, _readable(node))
             except ValueError:
                 raise _YamlError(
                     f"cannot be read as {kind}: {node.value[:40]}", node.start_mark
@@ -209,7 +217,7 @@ class _Converter:
                 continue
             if not isinstance(key, yaml.ScalarNode):
                 raise _YamlError("a key must be text", key.start_mark)
-            name = key.value  # keys stay strings: the key `no` is "no", the key `1` is "1"
+            name = _readable(key)  # keys stay strings: the key `no` is "no", the key `1` is "1"
             if name in own:
                 first = f"it is already on line {self.origins[*path, name]}"
                 raise _YamlError(f"the key '{name}' is repeated; {first}", key.start_mark)
@@ -217,6 +225,14 @@ class _Converter:
             self.origins[*path, name] = key.start_mark.line + 1
             data[name] = self.convert(value, (*path, name))
         return data
+
+
+def _readable(node: yaml.ScalarNode) -> str:
+    """Return a scalar's text. Raises _YamlError for what no terminal or file could show."""
+    text: str = node.value
+    if re.search(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", text):
+        raise _YamlError("a control character, or half of a character", node.start_mark)
+    return text
 
 
 def _is_merge(key: yaml.Node) -> bool:
@@ -242,6 +258,8 @@ def _scalar(kind: str, text: str) -> str | int | float | bool | None:
 def _assign(data: Any, origins: Origins, assignment: str) -> None:  # noqa: ANN401
     key, _, text = assignment.partition("=")
     steps = key.strip().split(".")
+    if len(steps) > MAX_DEPTH:
+        raise _YamlError(f"is nested more than {MAX_DEPTH} deep")
     if not (text.strip() and all(steps)):
         raise _YamlError("expected KEY=VALUE, as in recipe.epochs=2 (null for no value)")
     value, _ = _parse(text)

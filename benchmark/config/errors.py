@@ -9,6 +9,10 @@ KeyPath = tuple[str | int, ...]
 """Path of a value in a file: ("methods", "kd", "temperature"). List items count from 0."""
 
 
+MAX_NAMES = 60
+"""How many names a message lists."""
+
+
 class UserError(ValueError):
     """A mistake of the user: printed as one message without traceback; the exit code is 2."""
 
@@ -23,9 +27,10 @@ class Problem(NamedTuple):
 def suggest(word: object, options: Iterable[str], noun: str, intro: str = "There are") -> str:
     """Return e.g. `no such method. Did you mean 'ab'? There are: ab, at` for an unknown name."""
     names = sorted(options)
+    listed = ", ".join([*names[:MAX_NAMES], "..."] if len(names) > MAX_NAMES else names)
     close = difflib.get_close_matches(str(word).lower(), names, n=1, cutoff=0.6)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"no such {noun}.{hint} {intro}: {', '.join(names) or 'none'}"
+    return f"no such {noun}.{hint} {intro}: {listed or 'none'}"
 
 
 def explain_os_error(error: OSError) -> str:

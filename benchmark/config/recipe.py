@@ -114,14 +114,20 @@ class Recipe(RunPart):
     """The optimisation of a student: SGD with step decay, the same for every method of a suite."""
 
     epochs: Annotated[int, Field(gt=0, le=1_000_000)]
+    """Of a student; see `init_epochs`."""
     batch_size: Annotated[int, Field(gt=0, le=1_000_000)]
-    lr: Annotated[float, Field(gt=0, le=1e6)]
+    """Images in a training step. The last batch of an epoch is smaller if they do not divide."""
+    lr: Annotated[float, Field(gt=0, le=1e30)]
+    """The learning rate at the start of a phase."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, le=1e6)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 5e-4
+    """Of all parameters, those of batch norms and biases included."""
     nesterov: bool = False
+    """Nesterov's momentum in place of the usual one."""
     lr_drops: tuple[Fraction, ...] = (0.625, 0.75, 0.875)
     """Fractions of a phase after which the learning rate drops: epochs 150, 180, 210 of 240."""
     lr_factor: Fraction = 0.1
+    """What the learning rate is multiplied by at each drop."""
     init_epochs: Literal["inside", "extra"] = "extra"
     """Whether a method's initialisation epochs are part of ``epochs`` or added to them."""
 

@@ -26,10 +26,12 @@ class Machine(StrictModel):
     """A machine file: how jobs are started and how many run at once."""
 
     launcher: Literal["local", "slurm", "submitit-local"]
-    """`submitit-local` uses submitit's local executor, to try the Slurm path without Slurm."""
+    """`local`: jobs on this machine; `slurm`: in the queue of a cluster; `submitit-local`:
+    submitit's local executor, to try the Slurm path without Slurm."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: cuda if there is a GPU, else cpu."""
     workers: Positive | Literal["auto"] = "auto"
-    """The largest number of jobs at once."""
+    """The largest number of jobs at once. `auto`: as many as the devices allow."""
     processes: Positive = 1
     """Processes that train one job together. On a cluster this is nodes x tasks_per_node of
     `sbatch`."""

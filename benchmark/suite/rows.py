@@ -68,7 +68,8 @@ def parse_row(label: str, given: Mapping[str, Any] | None) -> tuple[Row | None, 
     """Resolve a row, defaults included. Returns (row, []) or (None, problems)."""
     at: KeyPath = ("methods", label)
     parameters = dict(given or {})
-    text, teacher = parameters.pop("method", label), parameters.pop("teacher", None)
+    text, teacher = parameters.pop("method", None), parameters.pop("teacher", None)
+    text = sweeps.method_of(label) if text is None else text
     problems: list[Problem] = []
     try:
         spec = methods.parse(str(text))

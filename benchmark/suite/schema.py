@@ -26,13 +26,16 @@ class DatasetSection(StrictModel):
     """`dataset:` of a suite file. Fields that are left out have the data set's own defaults."""
 
     name: str
+    """A data set (`run_all.py data`), or a folder of one's own images: `imagefolder/PATH@SIZE`."""
     limit: Count | None = None
     validation: Count | None = None
     size: Side | None = None
     crop: Crop | None = None
     padding: Annotated[int, Field(ge=0)] | None = None
+    """Pixels added to each side before a padded crop."""
     fill: Fill = "zeros"
     flip: bool | None = None
+    """Whether train images are flipped horizontally, with probability 1/2."""
     decoder: Decoder | None = None
 
     def resolve(self, source: Source) -> tuple[DatasetConfig | None, list[Problem]]:
@@ -77,6 +80,8 @@ class ProbeSection(StrictModel):
     """One of the `probes:` of a suite file: linear classifiers on all networks' embeddings."""
 
     protocol: ProbeProtocol
+    """`hsakd`: as in HSAKD's code. `strict`: on embeddings that are computed once, with the weight
+    decay chosen on held-out train images. See docs/protocol.md."""
     dataset: str | None = None
     """Default: the data set of the same name as the probe."""
     limit: Count | None = None
@@ -91,6 +96,7 @@ class TeacherSection(StrictModel):
 
     seed: Seed = 0
     recipe: dict[str, Any] = Field(default_factory=dict)
+    """Fields of `recipe:` that differ for the teachers."""
     imported: dict[str, WeightsHash] = Field(default_factory=dict)
     """Weights' hashes of imported teachers (`run_all.py teachers import`), by network."""
 
@@ -103,29 +109,38 @@ class TableSection(StrictModel):
     """`table:` of a suite file: what its tables show. Statistics still cover the whole suite."""
 
     rows: TableSelection | None = None
+    """Rows by label, in this order; as a mapping, with the names to print."""
     pairs: TableSelection | None = None
+    """Pairs as in `pairs:`, likewise."""
     datasets: TableSelection | None = None
+    """The data set and the probes' labels, likewise."""
 
 
 class SuiteFile(StrictModel):
     """A suite file."""
 
-    title: str
+    title: Annotated[str, Field(max_length=300)]
+    """Heads the tables."""
     dataset: str | DatasetSection
+    """A name alone, or with the fields below."""
     pairs: Annotated[tuple[str, ...], Field(min_length=1)]
     """Each is `teacher -> student`, by network names."""
     methods: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
-    """Rows by label, with the parameters that differ from the defaults; see ``rows.Row``."""
+    """Rows by label, with the parameters that differ from the defaults."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    """Of the students. Each decides initial weights, order and augmentation of the images."""
     recipe: Recipe
+    """How every network is trained."""
     probes: dict[str, ProbeSection] = Field(default_factory=dict)
     """By the label that heads the column."""
     recipes: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """For each student network: the fields in which its recipe differs, for all teachers."""
     teacher: TeacherSection = TeacherSection()
+    """How the teachers' training differs."""
     numerics: Numerics = "strict"
     """The numerics profile of all runs, including the teachers'."""
     table: TableSection = TableSection()
+    """What the tables show."""
 
     @property
     def images(self) -> DatasetSection:

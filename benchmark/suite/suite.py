@@ -53,7 +53,6 @@ class Suite:
         earlier planning. Raises UserError for mistakes in the suite and if planning is impossible.
         """
         document = load_document(path).with_overrides(changes)
-        document.require_finite()
         name = suite_name(path, changes)
         manifest = load_manifest(results, name, short_digest(document.data))
         files = [str(plugin.resolve()) for plugin in plugins]
@@ -150,7 +149,7 @@ def suite_name(path: Path, overrides: Iterable[str]) -> str:
     """Return a suite's name, which tables and plots have in their file names.
 
     It is the stem of the suite's file. With changes of the command line, their last words and a
-    hash follow (`s-lr-0-01-3f9a1c`), so other changes have another name, in whatever order they
+    hash follow (`s-lr-0-01-70dc71f3a2`), so other changes have another name, in whatever order they
     are given. Shells and LaTeX accept every character of a name.
 
     Raises UserError if its file names could be those of another suite's tables or plots.
@@ -162,14 +161,13 @@ def suite_name(path: Path, overrides: Iterable[str]) -> str:
                 f"{path}: a suite cannot have this name: {path.stem} is the name of a table or "
                 f"plot of a suite {other}. Rename the file."
             )
-    stem = re.sub(r"[^\w.+-]+|^[.-]+", "_", path.stem)[:60]
+    stem = re.sub(r"[^\w.+-]+|^[.-]+", "_", path.stem, flags=re.ASCII)[:60]
     changes = in_order(overrides)
-    words = (re.sub(r"\W+", "-", change.partition("=")[0].split(".")[-1]) for change in changes)
-    values = (re.sub(r"\W+", "-", change.partition("=")[2]) for change in changes)
-    readable = [f"{word}-{value}".strip("-") for word, value in zip(words, values, strict=True)]
+    texts = (re.sub(r"^[^=]*\.", "", change) for change in changes)  # from the key's last part
+    readable = [re.sub(r"\W+", "-", text, flags=re.ASCII).strip("-") for text in texts]
     # What the readable part leaves out is in the hash.
     exact = ([] if stem == path.stem else [path.stem], changes)
-    digest = [short_digest(exact)[:6]] if any(exact) else []
+    digest = [short_digest(exact)] if any(exact) else []
     return "-".join([stem, *filter(None, ["-".join(readable)[:40].strip("-")]), *digest])
 
 

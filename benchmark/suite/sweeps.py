@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
@@ -31,10 +32,10 @@ def sweep_problems(block: Mapping[str, Given]) -> Iterator[Problem]:
     for label, given in block.items():
         swept = _lists(label, given)
         for path, values in swept:
-            repeated = [value for i, value in enumerate(values) if value in values[:i]]
+            texts = [format_value(value) for value in values]
+            repeated = [text for i, text in enumerate(texts) if text in texts[:i]]
             if repeated:
-                where = ("methods", label, *path)
-                yield Problem(where, f"{format_value(repeated[0])} is listed twice")
+                yield Problem(("methods", label, *path), f"{repeated[0]} is listed twice")
         if swept and count_rows(swept) > MAX_ROWS:
             message = f"makes {count_rows(swept):,} rows; at most {MAX_ROWS:,} are allowed"
             yield Problem(("methods", label), message)
@@ -51,11 +52,21 @@ def rows_of(label: str, given: Given) -> Iterator[tuple[str, Given]]:
     combinations = itertools.product(*(values for _, values in swept))
     for values in itertools.islice(combinations, MAX_ROWS):  # more are a mistake, see above
         chosen = list(zip([path for path, _ in swept], values, strict=True))
-        row: Any = {"method": label, **(given or {})}
+        row: Any = {"method": method_of(label), **(given or {})}
         for path, value in chosen:
             row = _replaced(row, path, value)
         words = (f"{'.'.join(map(str, path))}={format_value(value)}" for path, value in chosen)
         yield " ".join([label, *words]), row
+
+
+def method_of(label: str) -> str:
+    """Return the specification that a row without `method` has: `kd` of the label `kd T=1`."""
+    try:
+        methods.parse(label)
+    except ValueError:
+        with contextlib.suppress(ValueError):
+            return methods.parse(label.split(" ")[0]).text
+    return label
 
 
 def count_rows(swept: list[tuple[KeyPath, list[Any]]]) -> int:
@@ -69,7 +80,9 @@ def format_value(value: object) -> str:
     """Return a parameter's value as a suite file would contain it."""
     if isinstance(value, str):
         return value
-    return f"{value:g}" if isinstance(value, float) else json.dumps(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return json.dumps(value)  # a float with all of its digits, since values must not share a label
 
 
 def _lists(label: str, given: Given) -> list[tuple[KeyPath, list[Any]]]:
@@ -77,7 +90,7 @@ def _lists(label: str, given: Given) -> list[tuple[KeyPath, list[Any]]]:
     if not given:
         return []
     try:
-        config = methods.parse(str(given.get("method", label))).kind.Config
+        config = methods.parse(str(given.get("method", method_of(label)))).kind.Config
     except ValueError:  # an unknown method; parsing the row reports it
         return []
     return list(_lists_in(config, given, ()))

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,37 @@ def test_no_suite_has_the_file_name_of_another_suites_table(ending):
     with pytest.raises(UserError, match=r"of a suite small\. Rename"):
         suite_name(Path(f"elsewhere/small-{ending}.yaml"), [])
     assert suite_name(Path(f"small{ending}.yaml"), []) == f"small{ending}"
+
+
+def test_other_changes_of_a_suite_have_other_file_names_in_any_order():
+    path = Path("s.yaml")
+    changes = [
+        ["recipe.lr=0.01"],
+        ["recipe.momentum=0.01"],
+        ["recipe.epochs=2"],
+        ["teacher.recipe.epochs=2"],
+        ["recipe.epochs=2", "recipe.lr=0.01"],
+        ["title=a b"],
+        ["title=a-b"],
+        [f"title={'x' * 200}1"],
+        [f"title={'x' * 200}2"],
+        ["dataset.limit=3", "dataset=digits"],
+        ["dataset=digits", "dataset.limit=3"],
+        ["title=日本 %$\\ '\"`"],
+    ]
+    names = [suite_name(path, words) for words in changes]
+    assert len({"s", *names}) == 1 + len(names)
+    assert all(re.fullmatch(r"s-[A-Za-z0-9_-]{1,60}", name) for name in names)
+    assert names[0].startswith("s-lr-0-01-")
+    both = ["recipe.epochs=2", " recipe.lr = 0.01"]
+    assert suite_name(path, both) == suite_name(path, both[::-1]) == names[4]
+
+
+def test_a_suite_file_of_any_name_has_file_names_that_shells_and_latex_accept():
+    names = [suite_name(Path(f"{stem}.yaml"), []) for stem in ("my suite%", "my_suite_", "-x", "é")]
+    assert len({*names}) == 4
+    assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", name) for name in names)
+    assert names[1] == "my_suite_"
 
 
 def test_written_again_every_file_has_the_same_bytes(tmp_path):

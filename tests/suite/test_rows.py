@@ -71,6 +71,16 @@ def test_a_row_of_a_sweep_is_the_run_of_its_values_and_needs_no_caption():
     assert list(row(label, given).departures()) == ["mine temperature=3 = kd with temperature = 3"]
 
 
+def test_values_that_are_nearly_equal_are_rows_of_their_own():
+    assert len(expand_sweeps({"kd": {"temperature": [1.00000001, 1.00000002, 1234567.5]}})) == 3
+
+
+def test_a_label_that_begins_with_a_method_needs_no_key_for_it():
+    assert row("kd T=1", {"temperature": 1}).config == row("kd", {"temperature": 1}).config
+    assert said("kdd T=1", {}) == [("kdd T=1", said("kdd T=1", {})[0][1])]
+    assert "no such method" in said("kdd T=1", {})[0][1]
+
+
 def test_a_parameter_that_is_a_list_is_not_swept():
     weights = {"weights": WEIGHTS, "kd": {"temperature": [1, 2]}}
     assert [*expand_sweeps({"at+kd": weights})] == [

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.store.folder import Store
+from benchmark.suite.suite import suite_name
 from tests.cli.command import (
     KEPT,
     LONG,
@@ -147,7 +148,9 @@ def test_only_runs_the_chosen_cells_and_the_teacher_they_need(tmp_path):
     ]
     assert sorted(made) == [("resnet14", "scratch"), ("resnet8", "kd")]
     # What was changed on the command line does not overwrite the suite's own table.
-    assert [p.name for p in (tmp_path / "results" / "tables").glob("*.md")] == ["small-epochs=1.md"]
+    assert [p.name for p in (tmp_path / "results" / "tables").glob("*.md")] == [
+        f"{suite_name(Path('small.yaml'), ['recipe.epochs=1'])}.md"
+    ]
 
 
 def scratch_runs(tmp_path: Path) -> list[str]:
