@@ -5,6 +5,7 @@ Read `report_data.py` first, then `results/reading.py` (files to outcomes), `tab
 (outcomes to table cells) and `tables/layout.py` (table cells to text).
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ def write_tables_and_plots(data: ReportData) -> list[Path]:
     """Write `tables/` and `plots/` below the results folder and return the paths of the files.
 
     Plots are written only if at least one student run is done. Each file is replaced atomically.
+    Plots of an earlier report of the suite that this one does not write are removed.
     Unchanged records give the same bytes.
 
     Raises UserError: a record is damaged. OSError: a file cannot be written.
@@ -59,11 +61,13 @@ def write_tables_and_plots(data: ReportData) -> list[Path]:
     tables_folder = data.results_folder / "tables"
     texts = render_tables(data.results, data.table)
     files = {tables_folder / name: text.encode() for name, text in texts.items()}
+    plots_folder = data.results_folder / "plots"
     if data.results.any_done():
-        files |= render_plots(data.results, data.results_folder / "plots")
+        files |= render_plots(data.results, plots_folder)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
+    _remove_stale_plots(plots_folder, data.results.manifest.suite, files)
     return list(files)
 
 
@@ -104,8 +108,15 @@ def render_plots(results: Results, folder: Path) -> dict[Path, bytes]:
     """Return the bytes of every plot by its path in `folder`. Plots without data are left out."""
     from benchmark.report import plots  # matplotlib and seaborn take seconds to import
 
-    return {
-        folder / f"{results.manifest.suite}-{name}.{kind}": plots.encode(figure, kind)
-        for name, figure in plots.figures(results)
-        for kind in plots.KINDS
-    }
+    return {folder / name: content for name, content in plots.files(results)}
+
+
+def _remove_stale_plots(folder: Path, suite: str, written: Collection[Path]) -> None:
+    """Remove the plots of earlier reports of the suite that this report did not write."""
+    earlier = set(folder.glob("*")) - set(written)
+    if earlier:
+        from benchmark.report import plots
+
+        for path in earlier:
+            if plots.is_plot_of(suite, path.name):
+                path.unlink(missing_ok=True)

@@ -1,26 +1,16 @@
-"""What a picture shows, as its tests ask for it."""
+"""What a picture shows: its texts, lines and points."""
 
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
-from numpy.typing import NDArray
 
 T = TypeVar("T")
 Marks = dict[tuple[float, float], tuple[str, str, bool]]
-
-
-class Stroke(NamedTuple):
-    """A line on a page that counts in inches."""
-
-    colour: str
-    dashed: bool
-    points: NDArray[np.float64]
 
 
 def texts_of(figure: Figure) -> list[Text]:
@@ -69,25 +59,3 @@ def there(found: T | None) -> T:
     """What is known to be there."""
     assert found is not None
     return found
-
-
-def strokes(figure: Figure) -> list[Stroke]:
-    """Every line of a page that counts in inches."""
-    return [
-        Stroke(to_hex(colour), dashes is not None, points)
-        for drawn in figure.axes[0].collections
-        if isinstance(drawn, LineCollection)
-        for colour, (_, dashes) in [_look(drawn)]
-        for points in drawn.get_segments()
-    ]
-
-
-def _look(drawn: Any) -> tuple[Any, tuple[float, Any]]:
-    """Colour and dashes, of which matplotlib's annotations know nothing."""
-    return drawn.get_colors()[0], drawn.get_linestyle()[0]
-
-
-def has(found: list[Stroke], colour: str, dashed: bool, points: NDArray[np.float64]) -> bool:
-    """Whether such a line is among them."""
-    alike = [s for s in found if (s.colour, s.dashed) == (to_hex(colour), dashed)]
-    return any(len(s.points) == len(points) and np.allclose(s.points, points) for s in alike)

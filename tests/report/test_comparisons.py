@@ -1,19 +1,23 @@
 from dataclasses import replace
 from statistics import fmean, median
 
-import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from benchmark.report import load_results
 from benchmark.report.palette import NEUTRAL_STYLE, method_styles
 from benchmark.report.plots import cost, differences, fidelity, losses, ranks
-from benchmark.report.plots.loss_terms import Term, fit, terms
-from benchmark.report.plots.points import MethodPoint, front
+from benchmark.report.plots.history import LossTerm, loss_terms
+from benchmark.report.plots.losses import line_styles, set_loss_axis
+from benchmark.report.plots.points import MethodPoint, pareto_front
+from benchmark.report.plots.style import DROP
 from benchmark.report.statistics.analysis import analyse, summarise_over_pairs
 from benchmark.report.statistics.significance import MethodRank, Ranking
 from benchmark.report.tables.layout import format_signed, significance_mark
-from tests.report.drawn import across, lines_of, markers, strokes, there, words_of
+from tests.report.drawn import across, lines_of, markers, there, words_of
 from tests.report.grids import METHODS, PAIRS, finish, finish_all, manifest
 
 NAN = float("nan")
@@ -36,7 +40,7 @@ def test_one_slow_seed_does_not_make_a_method_expensive(one):
         size = replace(record.cost, step_seconds=seconds, teacher_seconds=None)
         slow.append(replace(outcome, record=replace(record, cost=size)))
     students = one.students | {(0, "kd"): tuple(slow)}
-    found = markers(there(cost.draw(replace(one, students=students))).axes[0])
+    found = markers(next(cost.draw(replace(one, students=students))).axes[0])
     assert [
         x for (x, _), (colour, *_) in found.items() if colour == method_styles(METHODS)["kd"].colour
     ] == [20.0]
@@ -47,7 +51,7 @@ def test_without_the_time_of_each_step_cost_is_the_time_of_the_run(one):
     record = outcomes[0].record
     old = replace(record, cost=replace(record.cost, step_seconds=None))
     students = one.students | {(0, "kd"): (replace(outcomes[0], record=old), *outcomes[1:])}
-    axes = there(cost.draw(replace(one, students=students))).axes[0]
+    axes = next(cost.draw(replace(one, students=students))).axes[0]
     assert axes.get_xlabel().startswith("training time, a run's share (min)")
     assert record.cost.seconds / 60 in {x for x, _ in markers(axes)}
 
@@ -83,7 +87,7 @@ def test_what_is_far_below_stands_at_the_edge_with_its_number(pictures):
 def test_the_front_is_what_no_other_beats_at_its_cost():
     places = {"a": (1, 70), "b": (2, 69), "c": (2, 72), "d": (3, 72), "e": (4, 75), "f": (1, 69)}
     spots = [MethodPoint(name, NEUTRAL_STYLE, *at, NAN, NAN, True) for name, at in places.items()]
-    assert [spot.name for spot in front(spots)] == ["a", "c", "e"]
+    assert [spot.name for spot in pareto_front(spots)] == ["a", "c", "e"]
 
 
 @pytest.mark.parametrize("suite", ["one", "six", "eleven", "table"])
@@ -107,19 +111,34 @@ def test_fidelity_has_a_panel_for_agreement_and_one_for_kl(one, pictures):
             assert drawn == pytest.approx(expected), name
 
 
+@pytest.mark.parametrize("suite", ["one", "six", "thirty", "table"])
+def test_both_fidelity_panels_of_a_pair_have_the_same_y_axis(suite, pictures):
+    axes = pictures(suite)["fidelity"].axes
+    for agreement, kl in zip(axes[::2], axes[1::2], strict=True):
+        assert agreement.get_ylim() == kl.get_ylim()
+        assert agreement.get_yticks().tolist() == kl.get_yticks().tolist()
+
+
+def test_both_fidelity_panels_share_the_y_axis_if_one_quantity_is_unknown(one):
+    outcomes = one.students[0, "kd"]
+    only = tuple(replace(o, fidelity=replace(o.fidelity, kl=None)) for o in outcomes)
+    left, right = next(fidelity.draw(replace(one, students=one.students | {(0, "kd"): only}))).axes
+    assert left.get_ylim() == right.get_ylim()
+
+
 def test_a_network_whose_probabilities_are_not_known_is_in_the_first_panel_only(one):
     outcomes = one.students[0, "kd"]
     known = outcomes[0].fidelity
     only = tuple(replace(o, fidelity=replace(known, kl=None)) for o in outcomes)
     students = one.students | {(0, "kd"): only}
-    left, right = there(fidelity.draw(replace(one, students=students))).axes
+    left, right = next(fidelity.draw(replace(one, students=students))).axes
     assert len(markers(left)) == len(markers(right)) + 1
 
 
 def test_bars_join_the_largest_groups_within_the_critical_difference():
-    assert ranks.groups([1, 1.5, 2, 4, 6], 2.1) == [(0, 2), (2, 3), (3, 4)]
-    assert ranks.groups([1, 2, 3], 2.0) == [(0, 1), (1, 2)]  # a difference as large is one
-    assert ranks.groups([1, 5, 9], 2) == []
+    assert ranks.rank_groups([1, 1.5, 2, 4, 6], 2.1) == [(0, 2), (2, 3), (3, 4)]
+    assert ranks.rank_groups([1, 2, 3], 2.0) == [(0, 1), (1, 2)]  # a difference as large is one
+    assert ranks.rank_groups([1, 5, 9], 2) == []
 
 
 def test_a_ranks_picture_names_every_method_in_order_with_its_rank(six, pictures):
@@ -142,7 +161,7 @@ def test_each_method_stands_on_the_axis_at_its_rank(six):
         5, (MethodRank("kd", 1.0), MethodRank("at", 2.0), MethodRank("ab", 3.0)), 9, 0.01, 1.5, ()
     )
     summary = replace(there(summarise_over_pairs(six, analyse(six))), ranking=ranking, unranked=())
-    axes = there(ranks.draw(six, summary)).axes[0]
+    axes = next(ranks.draw(six, summary)).axes[0]
     shown = method_styles(six.manifest.methods)
     places = [across(lines_of(axes, shown[name].colour)[0])[0] for name in ("kd", "at", "ab")]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1])
@@ -150,11 +169,11 @@ def test_each_method_stands_on_the_axis_at_its_rank(six):
 
 
 def test_without_a_critical_difference_there_is_no_ranks_picture(one, six):
-    assert ranks.draw(one, summarise_over_pairs(one, analyse(one))) is None
+    assert list(ranks.draw(one, summarise_over_pairs(one, analyse(one)))) == []
     summary = there(summarise_over_pairs(six, analyse(six)))
-    assert ranks.draw(six, replace(summary, ranking=None)) is None
+    assert list(ranks.draw(six, replace(summary, ranking=None))) == []
     untested = replace(there(summary.ranking), critical=None)
-    assert ranks.draw(six, replace(summary, ranking=untested)) is None
+    assert list(ranks.draw(six, replace(summary, ranking=untested))) == []
 
 
 @pytest.mark.parametrize("reference", ["scratch", "kd"])
@@ -181,7 +200,7 @@ def test_zero_is_white_above_is_blue_and_below_is_red(tmp_path):
         for column in range(2):
             finish(tmp_path, f"{column}-{name}-s0", top1, epochs=1)
     results = load_results(grid, tmp_path)
-    figure = there(differences.draw(results, analyse(results), "scratch"))
+    figure = next(differences.draw(results, analyse(results), "scratch"))
     colours = [np.asarray(drawn.get_facecolor()) for drawn in figure.axes[0].collections]
     (cells,) = [found for found in colours if len(found) == 9]
     kd, at, ab = (cells[row][:3] for row in (0, 3, 6))
@@ -200,33 +219,44 @@ def test_terms_are_apart_by_phase_and_seeds_give_mean_and_range(tmp_path):
         for epoch in there(second.record).history
     ]
     second = replace(second, record=replace(there(second.record), history=tuple(history)))
-    found = terms((first, second))
+    found = loss_terms((first, second))
     assert list(found) == [("fsp", "fsp"), ("ce", "distill"), ("fsp", "distill")]
-    assert found["fsp", "fsp"] == Term([1, 2], [8, 4], [4, 2], [12, 6])
+    assert found["fsp", "fsp"] == LossTerm([1, 2], [8, 4], [4, 2], [12, 6])
     assert found["ce", "distill"].epochs == [3, 4, 5, 6, 7, 8]
 
 
 def test_an_axis_of_losses_is_logarithmic_where_that_can_be_and_helps():
-    def axis(*values: float):
-        return fit([Term([1], list(values), list(values), list(values))])
+    def axis(*values: float) -> Axes:
+        axes = Figure().subplots()
+        term = LossTerm([1], list(values), list(values), list(values))
+        set_loss_axis(axes, [term])
+        return axes
 
-    assert axis(0.01, 5).steep
-    assert axis(0, 0.01, 5).steep  # a term that is warmed up begins at nothing
-    assert not axis(-1, 0.01, 5).steep
-    assert not axis(4, 5).steep
-    assert not axis(0, 0).steep
-    assert axis(0.003, 30).ticks() == pytest.approx([0.01, 0.1, 1, 10])
-    assert len(axis(2, 9).ticks()) >= 2
-    assert axis(1e-30, 1).low > -5  # what is nearly nothing does not squash the rest
+    def ticks(axes: Axes) -> list[float]:
+        low, high = axes.get_ylim()
+        return [tick for tick in axes.get_yticks() if low <= tick <= high]
+
+    assert axis(0.01, 5).get_yscale() == "log"
+    assert axis(0, 0.01, 5).get_yscale() == "log"  # a term that is warmed up begins at nothing
+    assert axis(-1, 0.01, 5).get_yscale() == "linear"
+    assert axis(4, 5).get_yscale() == "linear"
+    assert axis(0, 0).get_yscale() == "linear"
+    assert ticks(axis(0.003, 30)) == pytest.approx([0.01, 0.1, 1, 10])
+    assert len(ticks(axis(2, 9))) >= 2
+    assert axis(1e-30, 1).get_ylim()[0] > 1e-5  # what is nearly nothing does not squash the rest
 
 
 def test_losses_show_phases_and_drops_and_say_what_each_line_is(tmp_path):
     finish(tmp_path, "0-kd-s0", 90, "kd", drops=(10,))
     finish(tmp_path, "0-fsp-s0", 90, "fsp", drops=(10,))
-    figure = there(losses.draw(load_results(manifest(["kd", "fsp", "at"]), tmp_path)))
+    figure = next(losses.draw(load_results(manifest(["kd", "fsp", "at"]), tmp_path)))
     words = words_of(figure)
-    named = [word for word in words if word in ("kd", "fsp", "ce")]
-    assert named == ["kd", "ce", "kd", "fsp", "fsp", "ce"]
+    legends = [there(axes.get_legend()) for axes in figure.axes]
+    terms = {
+        legend.get_title().get_text(): [text.get_text() for text in legend.get_texts()]
+        for legend in legends
+    }
+    assert terms == {"kd": ["kd", "ce"], "fsp": ["fsp", "ce"], "at": []}
     for said in (
         "0/3 seeds done",
         "a phase ends",
@@ -234,18 +264,31 @@ def test_losses_show_phases_and_drops_and_say_what_each_line_is(tmp_path):
         "loss terms, as weighted",
     ):
         assert said in words
-    upright = [s for s in strokes(figure) if (np.ptp(s.points, axis=0) > (-1, 0.9)).all()]
-    upright = [s for s in upright if np.ptp(s.points[:, 0]) == 0]
-    ends = [s for s in upright if s.colour == mpl.colors.to_hex(losses.TURN.colour)]
-    dropped = [s for s in upright if s.colour == mpl.colors.to_hex(losses.DROPPED.colour)]
-    assert (len(ends), len(dropped)) == (1, 2)
+    kd, fsp, _ = figure.axes
+    ends = [across(line) for line in lines_of(fsp, to_hex(losses.PHASE_END["color"]))]
+    assert ends == [[5.5, 5.5]]
+    assert not lines_of(kd, to_hex(losses.PHASE_END["color"]))
+    for axes in (kd, fsp):
+        assert [across(line) for line in lines_of(axes, to_hex(DROP["color"]))] == [[10, 10]]
 
 
-def test_a_term_called_as_a_known_method_wears_its_colour():
-    pens = losses._pens(["ce", "semckd", "kd", "at"], NEUTRAL_STYLE)
+def test_a_loss_of_a_single_epoch_is_a_marker(tmp_path):
+    finish(tmp_path, "0-fsp-s0", 90, "fsp", epochs=4)  # its first phase has one epoch
+    finish(tmp_path, "0-kd-s0", 90, "kd", epochs=1)
+    figure = next(losses.draw(load_results(manifest(["kd", "fsp"], seeds=[0]), tmp_path)))
+    drawn = {
+        len(across(line)): line.get_marker() for line in figure.axes[1].lines if line.get_color()
+    }
+    assert drawn[1] == "o"
+    assert drawn[3] == "None"
+    assert [line.get_marker() for line in figure.axes[0].lines] == ["o", "o"]
+
+
+def test_a_term_named_after_a_known_method_has_its_colour():
+    lines = line_styles(["ce", "semckd", "kd", "at"], NEUTRAL_STYLE)
     known = method_styles(METHODS)
-    assert [pens[name].colour for name in ("ce", "kd", "at")] == [
+    assert [lines[name]["color"] for name in ("ce", "kd", "at")] == [
         known[name].colour for name in ("scratch", "kd", "at")
     ]
-    assert pens["semckd"].colour == NEUTRAL_STYLE.colour
-    assert len({pen.dashes for pen in pens.values() if pen is not pens["ce"]}) == 3
+    assert lines["semckd"]["color"] == NEUTRAL_STYLE.colour
+    assert len({str(line["linestyle"]) for name, line in lines.items() if name != "ce"}) == 3

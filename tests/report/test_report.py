@@ -84,6 +84,24 @@ def test_written_again_every_file_has_the_same_bytes(tmp_path):
     } == first
 
 
+def test_plots_of_an_earlier_report_of_the_suite_are_removed_and_no_other_file(tmp_path):
+    grid = manifest(["scratch", "ab"], seeds=[0])
+    finish_all(tmp_path / "runs", grid)
+    plots = tmp_path / "plots"
+    plots.mkdir()
+    stale = ["small-ranks.pdf", "small-curves-7.png", "small-over-kd.png"]
+    others = ["small-2-ranks.png", "big-curves-7.png", "small-notes.png", "small-cost-2.svg"]
+    for name in (*stale, *others):
+        (plots / name).write_text("earlier")
+    written = write_tables_and_plots(ReportData(grid, tmp_path / "runs", tmp_path))
+    expected = {path for path in written if path.parent == plots} | {plots / n for n in others}
+    assert set(plots.iterdir()) == expected
+    for path in (tmp_path / "runs").glob("0-*-s0"):
+        (path / "record.json").unlink()
+    write_tables_and_plots(ReportData(grid, tmp_path / "runs", tmp_path))
+    assert set(plots.iterdir()) == {plots / name for name in others}
+
+
 def test_without_a_finished_student_there_are_tables_and_no_plots(tmp_path):
     finish(tmp_path, "0-teacher", 97.0, "scratch")
     paths = write_tables_and_plots(ReportData(manifest(), tmp_path, tmp_path / "results"))

@@ -1,213 +1,172 @@
 """A heat map of paired differences to a reference: methods by pairs, blue above it, red below."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import seaborn as sns
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import Normalize
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.report.plots.canvas import Canvas
-from benchmark.report.plots.style import GREY, INK, STYLE, cut, heading, width, window
+from benchmark.report.plots.style import (
+    GREY,
+    SMALL,
+    freeze_layout,
+    pair_title,
+    panel_grid,
+    robust_limits,
+    styled,
+)
+from benchmark.report.plots.text import shorten
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import Analysis
 from benchmark.report.statistics.significance import ALPHA
 from benchmark.report.tables.caption import SIGNIFICANCE_MARKS
-from benchmark.report.tables.layout import DASH, format_signed, significance_mark
+from benchmark.report.tables.layout import (
+    DASH,
+    format_signed,
+    pair_heading,
+    significance_mark,
+)
 
-HEAD = 7.5  # points
-NAME = 8  # points
-NUMBER = 6.8  # points
-WIDEST = 1.5  # inches: a name
-ROW = 0.2  # inches
-NARROW, WIDE = 0.47, 0.8  # inches: columns under heads that are turned, and that are not
-FEW = 6  # pairs whose heads are not turned
-EDGE = 0.12  # inches
-APART = 0.07  # inches: the means from the rest
-DARK = 0.56  # luminance: on what is darker numbers are white
+FEW_PAIRS = 6  # whose titles are horizontal
+HEAD_WIDTH = 1.05  # inches: a line of a title
+HEAD, NAME, NUMBER = 7.5, 8, 6.8  # points
+ROW = 0.21  # inches
 
 
-class HeatMapCell(NamedTuple):
-    """A difference in points with its mark, or what is said where there is none."""
+class Cell(NamedTuple):
+    """A difference in percentage points and its text, or the text alone where there is none."""
 
     value: float | None
-    words: str
+    text: str
 
 
-class HeatMapLayout(NamedTuple):
-    """Where things stand: lengths in inches, from the upper left corner."""
-
-    left: float  # of the first column
-    top: float  # of the first row
-    across: float  # a column
-    rows: int
-    pairs: int
-    columns: int  # one more where there are means
-    turned: bool  # heads read from below
-
-    def edge(self, column: int) -> float:
-        """The left side of a column."""
-        return self.left + self.across * column + APART * (column == self.pairs)
-
-    @property
-    def right(self) -> float:
-        """The right side of the last column."""
-        return self.edge(self.columns - 1) + self.across
-
-    @property
-    def floor(self) -> float:
-        """Below the last row."""
-        return self.top + ROW * self.rows
-
-
-@mpl.rc_context(STYLE)
-def draw(results: Results, analysis: Analysis, reference: str) -> Figure | None:
-    """The picture; None of a single pair, or where fewer than two differences are known."""
+def draw(results: Results, analysis: Analysis, reference: str) -> Iterator[Figure]:
+    """Yield the picture; none of a single pair, or if fewer than two differences are known."""
     cells = _cells(results, analysis, reference)
-    values = [cell.value for row in cells.values() for cell in row if cell.value is not None]
-    if len(results.manifest.columns) < 2 or len(values) < 2:
-        return None
-    names, heads = [cut(name, NAME, WIDEST) for name in cells], _heads(results, cells)
-    plan = _plan(names, heads, len(results.manifest.columns))
-    note = textwrap.wrap(_note(results, analysis, reference), round(17 * (plan.right - EDGE)))
-    board = Canvas(plan.right + EDGE, plan.floor + 0.66 + 0.13 * len(note) + EDGE)
-    _label(board, plan, names, heads)
-    most = -window([-abs(value) for value in values])[0]
-    scale = ScalarMappable(Normalize(-most, most), sns.color_palette("vlag_r", as_cmap=True))
-    _fill(board, plan, list(cells.values()), scale)
-    beyond = max(map(abs, values)) > most
-    _bar(board, plan, scale, f"difference to {reference} (percentage points)", beyond)
-    board.text((EDGE, plan.floor + 0.66), "\n".join(note), "left", "top", 7, GREY)
-    return board.finish()
+    known = [cell.value for row in cells.values() for cell in row if cell.value is not None]
+    if len(results.manifest.columns) > 1 and len(known) > 1:
+        yield _draw(results, analysis, reference, cells, known)
 
 
-def _cells(results: Results, analysis: Analysis, reference: str) -> dict[str, list[HeatMapCell]]:
-    """Every method's row; the means are left out where no method has one."""
+def _cells(results: Results, analysis: Analysis, reference: str) -> dict[str, list[Cell]]:
+    """Return each method's row; its last cell is the mean, left out if no method has one."""
     rows = {
         name: _row(results, analysis, name, reference)
         for name in results.manifest.methods
         if name != reference
     }
-    means = any(row[-1].words for row in rows.values())
+    means = any(row[-1].text for row in rows.values())
     return rows if means else {name: row[:-1] for name, row in rows.items()}
 
 
-def _row(results: Results, analysis: Analysis, name: str, reference: str) -> list[HeatMapCell]:
-    """A method's differences by pair, and their mean where none is missing."""
+def _row(results: Results, analysis: Analysis, name: str, reference: str) -> list[Cell]:
+    """Return a method's differences by pair, and their mean if none is missing."""
     grid = results.manifest
     row = []
     for column in range(len(grid.columns)):
         key = (column, name, reference)
-        ours, theirs = analysis.pairs.get(key, ((), ()))
+        tops, reference_tops = analysis.pairs.get(key, ((), ()))
         if all(outcome.state == "not applicable" for outcome in results.students[column, name]):
-            row.append(HeatMapCell(None, DASH))
-        elif len(ours) < len(grid.seeds):
-            row.append(HeatMapCell(None, f"{len(ours)}/{len(grid.seeds)}"))
+            row.append(Cell(None, DASH))
+        elif len(tops) < len(grid.seeds):
+            row.append(Cell(None, f"{len(tops)}/{len(grid.seeds)}"))
         else:
-            value = fmean(ours) - fmean(theirs)
+            value = fmean(tops) - fmean(reference_tops)
             mark = significance_mark(analysis.tests.get(key), analysis.references.index(reference))
-            row.append(HeatMapCell(value, f"{format_signed(value)}{mark}"))
+            row.append(Cell(value, f"{format_signed(value)}{mark}"))
     known = [cell.value for cell in row if cell.value is not None]
     if len(known) < len(row):
-        return [*row, HeatMapCell(None, "")]
-    return [*row, HeatMapCell(fmean(known), format_signed(fmean(known)))]
+        return [*row, Cell(None, "")]
+    return [*row, Cell(fmean(known), format_signed(fmean(known)))]
 
 
-def _heads(results: Results, cells: Mapping[str, Sequence[HeatMapCell]]) -> list[str]:
-    columns = results.manifest.columns
-    several = len({column.dataset for column in columns}) > 1
-    heads = [*(heading(column, several, 16) for column in columns), "mean"]
-    return heads[: max(map(len, cells.values()))]
-
-
-def _plan(names: Sequence[str], heads: Sequence[str], pairs: int) -> HeatMapLayout:
-    turned = pairs > FEW
-    lines = max(head.count("\n") for head in heads) + 1
-    longest = max(width(line, HEAD) for head in heads for line in head.split("\n"))
-    tall = longest if turned else 0.13 * lines
-    across = max(NARROW, 0.13 * lines + 0.06) if turned else max(WIDE, longest + 0.1)
-    left = EDGE + max(width(name, NAME) for name in names) + 0.1
-    return HeatMapLayout(left, EDGE + tall + 0.1, across, len(names), pairs, len(heads), turned)
-
-
-def _label(board: Canvas, plan: HeatMapLayout, names: Sequence[str], heads: Sequence[str]) -> None:
-    """Methods left of their rows, pairs above their columns."""
-    for row, name in enumerate(names):
-        board.text((plan.left - 0.07, plan.top + ROW * (row + 0.5)), name, "right", "center", NAME)
-    for column, head in enumerate(heads):
-        at = (plan.edge(column) + plan.across / 2, plan.top - 0.06)
-        if plan.turned:
-            board.text(at, head, "left", "center", HEAD, turned=True)
-        else:
-            board.text(at, head, "center", "bottom", HEAD)
-
-
-def _fill(
-    board: Canvas, plan: HeatMapLayout, rows: Sequence[Sequence[HeatMapCell]], scale: ScalarMappable
-) -> None:
-    """Coloured cells with their numbers; what is not known is white and says why."""
-    boxes, colours = [], []
-    for row, cells in enumerate(rows):
-        top, bottom = plan.top + ROW * row, plan.top + ROW * (row + 1)
-        for column, cell in enumerate(cells):
-            left = plan.edge(column)
-            at = (left + plan.across / 2, (top + bottom) / 2)
-            if cell.value is None:
-                board.text(at, cell.words, "center", "center", NUMBER, GREY)
-                continue
-            colour = scale.to_rgba(np.array(cell.value))
-            dark = np.dot(colour[:3], (0.2126, 0.7152, 0.0722)) < DARK
-            board.text(at, cell.words, "center", "center", NUMBER, "white" if dark else INK)
-            right = left + plan.across
-            boxes.append([(left, top), (right, top), (right, bottom), (left, bottom)])
-            colours.append(colour)
-    drawn = PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidths=0.8)
-    board.axes.add_collection(drawn, autolim=False)
-
-
-def _bar(
-    board: Canvas, plan: HeatMapLayout, scale: ScalarMappable, label: str, beyond: bool
-) -> None:
-    """What the colours mean, below the map."""
-    across, length = board.figure.get_size_inches()
-    wide = min(2.4, plan.right - plan.left)
-    left = (plan.left + plan.right - wide) / 2
-    place = (left / across, 1 - (plan.floor + 0.22) / length, wide / across, 0.1 / length)
-    bar = board.figure.colorbar(
-        scale,
-        cax=board.figure.add_axes(place),
+@styled
+def _draw(
+    results: Results,
+    analysis: Analysis,
+    reference: str,
+    cells: Mapping[str, Sequence[Cell]],
+    known: Sequence[float],
+) -> Figure:
+    pairs, columns = len(results.manifest.columns), max(map(len, cells.values()))
+    turned = pairs > FEW_PAIRS
+    width = 1.6 + (0.52 if turned else 1.05) * columns
+    note = textwrap.fill(_note(results, analysis, reference), round(16 * max(5.5, width)))
+    height = ROW * len(cells) + (1.6 if turned else 0.9) + 0.12 * note.count("\n")
+    figure, [[axes]] = panel_grid(1, 1, [width], [height])
+    limit = -robust_limits([-abs(value) for value in known])[0]
+    _draw_cells(axes, list(cells.values()), limit)
+    axes.axvline(pairs, color="white", linewidth=5)  # sets the means apart
+    title = _turned_title if turned else pair_title
+    titles = [title(results, column, HEAD_WIDTH) for column in range(pairs)]
+    heads = [*titles, "mean"][:columns]
+    axes.set_xticks(np.arange(columns) + 0.5, heads, fontsize=HEAD, rotation=90 * turned)
+    names = [shorten(name, 1.5, NAME) for name in cells]
+    axes.set_yticks(np.arange(len(cells)) + 0.5, names, fontsize=NAME, rotation=0)
+    axes.tick_params(length=0, pad=3)
+    axes.xaxis.tick_top()
+    bar = figure.colorbar(
+        axes.collections[0],
+        ax=axes,
         orientation="horizontal",
-        extend="both" if beyond else "neither",
+        extend="both" if max(map(abs, known)) > limit else "neither",
+        fraction=0.1 / height,
+        aspect=24,
+        pad=0.03,
+        ticks=MaxNLocator(4, steps=[1, 2, 5, 10]),
     )
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=7, length=2, pad=1.5)
-    bar.locator = MaxNLocator(5)
-    bar.update_ticks()
-    bar.set_label(label, size=8, labelpad=2)
+    bar.ax.tick_params(labelsize=SMALL, length=2, pad=1.5)
+    bar.set_label(f"difference to {reference} (percentage points)", size=8, labelpad=2)
+    figure.supxlabel(note, fontsize=SMALL, color=GREY)
+    freeze_layout(figure)
+    return figure
+
+
+def _turned_title(results: Results, column: int, width: float) -> str:
+    """Return a title of two lines, as a narrow column has no room for more."""
+    columns = results.manifest.columns
+    teacher, student = pair_heading(columns[column], len({one.dataset for one in columns}) > 1)
+    return f"{shorten(teacher, 1.2 * width, HEAD)} →\n{shorten(student, 1.3 * width, HEAD)}"
+
+
+def _draw_cells(axes: Axes, rows: Sequence[Sequence[Cell]], limit: float) -> None:
+    """Draw coloured cells with their numbers; cells without a value are white."""
+    values = [[np.nan if cell.value is None else cell.value for cell in row] for row in rows]
+    sns.heatmap(
+        np.array(values, float),
+        annot=[[cell.text for cell in row] for row in rows],
+        fmt="",
+        annot_kws={"fontsize": NUMBER},
+        cmap="vlag_r",
+        vmin=-limit,
+        vmax=limit,
+        linewidths=0.8,
+        cbar=False,
+        ax=axes,
+    )
+    axes.grid(visible=False)
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            if cell.value is None:  # seaborn writes nothing there
+                where = (column + 0.5, row + 0.5)
+                axes.text(*where, cell.text, ha="center", va="center", fontsize=NUMBER, color=GREY)
 
 
 def _note(results: Results, analysis: Analysis, reference: str) -> str:
-    n = len(results.manifest.seeds)
+    seeds = len(results.manifest.seeds)
     mark = SIGNIFICANCE_MARKS[analysis.references.index(reference)]
-    sentences = [f"Means over {n} seeds, paired by seed; mean: over all pairs."]
-    if any(
-        test and test.significant for key, test in analysis.tests.items() if key[2] == reference
-    ):
-        sentences.append(
-            f"{mark}: different by a paired t-test at {100 * ALPHA:.0f} % after Holm's correction "
-            f"over {analysis.family} comparisons."
-        )
+    test = f"by a paired t-test at {100 * ALPHA:.0f} % after Holm's correction over"
+    sentences = [f"Means over {seeds} seeds, paired by seed; mean: over all pairs."]
+    tests = [found for key, found in analysis.tests.items() if key[2] == reference]
+    if any(found and found.significant for found in tests):
+        sentences.append(f"{mark}: different {test} {analysis.family} comparisons.")
     elif analysis.family:
-        sentences.append(
-            f"None differs by a paired t-test at {100 * ALPHA:.0f} % after Holm's correction over "
-            f"{analysis.family} comparisons."
-        )
-    sentences.append(f"White: not applicable ({DASH}), or k of {n} seeds done (k/{n}).")
+        sentences.append(f"None differs {test} {analysis.family} comparisons.")
+    sentences.append(f"White: not applicable ({DASH}), or k of {seeds} seeds done (k/{seeds}).")
     return " ".join(sentences)

@@ -1,217 +1,189 @@
-"""Loss terms over the epochs: a panel for each method, every term by its name.
+"""Loss terms over the epochs: a panel for each method, with every term by its name.
 
-Of several pairs the first on which anything is done: a course of losses is looked at to see whether
-it goes as it should, and the page has it for every cell.
+Of several pairs only the first with a finished run is drawn; the HTML page has all of them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import cycle, pairwise
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
-import matplotlib as mpl
-import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from benchmark.report.palette import FIXED_STYLES, MethodStyle, method_styles
-from benchmark.report.plots.canvas import FRAME, Canvas, Dashes, LineStyle, Panel
-from benchmark.report.plots.loss_terms import Scale, Term, fit, terms
+from benchmark.report.plots.history import (
+    LossTerm,
+    draw_mean_and_range,
+    first_history,
+    learning_rate_drops,
+    loss_terms,
+    phase_ends,
+)
 from benchmark.report.plots.style import (
     DROP,
     GREY,
     INK,
-    MANY,
-    STYLE,
-    absence,
-    cut,
-    drops,
-    heading,
-    legend,
-    width,
+    SMALL,
+    add_legend,
+    freeze_layout,
+    label_below,
+    missing_reason,
+    pair_title,
+    panel_grid,
+    split_into_pages,
+    styled,
 )
+from benchmark.report.plots.text import shorten, text_width, with_minus
 from benchmark.report.results.outcomes import Results
-from benchmark.report.tables.layout import MINUS
 from benchmark.store.record import Epoch
 
-WIDE, HIGH = 1.5, 0.95  # inches: a panel
-BESIDE, NAMED, BELOW = 0.5, 0.22, 0.3  # inches: what numbers, name and epochs take
-KEY, SAMPLE = 0.125, 0.16  # inches: a line of terms, the line before a term's name
-EDGE, SIDE, HEAD, FOOT = 0.1, 0.22, 0.34, 0.62  # inches: of the page
-NAME, TERM, LINE = 8.5, 7, 1.2  # points
-FINE = {**STYLE, "legend.fontsize": 8, "legend.columnspacing": 1.4}
-PLAIN = "ce"  # what nearly all have, scratch nothing else
-FURTHER = ("#56b4e9", "#8f7a00", "#8c3a8c", "#ca9161")
-DASHED: tuple[Dashes, ...] = ("solid", (0, (3, 1)), (0, (1, 1)))
-TURN = LineStyle("0.35", 0.7, order=1)
-DROPPED = LineStyle(DROP["color"], 0.7, DROP["linestyle"], order=1)
-LEVELS = LineStyle("0.92", 0.5, order=0.5)
+COMMON_TERM = "ce"  # nearly every method has it, and scratch has no other
+MORE_COLOURS = ("#56b4e9", "#8f7a00", "#8c3a8c", "#ca9161")
+LINE_STYLES: tuple[Any, ...] = ("solid", (0, (3, 1)), (0, (1, 1)))
+PHASE_END: dict[str, Any] = {"color": "0.35", "linewidth": 0.7, "zorder": 1}
+WIDTH = 1.9  # inches: a panel
+MAX_DECADES = 4  # on a logarithmic axis
+LOG_RATIO = 3  # an axis is logarithmic if the largest loss is more than this times the smallest
 
-Shown = Mapping[tuple[str, str], Term]
-Keys = Sequence[tuple[str, float, int]]  # terms, each with its place in a line, and which line
+Terms = Mapping[tuple[str, str], LossTerm]
 
 
-def draw(results: Results) -> Figure | None:
-    """The picture; None where no record has loss terms."""
+def draw(results: Results) -> Iterator[Figure]:
+    """Yield the pictures; none if no record has loss terms."""
     grid = results.manifest
     for column in range(len(grid.columns)):
-        known = {name: terms(results.students[column, name]) for name in grid.methods}
-        if any(known.values()):
-            with mpl.rc_context(FINE):
-                return _draw(results, column, known)
-    return None
+        terms = {name: loss_terms(results.students[column, name]) for name in grid.methods}
+        if any(terms.values()):
+            for page in split_into_pages(grid.methods):
+                yield _draw_page(results, column, terms, page)
+            return
 
 
-class Page(NamedTuple):
-    """Where panels stand, lengths in inches, and what their epochs are."""
-
-    across: int
-    down: int
-    above: float  # what name and terms take above a panel
-    longest: int
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """Width and height."""
-        below = self.above + HIGH + BELOW
-        return SIDE + self.across * (BESIDE + WIDE) + EDGE, HEAD + self.down * below + FOOT
-
-    def panel(self, place: int, scale: Scale) -> Panel:
-        """The panel of the method in this place."""
-        row, band = divmod(place, self.across)
-        left = SIDE + band * (BESIDE + WIDE) + BESIDE
-        top = HEAD + row * (self.above + HIGH + BELOW) + self.above
-        margin = 0.03 * (self.longest - 1) or 0.5
-        epochs = (1 - margin, self.longest + margin)
-        return Panel(left, top, WIDE, HIGH, epochs, (scale.low, scale.high))
-
-
-def _draw(results: Results, column: int, known: Mapping[str, Shown]) -> Figure:
-    keys = {name: _keys(_names(shown)) for name, shown in known.items()}
-    across = 3 if len(known) <= MANY else 5
-    lines = 1 + max(line for key in keys.values() for *_, line in key)
-    longest = max(term.epochs[-1] for shown in known.values() for term in shown.values())
-    page = Page(across, math.ceil(len(known) / across), NAMED + KEY * lines, longest)
-    board = Canvas(*page.size)
-    for place, (name, look) in enumerate(method_styles(known).items()):
-        outcomes, shown = results.students[column, name], known[name]
-        scale = fit(shown.values()) if shown else Scale(0, 1, False)
-        panel = page.panel(place, scale)
-        top = panel.top - KEY * (1 + max((line for *_, line in keys[name]), default=-1)) - 0.05
-        board.text((panel.left, top - 0.02), cut(name, NAME, WIDE), "left", "bottom", NAME)
-        if shown:
-            pens = _pens(_names(shown), look)
-            _key(board, (panel.left, top), keys[name], pens)
-            _frame(board, panel, scale, _history(results, column, name))
-            _terms(board, panel, scale, shown, pens)
+@styled
+def _draw_page(
+    results: Results, column: int, terms: Mapping[str, Terms], methods: Sequence[str]
+) -> Figure:
+    figure, panels = panel_grid(len(methods), 3 if len(methods) < 7 else 4, [WIDTH], [1.6])
+    styles = method_styles(results.manifest.methods)
+    longest = max(term.epochs[-1] for found in terms.values() for term in found.values())
+    for name, (axes,) in zip(methods, panels, strict=True):
+        outcomes = results.students[column, name]
+        lines = line_styles([term for term, _ in terms[name]], styles[name])
+        margin = 0.03 * (longest - 1) or 0.5
+        axes.set_xlim(1 - margin, longest + margin)
+        axes.set_xticks(sorted({1, longest}))
+        axes.tick_params(length=2, pad=2, labelsize=SMALL)
+        if terms[name]:
+            set_loss_axis(axes, terms[name].values())
+            _draw_terms(axes, terms[name], lines)
+            for epoch in phase_ends(first_history(outcomes)):
+                axes.axvline(epoch, **PHASE_END)
+            for epoch in learning_rate_drops(first_history(outcomes)):
+                axes.axvline(epoch, **DROP)
         else:
-            middle = (panel.left + WIDE / 2, panel.top + HIGH / 2)
-            board.text(middle, absence(outcomes), "center", "center", TERM, GREY)
-        if place + across >= len(known):
-            _epochs(board, panel, longest)
-    _say(board, results, column)
-    histories = [_history(results, column, name) for name, shown in known.items() if shown]
-    _explain(board.figure, histories)
-    return board.finish()
+            axes.set_yticks([])
+            words: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "color": GREY,
+            }
+            axes.text(
+                0.5,
+                0.5,
+                missing_reason(outcomes),
+                fontsize=SMALL,
+                transform=axes.transAxes,
+                **words,
+            )
+        _name_terms(axes, name, lines)
+    figure.suptitle(pair_title(results, column, 5))
+    label_below(panels, "epoch")
+    figure.supylabel("loss terms, as weighted")
+    _add_legend(figure, [first_history(results.students[column, name]) for name in methods])
+    freeze_layout(figure)
+    return figure
 
 
-def _names(shown: Shown) -> list[str]:
-    return list(dict.fromkeys(name for name, _ in shown))
+def line_styles(terms: Sequence[str], style: MethodStyle) -> dict[str, dict[str, Any]]:
+    """Return how each term is drawn.
+
+    A term named after a known method has that method's colour, the first other term that of the
+    row's own method.
+    """
+    free = cycle([style.colour, *(colour for colour in MORE_COLOURS if colour != style.colour)])
+    lines: dict[str, dict[str, Any]] = {}
+    own = [term for term in dict.fromkeys(terms) if term != COMMON_TERM]
+    for place, term in enumerate(own):
+        colour = FIXED_STYLES[term].colour if term in FIXED_STYLES else next(free)
+        lines[term] = {"color": colour, "linestyle": LINE_STYLES[place % len(LINE_STYLES)]}
+    if COMMON_TERM in terms:
+        lines[COMMON_TERM] = {"color": FIXED_STYLES["scratch"].colour, "linestyle": "solid"}
+    return lines
 
 
-def _keys(names: Sequence[str]) -> Keys:
-    """Terms in lines no wider than a panel."""
-    keys, line, used = [], 0, 0.0
-    for name in names:
-        wide = SAMPLE + 0.04 + width(cut(name, TERM, WIDE - SAMPLE), TERM) + 0.1
-        if used and used + wide > WIDE + 0.15:
-            line, used = line + 1, 0.0
-        keys.append((name, used, line))
-        used += wide
-    return keys
+def set_loss_axis(axes: Axes, terms: Iterable[LossTerm]) -> None:
+    """Set limits and ticks; logarithmic if no loss is negative and they are far apart."""
+    values = [value for term in terms for value in (*term.low, *term.high)]
+    positive = [value for value in values if value > 0]
+    low, high = min(values), max(values)
+    if low < 0 or high <= LOG_RATIO * min(positive, default=high):
+        margin = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
+        axes.set_ylim(low - margin, high + margin)
+        axes.yaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        return
+    low = max(min(positive), high / 10**MAX_DECADES)
+    margin = (high / low) ** 0.06
+    axes.set_yscale("log")
+    axes.set_ylim(low / margin, high * margin)
+    decades = math.log10(high / low)
+    steps = (1,) if decades > 2 else (1, 3) if decades > 1 else (1, 2, 5)
+    axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: with_minus(f"{loss:g}")))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _pens(names: Sequence[str], look: MethodStyle) -> dict[str, LineStyle]:
-    """What is called as a known method wears its colour, another first term that of the row."""
-    free = cycle([look.colour, *(colour for colour in FURTHER if colour != look.colour)])
-    own = [name for name in names if name != PLAIN]
-    pens = {PLAIN: LineStyle(FIXED_STYLES["scratch"].colour, LINE)}
-    for place, name in enumerate(own):
-        colour = FIXED_STYLES[name].colour if name in FIXED_STYLES else next(free)
-        pens[name] = LineStyle(colour, LINE, DASHED[place % len(DASHED)])
-    return pens
+def _draw_terms(axes: Axes, terms: Terms, lines: Mapping[str, dict[str, Any]]) -> None:
+    for (name, _), term in terms.items():
+        line = lines[name]
+        draw_mean_and_range(
+            axes, term.epochs, term.mean, term.low, term.high, linewidth=1.2, **line
+        )
 
 
-def _key(board: Canvas, at: tuple[float, float], keys: Keys, pens: Mapping[str, LineStyle]) -> None:
-    """The terms by name, each behind a piece of its line."""
-    for name, across, line in keys:
-        left, down = at[0] + across, at[1] + KEY * (line + 0.3)
-        board.line(pens[name], np.array([(left, down), (left + SAMPLE, down)]))
-        words = cut(name, TERM, WIDE - SAMPLE)
-        board.text((left + SAMPLE + 0.04, down), words, "left", "center", TERM)
+def _name_terms(axes: Axes, method: str, lines: Mapping[str, dict[str, Any]]) -> None:
+    """Add a legend of the terms above the panel, with the method's name as its title."""
+    names = [shorten(name, WIDTH - 0.7, SMALL) for name in lines]
+    widest = max((text_width(name, SMALL) for name in names), default=1)
+    axes.legend(
+        [Line2D([], [], linewidth=1.2, **line) for line in lines.values()],
+        names,
+        title=shorten(method, WIDTH - 0.5, 8.5),
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=max(1, min(3, int((WIDTH - 0.4) / (widest + 0.32)))),
+        fontsize=SMALL,
+        title_fontsize=8.5,
+        alignment="left",
+        frameon=False,
+        borderpad=0,
+        handlelength=1.4,
+        handletextpad=0.4,
+        columnspacing=0.9,
+    )
 
 
-def _frame(board: Canvas, panel: Panel, scale: Scale, history: Sequence[Epoch]) -> None:
-    """Axes, numbers, where a phase ends and where the learning rate drops."""
-    board.line(FRAME, panel.at([panel.x[0]] * 2, panel.y))
-    board.line(FRAME, panel.at(panel.x, [panel.y[0]] * 2))
-    for tick in scale.ticks():
-        height = float(scale.of([tick])[0])
-        board.levels(panel, LEVELS, [height])
-        down = float(panel.at(0, height)[0, 1])
-        board.tick(panel.left, down, panel.left - 0.03, down)
-        board.text((panel.left - 0.05, down), f"{tick:g}".replace("-", MINUS), "right", "center")
-    board.uprights(panel, TURN, _turns(history))
-    board.uprights(panel, DROPPED, drops(history))
-
-
-def _terms(
-    board: Canvas, panel: Panel, scale: Scale, shown: Shown, pens: Mapping[str, LineStyle]
-) -> None:
-    for (name, _), term in shown.items():
-        low, mean, high = (scale.of(values) for values in (term.low, term.mean, term.high))
-        board.band(panel, pens[name].colour, term.epochs, low, high)
-        board.curve(panel, pens[name], term.epochs, mean)
-
-
-def _epochs(board: Canvas, panel: Panel, longest: int) -> None:
-    for epoch in sorted({1, longest}):
-        across = float(panel.at(epoch, 0)[0, 0])
-        board.tick(across, panel.bottom, across, panel.bottom + 0.03)
-        board.text((across, panel.bottom + 0.05), f"{epoch}", "center", "top")
-
-
-def _say(board: Canvas, results: Results, column: int) -> None:
-    """Which pair it is, what the axes measure, what the lines are."""
-    columns, (across, length) = results.manifest.columns, board.figure.get_size_inches()
-    several = len({one.dataset for one in columns}) > 1
-    middle = (across + SIDE) / 2
-    board.text((middle, EDGE), heading(columns[column], several, 90), "center", "top", 9)
-    up = (HEAD + length - FOOT) / 2
-    words = "loss terms, as weighted"
-    board.text((EDGE, up), words, "center", "top", 9, turned=True)
-    board.text((middle, length - FOOT - 0.08), "epoch", "center", "top", 9)
-
-
-def _explain(figure: Figure, histories: Sequence[Sequence[Epoch]]) -> None:
+def _add_legend(figure: Figure, histories: Sequence[Sequence[Epoch]]) -> None:
     handles: dict[str, Artist] = {
-        "mean over seeds": Line2D([], [], color=INK, linewidth=LINE),
+        "mean over seeds": Line2D([], [], color=INK, linewidth=1.2),
         "range over seeds": Patch(color=INK, alpha=0.18, linewidth=0),
     }
-    if any(map(_turns, histories)):
-        handles["a phase ends"] = Line2D([], [], color=TURN.colour, linewidth=TURN.width)
-    if any(map(drops, histories)):
+    if any(map(phase_ends, histories)):
+        handles["a phase ends"] = Line2D([], [], **PHASE_END)
+    if any(map(learning_rate_drops, histories)):
         handles["learning rate drops"] = Line2D([], [], **DROP)
-    legend(figure, handles)
-
-
-def _history(results: Results, column: int, name: str) -> Sequence[Epoch]:
-    """Of the first seed that is done: the others have the same phases and rates."""
-    return next(o.record.history for o in results.students[column, name] if o.record)
-
-
-def _turns(history: Sequence[Epoch]) -> list[float]:
-    """Where a phase ends."""
-    return [now.epoch + 0.5 for now, after in pairwise(history) if now.phase != after.phase]
+    add_legend(figure, handles)

@@ -1,137 +1,118 @@
-"""Mean ranks over pairs and which of them differ: a critical-difference diagram.
+"""Mean ranks over pairs: a critical-difference diagram (Demšar, JMLR 2006, figure 1).
 
-After Demšar, JMLR 2006, figure 1: methods on an axis of mean ranks, the best on the left; thick
-bars join those that Nemenyi's test does not tell apart at 5 %.
+Methods stand on an axis of mean ranks, the best on the left. Thick bars join methods whose ranks
+do not differ by Nemenyi's test at 5 %.
 """
 
 import math
 import textwrap
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-import matplotlib as mpl
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report.palette import MethodStyle, method_styles
-from benchmark.report.plots.canvas import FRAME, Canvas, LineStyle, Panel
-from benchmark.report.plots.style import GREY, INK, STYLE, cut, width
+from benchmark.report.plots.style import GREY, INK, SMALL, freeze_layout, panel_grid, styled
+from benchmark.report.plots.text import shorten
 from benchmark.report.results.outcomes import Results
 from benchmark.report.statistics.analysis import SuiteSummary
-from benchmark.report.statistics.significance import ALPHA, Ranking
+from benchmark.report.statistics.significance import ALPHA, MethodRank, Ranking
 
 NAME = 8.5  # points
-WIDEST = 1.6  # inches: a name
-AXIS = 4.4  # inches
-LINE = 0.19  # inches: from a name to the next
-BAR = 0.09  # inches: from a bar to the next
-EDGE = 0.12  # inches
-TOP = 0.85  # inches: the axis from above
-FIRST = 0.14  # inches: from the axis to the first bar
-ARM = 0.15  # inches: how far a method's line goes beyond the axis
-GAP = 0.36  # inches: what its rank takes beside it
-BARS = LineStyle(INK, 2.6, order=2.5)
+WIDTH = 7.6  # inches
+ROW = 0.19  # inches; also the unit of the y axis, which points downwards
+BAR = 0.45  # rows: from a bar to the next
+MARGIN = 0.03  # of the axis: between its ends and the names
 
 
-def draw(results: Results, summary: SuiteSummary | None) -> Figure | None:
-    """The picture; None where there is no ranking, or too little for a critical difference."""
+def draw(results: Results, summary: SuiteSummary | None) -> Iterator[Figure]:
+    """Yield the picture; none if there is no ranking or no critical difference."""
     ranking = summary.ranking if summary else None
-    if summary is None or ranking is None or ranking.critical is None:
-        return None
-    with mpl.rc_context(STYLE):
-        return _draw(results, ranking, ranking.critical, summary.unranked)
+    if summary is not None and ranking is not None and ranking.critical is not None:
+        yield _draw(results, ranking, ranking.critical, summary.unranked)
 
 
-def groups(ranks: Sequence[float], critical: float) -> list[tuple[int, int]]:
-    """Places, in sorted `ranks`, of the first and last of each largest group within `critical`."""
-    found: list[tuple[int, int]] = []
+def rank_groups(ranks: Sequence[float], critical: float) -> list[tuple[int, int]]:
+    """Return the first and last index, in sorted `ranks`, of each maximal group.
+
+    The ranks of a group differ by less than the critical difference.
+    """
+    groups: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):
-        last = max(place for place, other in enumerate(ranks) if other - rank < critical)
-        if last > first and (not found or last > found[-1][1]):
-            found.append((first, last))
-    return found
+        last = max(index for index, other in enumerate(ranks) if other - rank < critical)
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((first, last))
+    return groups
 
 
+@styled
 def _draw(results: Results, ranking: Ranking, critical: float, unranked: Sequence[str]) -> Figure:
     standings = sorted(ranking.standings, key=lambda standing: standing.rank)
-    ranks = [standing.rank for standing in standings]
-    names = [cut(standing.name, NAME, WIDEST) for standing in standings]
-    half = math.ceil(len(names) / 2)
-    left, right = (_side(some) for some in (names[:half], names[half:]))
-    note = textwrap.wrap(_note(ranking, critical, unranked), round(17.5 * (left + AXIS + right)))
-    bars = _stack(ranks, groups(ranks, critical))
-    first = TOP + FIRST + BAR * (1 + max((level for *_, level in bars), default=0))
-    foot = first + LINE * half + 0.08
-    board = Canvas(left + AXIS + right, foot + 0.13 * len(note) + EDGE)
-    axis = Panel(left, TOP, AXIS, 0, (1, len(names)), (0, 1))
-    _axis(board, axis, critical)
-    _bars(board, axis, bars)
-    shown = method_styles(results.manifest.methods)
-    for place, (standing, name) in enumerate(zip(standings, names, strict=True)):
-        down = first + LINE * (place if place < half else len(names) - 1 - place)
-        words = (name, standing.rank)
-        _method(board, axis, down, place < half, words, shown[standing.name])
-    board.text((EDGE, foot), "\n".join(note), "left", "top", 7, GREY)
-    return board.finish()
-
-
-def _side(names: Sequence[str]) -> float:
-    """What names, ranks and arms take at one side of the axis, in inches."""
-    return EDGE + max(width(name, NAME) for name in names) + GAP + ARM
-
-
-def _axis(board: Canvas, axis: Panel, critical: float) -> None:
-    """Ranks from the best on the left, and above it how long the critical difference is."""
-    last = axis.x[1]
-    board.line(FRAME, axis.at(axis.x, 0))
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if last / step <= 14)
-    for rank in sorted({1, *range(step, int(last) + 1, step)}):
-        across = float(axis.at(rank, 0)[0, 0])
-        board.tick(across, TOP, across, TOP - 0.05)
-        board.text((across, TOP - 0.07), f"{rank}", "center", "bottom", 7.5)
-    board.text(
-        (axis.left + AXIS / 2, TOP - 0.24), "mean rank, 1 is the best", "center", "bottom", 8.5
-    )
-    ends = axis.at([1, min(last, 1 + critical)], 0)[:, 0]
-    for end in ends:
-        board.tick(end, TOP - 0.43, end, TOP - 0.51)
-    board.tick(ends[0], TOP - 0.47, ends[1], TOP - 0.47)
-    board.text((ends[0], TOP - 0.53), f"critical difference {critical:.2f}", "left", "bottom", 7.5)
-
-
-def _bars(board: Canvas, axis: Panel, bars: Sequence[tuple[float, float, int]]) -> None:
+    bars = _stack([standing.rank for standing in standings], critical)
+    top = BAR * (2 + max((level for *_, level in bars), default=0))
+    half = math.ceil(len(standings) / 2)
+    figure, [[axes]] = panel_grid(1, 1, [WIDTH], [ROW * (top + half + 2) + 0.15])
+    margin = MARGIN * len(standings)
+    axes.set(xlim=(1 - margin, len(standings) + margin), ylim=(top + half + 2, 0))
+    _set_axis(axes, len(standings))
     for low, high, level in bars:
-        down = TOP + FIRST + BAR * level
-        ends = axis.at([low, high], 0)[:, 0] + (-0.04, 0.04)
-        board.line(BARS, np.column_stack([ends, [down, down]]))
+        line: dict[str, Any] = {"color": INK, "linewidth": 2.6, "solid_capstyle": "butt"}
+        axes.plot([low - margin / 4, high + margin / 4], [BAR * (level + 1)] * 2, **line)
+    styles = method_styles(results.manifest.methods)
+    for index, standing in enumerate(standings):
+        row = index if index < half else len(standings) - 1 - index
+        _draw_method(axes, standing, top + row, index < half, styles[standing.name])
+    bottom = top + half + 1
+    ends = [1, min(len(standings), 1 + critical)]
+    axes.plot(ends, [bottom, bottom], color=INK, linewidth=0.8, marker="|", markersize=5)
+    words = f"critical difference {critical:.2f}"
+    axes.text(1, bottom - 0.3, words, fontsize=SMALL, va="bottom")
+    note = textwrap.fill(_note(ranking, critical, unranked), 125)
+    figure.supxlabel(note, fontsize=SMALL, color=GREY)
+    freeze_layout(figure)
+    return figure
 
 
-def _stack(
-    ranks: Sequence[float], found: Sequence[tuple[int, int]]
-) -> list[tuple[float, float, int]]:
-    """Bars by their ends, each on the first level where it touches no other."""
-    stacked: list[tuple[float, float, int]] = []
-    for first, last in found:
-        low, high = ranks[first], ranks[last]
-        taken = {level for _, right, level in stacked if right >= low}
-        level = next(level for level in range(len(found)) if level not in taken)
-        stacked.append((low, high, level))
-    return stacked
+def _stack(ranks: Sequence[float], critical: float) -> list[tuple[float, float, int]]:
+    """Return the bars: both ends, and the first level on which a bar touches no other."""
+    bars: list[tuple[float, float, int]] = []
+    for first, last in rank_groups(ranks, critical):
+        taken = {level for _, end, level in bars if end >= ranks[first]}
+        level = next(level for level in range(len(ranks)) if level not in taken)
+        bars.append((ranks[first], ranks[last], level))
+    return bars
 
 
-def _method(
-    board: Canvas, axis: Panel, down: float, left: bool, words: tuple[str, float], look: MethodStyle
+def _set_axis(axes: Axes, last: int) -> None:
+    """Show the ranks from 1 to `last` on the upper edge, and no other axis."""
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.spines["top"].set_visible(True)
+    axes.spines["top"].set_bounds(1, last)
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if last / step <= 14)
+    axes.set_xticks(sorted({1, *range(step, last + 1, step)}))
+    axes.set_yticks([])
+    axes.tick_params(axis="x", labelsize=7.5, pad=1, length=3)
+    axes.set_xlabel("mean rank (1 is the best)")
+
+
+def _draw_method(
+    axes: Axes, standing: MethodRank, row: float, left: bool, style: MethodStyle
 ) -> None:
-    """From a method's place on the axis down to its row, and out to its rank and name."""
-    name, rank = words
-    across = float(axis.at(rank, 0)[0, 0])
-    edge, way = (axis.left - ARM, -1) if left else (axis.right + ARM, 1)
-    path = np.array([(across, TOP), (across, down), (edge, down)])
-    board.line(LineStyle(look.colour, 0.9, order=2), path)
-    board.axes.plot(across, TOP, marker=look.marker, color=look.colour, markersize=4.5, zorder=5)
-    side: Literal["left", "right"] = "right" if left else "left"
-    board.text((edge + way * 0.05, down), f"{rank:.2f}", side, "center", 7, GREY)
-    board.text((edge + way * GAP, down), name, side, "center", NAME)
+    """Draw a line from a method's rank down to its row and to the side, with rank and name."""
+    side = axes.get_xlim()[0 if left else 1]
+    rank, colour = standing.rank, style.colour
+    axes.plot([rank, rank, side], [0, row, row], color=colour, linewidth=0.9)
+    axes.plot(rank, 0, marker=style.marker, color=colour, markersize=4.5, zorder=5, clip_on=False)
+    where: dict[str, Any] = {"xy": (side, row), "textcoords": "offset points", "va": "center"}
+    where["ha"] = "right" if left else "left"
+    sign = -1 if left else 1
+    axes.annotate(f"{rank:.2f}", xytext=(3 * sign, 0), fontsize=SMALL, color=GREY, **where)
+    name = shorten(standing.name, 1.6, NAME)
+    axes.annotate(name, xytext=(26 * sign, 0), fontsize=NAME, color=INK, **where)
 
 
 def _note(ranking: Ranking, critical: float, unranked: Sequence[str]) -> str:
