@@ -33,7 +33,7 @@ def read_machine(options: argparse.Namespace) -> Machine:
 
 def job_paths(suite: Suite, options: argparse.Namespace) -> Paths:
     """Return the folders and plug-ins that jobs use."""
-    return Paths(options.results, options.data_root, tuple(suite.manifest.get("plugins", ())))
+    return Paths(options.results, options.data_root, suite.plugins)
 
 
 def suite_arguments(options: argparse.Namespace) -> list[str]:

@@ -73,7 +73,7 @@ def plan(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print the status of every run, the epoch of those that run, and why others have failed."""
-    suite, console = open_suite(options), make_console()
+    suite, console = open_suite(options, needs_code=False), make_console()
     runs = suite.select("")
     statuses = query_statuses(runs, suite.store)
     display = ProgressDisplay(suite.manifest, list(runs), suite.store, console)

@@ -126,6 +126,8 @@ class SuiteFile(StrictModel):
     numerics: Numerics = "strict"
     """The numerics profile of all runs, including the teachers'."""
     table: TableSection = TableSection()
+    plugins: tuple[str, ...] = ()
+    """Python files with methods of your own, relative to the suite file."""
 
     @property
     def images(self) -> DatasetSection:
