@@ -7,6 +7,12 @@ from methods.registry import Spec, UnknownMethod, add_file, get, names, parse, p
 from methods.registry.check import BadMethod
 
 __all__ = [
-    *("BadMethod", "Spec", "UnknownMethod", "add_file", "get", "names", "parse"),
+    "BadMethod",
+    "Spec",
+    "UnknownMethod",
+    "add_file",
+    "get",
+    "names",
+    "parse",
     "plugin_sources",
 ]

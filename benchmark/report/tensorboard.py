@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 from benchmark.config.errors import UserError
 from benchmark.report.report_data import ReportData
-from benchmark.report.results.outcomes import ManifestColumn, Results
+from benchmark.report.results.outcomes import Results
 from benchmark.report.results.quantities import flatten
 from benchmark.store.atomic import write_atomic
 from benchmark.store.claim import Holder, read_claim
 from benchmark.store.folder import RunFolder
+from benchmark.store.manifest import ManifestColumn
 
 try:
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog

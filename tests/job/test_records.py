@@ -46,12 +46,12 @@ MACHINE = [
     *("platform", "cpu", "device", "threads", "host"),
 ]
 END = ["cost", "environment", "started", "finished"]
-TRAINED = ["config", "result", "history", "weights", "measures", *END]
-STUDENT = ["schema", "id", "kind", "teacher", *TRAINED]
-PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED]
+TRAINED = ["config", "result", "history", "weights"]
+STUDENT = ["schema", "id", "kind", "teacher", *TRAINED, "predictions", "measures", *END]
+PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED, "measures", *END]
 IMPORT = [
     *("schema", "id", "kind", "config", "result", "published", "remark", "history"),
-    *("teacher", "weights", "file", "measures", *END),
+    *("teacher", "weights", "file", "predictions", "measures", *END),
 ]
 
 

@@ -14,14 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from benchmark.report.results.outcomes import (
-    LR_DROP_FACTOR,
-    MAX_LR_DROPS,
-    ManifestColumn,
-    Outcome,
-    Results,
-)
+from benchmark.report.results.outcomes import LR_DROP_FACTOR, MAX_LR_DROPS, Outcome, Results
 from benchmark.report.tables.layout import pair_heading
+from benchmark.store.manifest import ManifestColumn
 from benchmark.store.record import Epoch
 
 MANY = 10  # with more methods one panel cannot hold their lines, and rows come closer

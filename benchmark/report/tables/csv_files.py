@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from benchmark.report.results.outcomes import ManifestColumn, Outcome
+from benchmark.report.results.outcomes import Outcome
 from benchmark.report.results.quantities import QUANTITY_NAMES, measured_quantities
 from benchmark.report.tables.cells import Table, TableCell, TableRow
+from benchmark.store.manifest import ManifestColumn
 
 
 def render(table: Table) -> str:
