@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from benchmark.cli.options import DEFAULT_RESULTS, MACHINES, SUITES
+from benchmark.config.errors import UserError
 from benchmark.launch.machine import Machine, Paths
 from benchmark.suite.suite import Suite, suite_path
 
@@ -15,6 +17,8 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Suite:
     Raises UserError if there is no such suite or it is wrong. Without ``needs_code`` the suite's
     plug-ins need not be there.
     """
+    if not needs_code:
+        require_results(options.results)
     path = suite_path(options.suite, SUITES)
     return Suite.open(
         path,
@@ -24,6 +28,14 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Suite:
         options.plugins,
         data=options.data_root,
     )
+
+
+def require_results(folder: Path) -> None:
+    """Raise UserError where a folder to read results from is not there: it may be misspelt."""
+    if not folder.is_dir():
+        raise UserError(
+            f"--results {folder}: there is no such folder. `run` and `plan` make it; check the name"
+        )
 
 
 def read_machine(options: argparse.Namespace) -> Machine:

@@ -43,7 +43,11 @@ def write(data: ReportData) -> Path:
     images = manifest.measure.split()[0]  # test or validation
     for folder, run in _run_folders(data.results):
         run_folder = RunFolder(data.runs_folder / run)
-        if run_folder.record.is_file():
+        if run_folder.record.exists():
+            try:
+                run_folder.load_record()
+            except UserError:  # the tables name it
+                continue
             _write_finished_run(suite_folder / folder, run_folder, images)
             continue
         holder = read_claim(run_folder.path)
@@ -118,13 +122,13 @@ def _events_of_record(record: Mapping[str, Any], images: str) -> Iterator["Event
     of each epoch.
     """
     start = SessionLog(status=SessionLog.START)  # makes TensorBoard discard the earlier events
-    time = datetime.fromisoformat(record["started"]).timestamp()
+    time = datetime.fromisoformat(record.get("started") or "1970-01-01T00:00:00Z").timestamp()
     config = {k: v for k, v in flatten(record["config"]).items() if not k.startswith("teacher")}
     parameters = {k: v for k, v in config.items() if isinstance(v, bool | int | float | str)}
     yield Event(wall_time=time, session_log=start)
     yield Event(wall_time=time, summary=hparams_pb(parameters, record["id"], time))
     for epoch in record["history"]:
-        time += epoch.get("seconds", 0.0)
+        time += epoch.get("seconds") or 0.0
         values = {f"{images}/{name}": epoch.get(name) for name in ("top1", "top5")}
         values |= {f"{images}/loss": epoch.get("test_loss"), "learning rate": epoch.get("lr")}
         values |= {f"loss/{name}": value for name, value in epoch.get("losses", {}).items()}

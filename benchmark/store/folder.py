@@ -149,7 +149,7 @@ class RunFolder:
 
     def load_record(self) -> Record:
         """Return the record, checked. Raises UserError where there is none, or not of this run."""
-        from benchmark.store.record import load_record
+        from benchmark.store.loading import load_record
 
         try:
             return load_record(self.record)
@@ -202,7 +202,7 @@ class RunFolder:
 
     def load_failure(self) -> Failure:
         """Return the failure, checked. Raises UserError where it is missing or damaged."""
-        from benchmark.store.record import load_failure
+        from benchmark.store.loading import load_failure
 
         try:
             return load_failure(self.failure)

@@ -8,15 +8,21 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.config.runs import REFERENCE_FIELDS
 from benchmark.store.checkpoint import DamagedFileError
 from benchmark.store.fields import read_json
 
-_PLAIN_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
-FileName = Annotated[str, Field(max_length=200, pattern=_PLAIN_NAME)]
-"""A name that stays in its folder: reports write files of it."""
+
+def _as_file_name(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name) > 255:
+        raise ValueError(f"{name!r:.60} is no name of a file in its folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_as_file_name)]
+"""A name that stays in its folder: reports read and write files of it."""
 RunId = FileName
 Index = Annotated[int, Field(ge=0)]
 
@@ -140,7 +146,7 @@ def parse_manifest(data: object) -> Manifest:
 
 def _reference_problems(manifest: Manifest) -> Iterator[str]:
     """Yield what names something that is not in the manifest."""
-    methods, runs = set(manifest.methods), manifest.runs
+    methods = set(manifest.methods)
     for name, values in (("columns", manifest.columns), ("cells", manifest.cells)):
         if not values:
             yield f"{name}: is empty"
@@ -149,23 +155,14 @@ def _reference_problems(manifest: Manifest) -> Iterator[str]:
             yield f"cells.{number}.column: there is no column {cell.column}"
         if cell.method not in methods:
             yield f"cells.{number}.method: there is no method {cell.method!r}"
-        if cell.run is not None and runs and cell.run not in runs:
-            yield f"cells.{number}.run: there is no run {cell.run}"
-    needs = {run_id: _needs(run) for run_id, run in runs.items()}
-    for run_id, needed in needs.items():
-        if unknown := [need for need in needed if need not in runs]:
-            yield f"runs.{run_id}: there is no run {unknown[0]}"
+    for run_id, run in manifest.runs.items():
         # A student needs a teacher, a probe a student: a longer chain is a circle.
-        chain = {run_id}
-        while needed := {need for one in needed for need in needs.get(one, ())} - {None}:
-            if needed & chain or len(chain) > _LONGEST_CHAIN:
-                yield f"runs.{run_id}: needs itself"
-                break
-            chain |= needed
-
-
-def _needs(run: Mapping[str, Any]) -> set[str]:
-    return {run[name] for name in REFERENCE_FIELDS if isinstance(run.get(name), str)}
+        chain: list[Any] = [run]
+        while chain[-1] is not None and len(chain) < _LONGEST_CHAIN:
+            need = next((chain[-1][name] for name in REFERENCE_FIELDS if name in chain[-1]), None)
+            chain.append(manifest.runs.get(need) if isinstance(need, str) else None)
+        if chain[-1] is not None:
+            yield f"runs.{run_id}: needs itself"
 
 
 _LONGEST_CHAIN = 10

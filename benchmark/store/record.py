@@ -7,25 +7,28 @@ with a default may be missing in older files. Importing this module imports pyda
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from pathlib import Path
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 
-from benchmark.config.validation import short_digest
-from benchmark.store.checkpoint import DamagedFileError
-from benchmark.store.fields import read_file
 from benchmark.store.measures import Measures, Percent, Score
 
 T = TypeVar("T")
 Kind = Literal["train", "probe", "import"]
 Amount = Annotated[float, Field(ge=0, le=1e18)]
 """Seconds, joules and the like. The bound leaves sums and pictures of any number of them finite."""
+
+
+def _as_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Time = Annotated[str, AfterValidator(_as_time)]
+"""ISO 8601."""
 Count = Annotated[int, Field(ge=0, le=10**18)]
 FailureKind = Literal["non-finite", "error", "died"]
 """A loss or weight is not finite; an exception was raised; the process ended without a report."""
@@ -192,9 +195,9 @@ class Record:
     """Of a run that was interrupted: those in which its earlier epochs were trained, if others."""
     plugins: Mapping[str, str] = field(default_factory=dict)
     """The sha256 of the source of each plug-in that the method is from, by file name."""
-    started: str | None = None
-    """UTC, ISO 8601; so is `finished`."""
-    finished: str | None = None
+    started: Time | None = None
+    """UTC; so is `finished`."""
+    finished: Time | None = None
 
     def best_on_test(self) -> Epoch:
         """Return the first epoch with the highest test top-1, for papers that report it."""
@@ -232,66 +235,6 @@ class Failure:
     phase: str | None = None
     when: str | None = None
     """UTC, ISO 8601."""
-
-
-def load_record(path: Path) -> Record:
-    """Return the record in a run's folder, checked.
-
-    Raises FileNotFoundError where it is missing, and DamagedFileError where it does not fit the
-    schema or belongs to another run than the folder.
-    """
-    record = _parse(Record, read_file(path), path)
-    run_id = path.parent.name
-    if record.id != run_id:
-        raise DamagedFileError(f"{path}: is the record of another run, {record.id}. {_REMEDY}")
-    # Every id ends with ten digits of a hash: of the configuration, or of a teacher's weights.
-    digest = re.search(r"-([0-9a-f]{10})$", run_id)
-    if digest and digest[1] != _digest_of(record):
-        raise DamagedFileError(
-            f"{path}: its configuration is of another run than its folder's name says. {_REMEDY}"
-        )
-    return record
-
-
-def _digest_of(record: Record) -> str:
-    if record.kind == "import":
-        return str(record.config.get("weights"))[:10]
-    return short_digest(record.config)
-
-
-def load_failure(path: Path) -> Failure:
-    """Return the failure in a run's folder, checked.
-
-    Raises FileNotFoundError where it is missing, DamagedFileError where it does not fit the schema.
-    """
-    return _parse(Failure, read_file(path), path)
-
-
-def parse_record(content: Mapping[str, Any], source: object) -> Record:
-    """Return a record from its JSON content.
-
-    Raises DamagedFileError, naming ``source`` and the field, where it does not fit the schema.
-    """
-    return _parse(Record, json.dumps(content).encode(), source)
-
-
-def _parse(kind: type[T], content: bytes, source: object) -> T:
-    try:
-        # Strict: no text for a number. From JSON, since a list is no tuple otherwise.
-        return _adapter(kind).validate_json(content, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = ".".join(str(part) for part in first["loc"])
-        problem = f"{location}: {first['msg']}" if location else first["msg"]
-        raise DamagedFileError(f"{source}: is damaged ({problem}). {_REMEDY}") from None
-
-
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
-
-
-_REMEDY = "Remove it, then run again."
 
 
 def _select(fields: Mapping[str, T], keys: tuple[str, ...]) -> dict[str, T]:

@@ -50,7 +50,7 @@ def runs_from_manifest(manifest: Mapping[str, Any], run_ids: Iterable[str]) -> d
 
     def add(run_id: str) -> Run:
         if run_id not in runs:
-            data = manifest["runs"][run_id]
+            data = manifest["runs"].get(run_id, {})
             fields = [field for field in REFERENCE_FIELDS if isinstance(data.get(field), str)]
             needs = {field: add(data[field]) for field in fields}
             try:

@@ -14,7 +14,8 @@ from benchmark.config.errors import UserError
 from benchmark.job.import_teacher import import_checkpoint
 from benchmark.store.atomic import encode_json
 from benchmark.store.folder import RunFolder, Store
-from benchmark.store.record import Record, parse_record
+from benchmark.store.loading import parse_record
+from benchmark.store.record import Record
 from tests.job import in_process
 from tests.training import learners
 

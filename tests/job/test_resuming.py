@@ -17,7 +17,9 @@ from benchmark.job.file import Job
 from benchmark.job.recording import serialise
 from benchmark.store.folder import RunFolder, Store
 from tests.job import in_process
-from tests.methods.plugin import METHOD, clean  # noqa: F401
+from tests.methods.plugin import METHOD, clean
+
+__all__ = ["clean"]  # the fixture
 
 SUITE = """
 title: a test

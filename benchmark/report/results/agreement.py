@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from benchmark.store.checkpoint import DamagedFileError
 from benchmark.store.fields import read_file, warn_once
 from benchmark.store.folder import RunFolder
+from benchmark.store.loading import load_record
 from benchmark.store.measures import Fidelity
-from benchmark.store.record import load_record
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,8 @@ from benchmark.report.results.outcomes import Outcome, Results
 from benchmark.store.checkpoint import DamagedFileError
 from benchmark.store.fields import warn_once
 from benchmark.store.folder import RunFolder
+from benchmark.store.loading import load_failure, load_record
 from benchmark.store.manifest import ManifestCell, ManifestColumn, parse_manifest
-from benchmark.store.record import load_failure, load_record
 
 T = TypeVar("T")
 
