@@ -198,7 +198,7 @@ def _read(path: Path) -> Holder | None:
 
 def _is_progress(values: Mapping[str, Any]) -> bool:
     """Return whether a claim's progress is what `beat` is given."""
-    kinds = {"epoch": int, "epochs": int, "phase": str, "top1": (int, float)}
+    kinds: dict[str, Any] = {"epoch": int, "epochs": int, "phase": str, "top1": (int, float)}
     known = all(isinstance(value, kinds.get(name, object)) for name, value in values.items())
     epochs = values.get("epochs", 10**9)
     return known and 1 <= epochs <= 10**9 and 0 <= values.get("epoch", 0) <= epochs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,16 +63,17 @@ def parse_record(content: Mapping[str, Any], source: object) -> Record:
 def _parse(kind: type[T], content: bytes, source: object) -> T:
     try:
         # Strict: no text for a number. From JSON, since a list is no tuple otherwise.
-        return _adapter(kind).validate_json(content, strict=True)
+        value: T = _adapter(kind).validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         location = ".".join(str(part) for part in first["loc"])
         problem = f"{location}: {first['msg']}" if location else first["msg"]
         raise DamagedFileError(f"{source}: is damaged ({problem}). {_REMEDY}") from None
+    return value
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

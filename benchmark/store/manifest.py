@@ -120,7 +120,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
     Raises FileNotFoundError where it is missing, DamagedFileError where it is no manifest.
     """
-    data = read_json(path)
+    data: dict[str, Any] = read_json(path)
     try:
         manifest = parse_manifest(data)
     except ValueError as error:

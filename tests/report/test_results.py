@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_a_damaged_file_costs_its_own_run_and_is_named(tmp_path, content, name, 
         assert warning.endswith("Remove it, then run again.")
 
 
-def real_record(run: str = "0-kd") -> tuple[str, dict]:
+def real_record(run: str = "0-kd") -> tuple[str, dict[str, Any]]:
     """Return a record whose id is what its configuration gives, as a job writes it."""
     made = record(run, 90.0, [{"epoch": 1, "phase": "task", "top1": 90.0}])
     made["id"] = f"{run}-{short_digest(made['config'])}"
@@ -98,11 +99,11 @@ def test_a_record_belongs_to_the_folder_whose_id_its_configuration_gives(tmp_pat
     put(tmp_path, run, "record.json", theirs)  # copied
     [outcome] = load_results(grid, tmp_path).students[0, "kd"]
     assert outcome.state == "failed"
-    assert f"is the record of another run, {other}" in outcome.failure
+    assert f"is the record of another run, {other}" in str(outcome.failure)
     changed = made | {"config": {**made["config"], "student": "resnet20"}}  # and its id edited
     put(tmp_path, run, "record.json", changed)
     [outcome] = load_results(grid, tmp_path).students[0, "kd"]
-    assert "its configuration is of another run" in outcome.failure
+    assert "its configuration is of another run" in str(outcome.failure)
     assert len(capsys.readouterr().err.splitlines()) == 2
 
 

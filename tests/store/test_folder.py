@@ -322,9 +322,10 @@ def test_a_checkpoint_of_another_run_is_never_loaded(folder: RunFolder, tmp_path
     folder.checkpoint.replace(folder.previous_checkpoint)
     other.save_checkpoint(b"theirs")
     other.checkpoint.replace(folder.checkpoint)
-    payload, note = folder.load_checkpoint()
-    assert payload == b"ours"
-    assert "is a checkpoint of another run" in note
+    found = folder.load_checkpoint()
+    assert found is not None
+    assert found.payload == b"ours"
+    assert "is a checkpoint of another run" in str(found.note)
 
 
 def test_a_checkpoint_whose_id_was_changed_is_damaged(folder: RunFolder) -> None:
