@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -36,11 +37,18 @@ def read_json(path: Path) -> Any:  # noqa: ANN401
     Raises FileNotFoundError where it is missing, DamagedFileError where it is not JSON.
     """
     try:
-        return json.loads(read_file(path))
+        return json.loads(read_file(path), parse_float=_as_finite, parse_constant=_as_finite)
     except (ValueError, RecursionError) as error:
         if isinstance(error, DamagedFileError):
             raise
         raise DamagedFileError(f"{path}: cannot be read ({error})") from None
+
+
+def _as_finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # `NaN`, `Infinity` and 1e999, which JSON does not have
+        raise ValueError(f"{text:.20} is not a finite number")
+    return value
 
 
 def read_file(path: Path) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from benchmark.config.validation import short_digest
+from benchmark.config.validation import canonical_json, short_digest
 from benchmark.store.checkpoint import DamagedFileError
 from benchmark.store.fields import read_file
 from benchmark.store.record import Failure, Record
@@ -26,6 +26,12 @@ def load_record(path: Path) -> Record:
     schema or belongs to another run than the folder.
     """
     record = _parse(Record, read_file(path), path)
+    try:
+        canonical_json([record.config, record.probe])
+    except ValueError:
+        raise DamagedFileError(
+            f"{path}: is damaged (a number of `config` or `probe` is not finite). {_REMEDY}"
+        ) from None
     run_id = path.parent.name
     if record.id != run_id:
         raise DamagedFileError(f"{path}: is the record of another run, {record.id}. {_REMEDY}")
