@@ -1,13 +1,16 @@
 """Plug-ins of a suite: who may name them, and that a results folder may not."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
+from benchmark.cli.suites import check_plugins_are_unchanged
 from benchmark.config.errors import UserError
 from benchmark.suite.suite import Suite
 from tests.methods.plugin import WORKING
+from tests.report.grids import record
 
 SUITE = """
 title: a test
@@ -71,3 +74,17 @@ def test_plugins_that_are_no_list_of_files_are_a_mistake_with_its_line(tmp_path:
     path, plugin = write(tmp_path, SUITE + f"plugins: {value}\n")
     with pytest.raises(UserError, match=r"line 8  plugins"):
         open_suite(path, plugin)
+
+
+def test_a_run_is_not_trained_beside_one_of_another_version_of_its_plugin(tmp_path: Path):
+    path, plugin = write(tmp_path)
+    suite = open_suite(path, plugin)
+    run_id = next(run_id for run_id in suite.manifest["runs"] if "-mine-" in run_id)
+    made = record(run_id, 90.0, []) | {"config": suite.select("")[run_id].as_json()}
+    suite.store.run(run_id).path.mkdir(parents=True)
+    seal = hashlib.sha256(plugin.read_bytes()).hexdigest()
+    suite.store.run(run_id).write_record(made | {"plugins": {"mine.py": seal}})
+    check_plugins_are_unchanged(suite)
+    plugin.write_text(plugin.read_text() + "# edited")
+    with pytest.raises(UserError, match=r"the plug-in mine\.py has changed since"):
+        check_plugins_are_unchanged(suite)
