@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -69,7 +69,7 @@ def parse_record(content: Mapping[str, Any], source: object) -> Record:
 def _parse(kind: type[T], content: bytes, source: object) -> T:
     try:
         # Strict: no text for a number. From JSON, since a list is no tuple otherwise.
-        value: T = _adapter(kind).validate_json(content, strict=True)
+        value: T = _adapter(cast(Any, kind)).validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         location = ".".join(str(part) for part in first["loc"])
@@ -79,7 +79,7 @@ def _parse(kind: type[T], content: bytes, source: object) -> T:
 
 
 @cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401
     return TypeAdapter(kind)
 
 
