@@ -24,7 +24,19 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "folder": Path.mkdir,
     "circle": lambda path: path.symlink_to(path),
 }
-VALUES = [None, "text", [], {}, float("nan"), float("inf"), -1e308, 1e308, 10**30, -1, True]
+VALUES: list[object] = [
+    None,
+    "text",
+    [],
+    {},
+    float("nan"),
+    float("inf"),
+    -1e308,
+    1e308,
+    10**30,
+    -1,
+    True,
+]
 
 
 def read_all(results: Path) -> None:
