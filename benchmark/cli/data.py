@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from benchmark.cli.console import DONE, make_console
 from benchmark.cli.options import DATA_VARIABLE, DEFAULT_DATA_ROOT
@@ -45,7 +45,7 @@ def print_dataset_status(names: Sequence[str], root: Path, console: Console) -> 
     for heading in ("data set", "state", "location", "missing", "what to do"):
         table.add_column(heading, overflow="fold")
     for name in names:
-        table.add_row(*map(escape, status_row(name, root)))
+        table.add_row(*map(Text, status_row(name, root)))
     console.print(table)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from benchmark.cli.options import DEFAULT_RESULTS, MACHINES, SUITES
+from benchmark.config.errors import UserError
 from benchmark.launch.machine import Machine, Paths
 from benchmark.suite.suite import Suite, suite_path
 
@@ -15,6 +17,8 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Suite:
     Raises UserError if there is no such suite or it is wrong. Without ``needs_code`` the suite's
     plug-ins need not be there.
     """
+    if not needs_code:
+        require_results(options.results)
     path = suite_path(options.suite, SUITES)
     return Suite.open(
         path,
@@ -26,6 +30,14 @@ def open_suite(options: argparse.Namespace, needs_code: bool = True) -> Suite:
     )
 
 
+def require_results(folder: Path) -> None:
+    """Raise UserError where a folder to read results from is not there: it may be misspelt."""
+    if not folder.is_dir():
+        raise UserError(
+            f"--results {folder}: there is no such folder. `run` and `plan` make it; check the name"
+        )
+
+
 def read_machine(options: argparse.Namespace) -> Machine:
     """Return the machine file of `--machine`. Raises UserError if it is missing or wrong."""
     return Machine.read(suite_path(options.machine, MACHINES))
@@ -33,7 +45,7 @@ def read_machine(options: argparse.Namespace) -> Machine:
 
 def job_paths(suite: Suite, options: argparse.Namespace) -> Paths:
     """Return the folders and plug-ins that jobs use."""
-    return Paths(options.results, options.data_root, tuple(suite.manifest.get("plugins", ())))
+    return Paths(options.results, options.data_root, suite.plugins)
 
 
 def suite_arguments(options: argparse.Namespace) -> list[str]:

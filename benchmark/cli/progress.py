@@ -189,8 +189,8 @@ class ProgressDisplay:
 def final_accuracy(folder: RunFolder) -> str:
     """Return the test top-1 of a finished run as text; `damaged` if its record cannot be read."""
     try:
-        return f"{folder.read_record()['result']['top1']:.2f}"
-    except (UserError, KeyError, TypeError, ValueError):
+        return f"{folder.load_record().result.top1:.2f}"
+    except UserError:
         return "damaged"
 
 

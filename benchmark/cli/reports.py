@@ -90,8 +90,6 @@ def print_failures(suite: Suite, runs: dict[str, Run], console: Console) -> bool
 def failure_message(folder: RunFolder) -> str:
     """Return why a run has failed; for a damaged file, what is wrong with it."""
     try:
-        return str(folder.read_failure()["message"])
+        return folder.load_failure().message
     except UserError as error:
         return str(error)
-    except KeyError:
-        return f"{folder.failure}: does not say why"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmark.cli.console import DONE
+from benchmark.cli.inputs import require_results
 from benchmark.cli.options import SUITES
 from benchmark.config.errors import UserError
 from benchmark.store.folder import find_run_id
@@ -14,6 +15,7 @@ def logs(options: argparse.Namespace) -> int:
     """Print the path and the end of a run's newest log."""
     from benchmark.launch.logs import newest_logs
 
+    require_results(options.results)
     run_id = find_run_id(options.results, options.run)
     path = newest_logs(options.results).get(run_id)
     if path is None:
@@ -27,6 +29,7 @@ def show(options: argparse.Namespace) -> int:
     """Print a run's configuration, result, provenance, and the command that repeats it."""
     from benchmark.report.run_account import describe_run
 
+    require_results(options.results)
     run_id = find_run_id(options.results, options.run)
     print("\n".join(describe_run(run_id, options.results, SUITES)))
     return DONE

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console
 
@@ -35,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     suite = open_suite(options)
     chosen = suite.select(options.only)
     check_imported_teachers(suite, chosen)
+    check_plugins_are_unchanged(suite)
     finished = set(suite.store.states(chosen).values()) == {"done"}
     console = make_console()
     if finished:
@@ -73,7 +76,7 @@ def plan(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     """Print the status of every run, the epoch of those that run, and why others have failed."""
-    suite, console = open_suite(options), make_console()
+    suite, console = open_suite(options, needs_code=False), make_console()
     runs = suite.select("")
     statuses = query_statuses(runs, suite.store)
     display = ProgressDisplay(suite.manifest, list(runs), suite.store, console)
@@ -117,6 +120,25 @@ def check_imported_teachers(suite: Suite, runs: Mapping[str, Run]) -> None:
                 f"the teacher {need.id} is not in {suite.results}. Import it first: python "
                 f"run_all.py teachers import FILE --as {need.student} --dataset {need.dataset}"
             )
+
+
+def check_plugins_are_unchanged(suite: Suite) -> None:
+    """Raise UserError if a finished run of the suite is of another version of a plug-in's file."""
+    files = [Path(file) for file in suite.plugins]
+    hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    for run_id in suite.manifest["runs"] if files else ():
+        folder = suite.store.run(run_id)
+        try:
+            trained_with = folder.load_record().plugins if folder.state() == "done" else {}
+        except UserError:
+            continue  # its record is damaged, which the report says
+        for name, sha256 in trained_with.items():
+            if hashes.get(name, sha256) != sha256:
+                raise UserError(
+                    f"the plug-in {name} has changed since {run_id} was trained. Raise the "
+                    "`version` of its method, which starts new runs; or undo the change; or "
+                    f"remove {folder.path} to train it again."
+                )
 
 
 def run_on_this_machine(

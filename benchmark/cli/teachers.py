@@ -27,14 +27,12 @@ def teachers(options: argparse.Namespace) -> int:
 
 def print_teacher(folder: RunFolder, console: Console) -> None:
     """Print the teacher's accuracy and the lines that use it in a suite."""
-    record = folder.read_record()
-    run, top1, published = record["config"], record["result"]["top1"], record["published"]
+    record = folder.load_record()
+    run, top1, published = record.config, record.result.top1, record.published
     comparison = "" if published is None else f", published {published:.2f}"
     console.print(f"{folder.path.name}: test top-1 {top1:.2f}{comparison}", soft_wrap=True)
-    if record["remark"]:
-        console.print(
-            f"{record['remark'].capitalize()}: every table with this teacher will note it."
-        )
+    if record.remark:
+        console.print(f"{record.remark.capitalize()}: every table with this teacher will note it.")
     console.print(
         f"To use it, write in a suite:\nteacher:\n  imported:\n    {run['student']}: "
         f"{run['weights']}",

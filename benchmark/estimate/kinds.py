@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from benchmark.config.runs import Run, TrainRun, parse_run
 from benchmark.data.counts import image_counts
+from benchmark.store.fields import warn_once
 from benchmark.store.folder import Store
 
 Origin = Literal["records", "timing", "similar"]
@@ -104,10 +105,16 @@ def times_from_records(
     for path in (store.root / "runs").glob("*/record.json"):
         if path.parent.name.rpartition("-s")[0] not in wanted:
             continue
-        record = store.run(path.parent.name).read_record()
-        seconds = work_seconds(record)
-        if seconds and same_hardware(record["environment"], device):
+        folder = store.run(path.parent.name)
+        try:
+            folder.load_record()  # checks it
+            record = folder.read_record()
             run = parse_run(record["config"])
+            seconds = work_seconds(record)
+        except ValueError as error:
+            warn_once(f"warning: {error}")
+            continue
+        if seconds and same_hardware(record.get("environment", {}), device):
             times[kind_of(run)].append(seconds / images_seen(run))
     return {
         kind: SecondsPerImage(statistics.median(values), 0.0, "records")
@@ -137,6 +144,6 @@ def work_seconds(record: Mapping[str, Any]) -> float | None:
 
 def same_hardware(environment: Mapping[str, Any], device: Device) -> bool:
     """Whether a record's environment has this kind of device and as many processes."""
-    same_kind = environment["device"].partition(":")[0] == device.kind
+    same_kind = (environment.get("device") or "").partition(":")[0] == device.kind
     same_processes = environment.get("processes", 1) == device.processes
-    return same_kind and same_processes and device.cpu in (None, environment["cpu"])
+    return same_kind and same_processes and device.cpu in (None, environment.get("cpu"))

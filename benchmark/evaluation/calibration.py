@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.evaluation.predictions import float64_chunks
-from benchmark.store.record import Calibration, CalibrationScores
+from benchmark.store.measures import Calibration, CalibrationScores
 
 BINS = 15
 """Of equal width, as in the paper's tables."""

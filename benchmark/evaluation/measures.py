@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmark.evaluation.calibration import measure_calibration
 from benchmark.evaluation.predictions import Predictions
 from benchmark.evaluation.similarity import cka_by_layer, measure_fidelity
-from benchmark.store.record import Measures
+from benchmark.store.measures import Measures
 
 
 def compute_measures(student: Predictions, teacher: Predictions | None) -> Measures | None:

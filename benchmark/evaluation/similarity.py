@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmark.evaluation.predictions import Predictions, float64_chunks
-from benchmark.store.record import Fidelity
+from benchmark.store.measures import Fidelity
 
 
 def measure_fidelity(student: Predictions, teacher: Predictions) -> Fidelity:

@@ -25,7 +25,8 @@ from benchmark.job.claimed_run import ClaimedRun, JobContext, claim_runs, log_li
 from benchmark.job.cost import open_energy_meter
 from benchmark.job.file import Job
 from benchmark.job.final_evaluation import FinalEvaluation
-from benchmark.job.recording import finish_run, load_checkpoint_state, record_crash, record_epoch
+from benchmark.job.recording import finish_run, record_crash, record_epoch
+from benchmark.job.resuming import load_checkpoint_state, resume
 from benchmark.processes.contract import end_with_launcher
 from benchmark.processes.distributed import Ranks, join_process_group
 from benchmark.processes.interrupts import ending_signals, interrupt, raise_if_interrupted
@@ -161,8 +162,7 @@ def resume_from_checkpoint(claimed: ClaimedRun, ranks: Ranks) -> None:
     """Load the run's newest checkpoint into its learner, if there is one."""
     state = ranks.broadcast(load_checkpoint_state(claimed) if ranks.is_main else None)
     if state is not None:
-        claimed.started = state["started"]
-        claimed.learner.load_state(state["learner"])
+        resume(claimed, state, ranks.size)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,14 @@ from typing import NamedTuple, Self
 
 import torch
 
+from benchmark.config.errors import UserError
 from benchmark.config.runs import Run, parse_run
 from benchmark.job.file import Job
 from benchmark.processes.distributed import SINGLE_PROCESS, Ranks
 from benchmark.processes.interrupts import deferred_interrupts
 from benchmark.store.claim import Claim, claim_run, read_claim
 from benchmark.store.folder import RunFolder, Store
+from benchmark.store.record import Environment
 from benchmark.training.learner import Learner
 
 
@@ -26,6 +28,8 @@ class ClaimedRun:
     def __init__(self, run: Run, folder: RunFolder, claim: Claim | None) -> None:
         self.run, self.folder, self._claim = run, folder, claim
         self.started = utc_now()
+        self.earlier: list[Environment] = []
+        """Where the epochs before the checkpoint were trained, one for each checkpoint's job."""
         self.halved = 0
         """How often the job split its runs in halves for want of memory."""
         self.learner: Learner
@@ -67,7 +71,9 @@ def claim_runs(job: Job, store: Store, stack: contextlib.ExitStack) -> Iterator[
             continue
         try:
             run = parse_run(folder.read_config())
-        except ValueError as error:  # a damaged file costs this run only
+            if run.id != folder.path.name:
+                raise ValueError(f"it is the configuration of {run.id}")
+        except (UserError, ValueError, OSError) as error:  # a damaged file costs this run only
             log_line(f"{folder.path.name} FAILED: {error}")
             folder.write_failure("error", f"{folder.config} is not a run: {error}")
             claim.release()

@@ -15,7 +15,7 @@ from benchmark.evaluation.measures import compute_measures
 from benchmark.evaluation.predictions import Predictions, predict
 from benchmark.models import flops
 from benchmark.models.flops import FlopCounter
-from benchmark.store.record import Measures
+from benchmark.store.measures import Measures
 from benchmark.training.cohort import Cohort
 from benchmark.training.learner import Learner, UnreadFeatures
 from methods.interface import Batch

@@ -8,6 +8,7 @@ its weights. The file is read without executing code from it.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ from benchmark.models.checkpoints import network_with_weights, read_checkpoint
 from benchmark.models.flops import flops_per_image
 from benchmark.store.environment import describe_environment
 from benchmark.store.folder import RunFolder, Store
-from benchmark.store.record import Cost, Environment, FinalResult, ImportedFile, Record, WeightsFile
+from benchmark.store.record import Cost, Environment, FinalResult, ImportedFile, Record, WrittenFile
 from benchmark.training.build import TEST_BATCH, to_device
 from benchmark.training.numerics import apply_profile
 
@@ -70,7 +71,9 @@ def import_checkpoint(
         published = PUBLISHED.get((dataset, network))
     parameters = models.count_parameters(built)
     record = build_import_record(run, file, parameters, evaluation, content, published)
-    folder.finish(record, content, evaluation.predictions.as_npy())
+    predictions = evaluation.predictions.as_npy()
+    record = replace(record, predictions=WrittenFile.of(predictions))
+    folder.finish(record, content, predictions)
     return folder
 
 
@@ -126,7 +129,7 @@ def build_import_record(
         published=published,
         remark=remark,
         history=(),
-        weights=WeightsFile.of(weights),
+        weights=WrittenFile.of(weights),
         file=ImportedFile(file.name, _sha256(file)),
         measures=compute_measures(evaluation.predictions, None),
         cost=Cost(

@@ -6,46 +6,28 @@ import contextlib
 import io
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from benchmark.config.errors import UserError, explain_os_error
-from benchmark.config.runs import ImportedTeacher, ProbeRun, Run, TrainRun
+from benchmark.config.runs import ImportedTeacher, ProbeRun, TrainRun
 from benchmark.job.claimed_run import ClaimedRun, JobContext, log_line, utc_now
 from benchmark.job.cost import measure_cost
 from benchmark.job.final_evaluation import EvaluationResult, FinalEvaluation, Operations
-from benchmark.store.checkpoint import DamagedFileError
-from benchmark.store.environment import describe_environment
+from benchmark.job.resuming import checkpoint_state, environments_of, known_fields, plugins_of
 from benchmark.store.folder import Store
 from benchmark.store.record import (
-    Environment,
     Epoch,
     FinalResult,
     NetworkReference,
     Record,
-    WeightsFile,
+    WrittenFile,
 )
 from benchmark.training import probes
-from benchmark.training.numerics import autocast_dtype
 from methods.registry.check import describe_error
 
-
-def load_checkpoint_state(claimed: ClaimedRun) -> dict[str, Any] | None:
-    """Return the content of the run's newest intact checkpoint; None where there is none."""
-    try:
-        checkpoint = claimed.folder.load_checkpoint()
-    except DamagedFileError as damage:
-        log_line(f"{damage}; {claimed.run.id} starts from the beginning")
-        checkpoint = None
-    if checkpoint is None:
-        return None
-    if checkpoint.note is not None:
-        log_line(f"{claimed.run.id} {checkpoint.note}")
-    state: dict[str, Any] = torch.load(
-        io.BytesIO(checkpoint.payload), map_location="cpu", weights_only=True
-    )
-    return state
+T = TypeVar("T")
 
 
 def record_epoch(claimed: ClaimedRun, context: JobContext, final: FinalEvaluation) -> None:
@@ -76,8 +58,7 @@ def write_epoch(claimed: ClaimedRun, context: JobContext, final: FinalEvaluation
         log_line(f"{claimed.run.id} was claimed by another process; leaving it")
         learner.abandoned = True
         return
-    state = {"started": claimed.started, "learner": learner.state()}
-    claimed.folder.save_checkpoint(serialise(state))
+    claimed.folder.save_checkpoint(serialise(checkpoint_state(claimed, context)))
     if learner.epoch == learner.epochs:
         finish_run(claimed, context, final)
 
@@ -127,21 +108,21 @@ def build_record(
     run, learner = claimed.run, claimed.learner
     last = learner.history[-1]
     operations = evaluation.operations if evaluation else Operations()
+    environments = environments_of(claimed, context)
     return Record(
         schema=1,
         id=run.id,
         **origin_fields(claimed, context.store),
         config=run.as_json(),
         result=FinalResult(**{key: last[key] for key in ("top1", "top5", "test_loss", "epoch")}),
-        history=tuple(Epoch(**row) for row in learner.history),
-        weights=WeightsFile.of(weights),
+        history=tuple(known_fields(Epoch, row) for row in learner.history),
+        weights=WrittenFile.of(weights),
+        predictions=evaluation and WrittenFile.of(evaluation.predictions),
         measures=evaluation and evaluation.measures,
         cost=measure_cost(claimed, context, images, operations),
-        environment=Environment(
-            **describe_environment(str(context.device), torch.get_num_threads()),
-            processes=context.ranks.size,
-            autocast=autocast_name(run, context),
-        ),
+        environment=environments[-1],
+        earlier_environments=tuple(environments[:-1]),
+        plugins=plugins_of(run),
         started=claimed.started,
         finished=utc_now(),
     )
@@ -178,15 +159,6 @@ def evaluate_finished(claimed: ClaimedRun, final: FinalEvaluation) -> Evaluation
     except Exception as error:  # noqa: BLE001  (a plug-in may raise anything)
         log_line(f"{run.id} is not measured: {describe_error(error, type(claimed.learner.method))}")
         return None
-
-
-def autocast_name(run: Run, context: JobContext) -> str | None:
-    """Return the data type that networks computed in where it was not float32, as `bfloat16`.
-
-    A numerics profile leaves this to the device, so the configuration does not say it.
-    """
-    dtype = autocast_dtype(run.numerics, context.device)
-    return None if dtype is None else str(dtype).removeprefix("torch.")
 
 
 def record_crash(claimed_runs: Sequence[ClaimedRun], error: Exception) -> None:

@@ -1,13 +1,17 @@
 """The text of `run_all.py show RUN`: result, configuration, provenance, rerun command."""
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.config.errors import UserError
 from benchmark.config.runs import REFERENCE_FIELDS
+from benchmark.store.fields import read_intact
 from benchmark.store.folder import RunFolder
+from benchmark.store.manifest import read_manifest
 
 RERUN_FOLDER = "results-again"
 """The results folder of the rerun command. It keeps the first result, to compare both."""
@@ -35,12 +39,12 @@ def describe_run(run_id: str, results: Path, configs: Path) -> Iterator[str]:
     """
     folder = RunFolder(results / "runs" / run_id)
     state = folder.state()
-    record = folder.read_record() if state == "done" else {}
+    record, problem = _read_result(folder, state)
     record |= record.get("measures") or {}
     references = list(references_to_run(run_id, results))
     yield f"{run_id}: {state}{_format_result(record)}"
-    if state == "failed":
-        yield f"failed: {folder.read_failure()['message']}"
+    if problem:
+        yield problem
     for reference in references:
         relation = "in suite " if reference.own else "needed in suite "
         yield relation + _format_reference(reference)
@@ -57,8 +61,8 @@ def references_to_run(run_id: str, results: Path) -> Iterator[RunReference]:
 
     This is the run's own cell, else a cell that needs the run, else a column whose teacher it is.
     """
-    for path in sorted((results / "suites").glob("*.json")):
-        manifest = _read_manifest(path)
+    paths = sorted((results / "suites").glob("*.json"))
+    for manifest in read_intact(paths, read_manifest, "Its suite is left out.").values():
         if run_id not in manifest.get("runs", {}):
             continue
         cells = manifest["cells"]
@@ -80,7 +84,7 @@ def rerun_command(reference: RunReference, configs: Path) -> str | None:
     """
     manifest = reference.manifest
     arguments = manifest.get("asked")
-    if arguments is None:  # the manifest is older than this field
+    if not arguments:  # the manifest is older than this field
         if not (configs / f"{manifest['suite']}.yaml").is_file():
             return None
         arguments = [manifest["suite"]]
@@ -116,9 +120,21 @@ def _resolved_config(
     run_id: str, folder: RunFolder, references: Sequence[RunReference]
 ) -> Mapping[str, Any]:
     if folder.config.is_file():
-        return folder.read_config()
+        with contextlib.suppress(UserError):  # it is damaged; a manifest may have it too
+            return folder.read_config()
     run: Mapping[str, Any] = references[0].manifest["runs"][run_id] if references else {}
     return run
+
+
+def _read_result(folder: RunFolder, state: str) -> tuple[dict[str, Any], str]:
+    """Return the record of a finished run, and a line on what is wrong: a failure, or damage."""
+    try:
+        if state == "done":
+            folder.load_record()  # checks it
+            return folder.read_record(), ""
+        return {}, f"failed: {folder.load_failure().message}" if state == "failed" else ""
+    except UserError as error:
+        return {}, str(error)
 
 
 def _format_result(record: Mapping[str, Any]) -> str:
@@ -145,12 +161,3 @@ def _format_value(value: object) -> str:
         f"{key}{':' * isinstance(inner, dict)} {_format_value(inner)}"
         for key, inner in known.items()
     )
-
-
-def _read_manifest(path: Path) -> Mapping[str, Any]:
-    """Return a manifest; empty if the file is damaged, because other suites may have the run."""
-    try:
-        manifest: Mapping[str, Any] = json.loads(path.read_text())
-    except ValueError:
-        return {}
-    return manifest

@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 from benchmark.config.errors import UserError
 from benchmark.report.report_data import ReportData
-from benchmark.report.results.outcomes import ManifestColumn, Results
+from benchmark.report.results.outcomes import Results
 from benchmark.report.results.quantities import flatten
 from benchmark.store.atomic import write_atomic
 from benchmark.store.claim import Holder, read_claim
 from benchmark.store.folder import RunFolder
+from benchmark.store.manifest import ManifestColumn
 
 try:
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -42,7 +43,11 @@ def write(data: ReportData) -> Path:
     images = manifest.measure.split()[0]  # test or validation
     for folder, run in _run_folders(data.results):
         run_folder = RunFolder(data.runs_folder / run)
-        if run_folder.record.is_file():
+        if run_folder.record.exists():
+            try:
+                run_folder.load_record()
+            except UserError:  # the tables name it
+                continue
             _write_finished_run(suite_folder / folder, run_folder, images)
             continue
         holder = read_claim(run_folder.path)
@@ -117,13 +122,13 @@ def _events_of_record(record: Mapping[str, Any], images: str) -> Iterator["Event
     of each epoch.
     """
     start = SessionLog(status=SessionLog.START)  # makes TensorBoard discard the earlier events
-    time = datetime.fromisoformat(record["started"]).timestamp()
+    time = datetime.fromisoformat(record.get("started") or "1970-01-01T00:00:00Z").timestamp()
     config = {k: v for k, v in flatten(record["config"]).items() if not k.startswith("teacher")}
     parameters = {k: v for k, v in config.items() if isinstance(v, bool | int | float | str)}
     yield Event(wall_time=time, session_log=start)
     yield Event(wall_time=time, summary=hparams_pb(parameters, record["id"], time))
     for epoch in record["history"]:
-        time += epoch.get("seconds", 0.0)
+        time += epoch.get("seconds") or 0.0
         values = {f"{images}/{name}": epoch.get(name) for name in ("top1", "top5")}
         values |= {f"{images}/loss": epoch.get("test_loss"), "learning rate": epoch.get("lr")}
         values |= {f"loss/{name}": value for name, value in epoch.get("losses", {}).items()}

@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmark.processes.identity import machine_id, process_start_time
 from benchmark.store.atomic import encode_json, remove_stale_temporaries, write_atomic, write_once
-from benchmark.store.fields import parse_fields
+from benchmark.store.checkpoint import DamagedFileError
+from benchmark.store.fields import parse_fields, read_file
 
 HEARTBEAT_SECONDS = 30.0
 """Seconds between heartbeats."""
@@ -179,15 +180,28 @@ def _read(path: Path) -> Holder | None:
     A file is unreadable while its writer has not filled it, or if the writer died before it did.
     """
     try:
-        text = path.read_bytes()
         modified = path.stat().st_mtime
+        text = read_file(path)
     except FileNotFoundError:
         return None
+    except DamagedFileError:
+        text = b""
     try:
-        return parse_fields(Holder, json.loads(text))
+        holder = parse_fields(Holder, json.loads(text))
+        if not 0 < holder.pid < 2**31:
+            raise ValueError("no process")
+        return holder if _is_progress(holder.progress) else replace(holder, progress={})
     except (ValueError, RecursionError):
         token = f"unreadable-{modified:.0f}"
         return Holder("?", "?", 0, "", token, since=modified, heartbeat=modified)
+
+
+def _is_progress(values: Mapping[str, Any]) -> bool:
+    """Return whether a claim's progress is what `beat` is given."""
+    kinds: dict[str, Any] = {"epoch": int, "epochs": int, "phase": str, "top1": (int, float)}
+    known = all(isinstance(value, kinds.get(name, object)) for name, value in values.items())
+    epochs = values.get("epochs", 10**9)
+    return known and 1 <= epochs <= 10**9 and 0 <= values.get("epoch", 0) <= epochs
 
 
 def _text(holder: Holder) -> bytes:

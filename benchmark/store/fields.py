@@ -1,9 +1,10 @@
-"""Read a small JSON file of the results folder into a dataclass, and say what is wrong with it."""
+"""Read a JSON file of the results folder, and say what is wrong with it."""
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -22,14 +23,47 @@ def read_fields(type_: type[T], path: Path) -> T:
     Raises FileNotFoundError where it is missing, and DamagedFileError where it is not a file of
     this kind: not JSON, unknown or missing fields, or a value of another type.
     """
-    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-        raise DamagedFileError(f"{path}: is not a file")
     try:
-        return parse_fields(type_, json.loads(path.read_bytes()))
+        return parse_fields(type_, read_json(path))
+    except ValueError as error:
+        if isinstance(error, DamagedFileError):
+            raise
+        raise DamagedFileError(f"{path}: cannot be read ({error})") from None
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """Return the content of a JSON file.
+
+    Raises FileNotFoundError where it is missing, DamagedFileError where it is not JSON.
+    """
+    try:
+        return json.loads(read_file(path), parse_float=_as_finite, parse_constant=_as_finite)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DamagedFileError):
+            raise
+        raise DamagedFileError(f"{path}: cannot be read ({error})") from None
+
+
+def _as_finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # `NaN`, `Infinity` and 1e999, which JSON does not have
+        raise ValueError(f"{text:.20} is not a finite number")
+    return value
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises FileNotFoundError where it is missing, DamagedFileError where it cannot be read.
+    """
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise DamagedFileError(f"{path}: is not a file")
+        return path.read_bytes()
     except FileNotFoundError:
         raise
-    except (ValueError, RecursionError, OSError) as error:
-        raise DamagedFileError(f"{path}: cannot be read ({error})") from None
+    except OSError as error:
+        raise DamagedFileError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def parse_fields(type_: type[T], data: object) -> T:

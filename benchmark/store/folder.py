@@ -21,9 +21,10 @@ from benchmark.store import checkpoint
 from benchmark.store.atomic import encode_json, sync_folder, write_atomic, write_once
 from benchmark.store.checkpoint import Checkpoint, DamagedFileError
 from benchmark.store.claim import claim_run, read_claim
+from benchmark.store.fields import read_file, read_json
 
 if TYPE_CHECKING:  # importing it imports pydantic, which not every user of a folder needs
-    from benchmark.store.record import FailureKind, Record
+    from benchmark.store.record import Failure, FailureKind, Record
 
 State = Literal["done", "failed", "running", "waiting"]
 SCHEMA: Literal[1] = 1
@@ -147,10 +148,13 @@ class RunFolder:
         return _read_json(self.record, SCHEMA)
 
     def load_record(self) -> Record:
-        """Return the record, checked. Raises UserError where it is missing or damaged."""
-        from benchmark.store.record import parse_record
+        """Return the record, checked. Raises UserError where there is none, or not of this run."""
+        from benchmark.store.loading import load_record
 
-        return parse_record(self.read_record(), self.record)
+        try:
+            return load_record(self.record)
+        except FileNotFoundError:
+            raise UserError(f"{self.record}: is missing") from None
 
     def read_weights(self, sha256: str) -> bytes:
         """Return the weights file.
@@ -160,7 +164,7 @@ class RunFolder:
         """
         remedy = f"Remove {self.record} to have the run done again."
         try:
-            payload = self.weights.read_bytes()
+            payload = read_file(self.weights)
         except FileNotFoundError:
             raise UserError(f"{self.weights}: is missing, and its run is done. {remedy}") from None
         if hashlib.sha256(payload).hexdigest() != sha256:
@@ -196,20 +200,29 @@ class RunFolder:
         """Return the JSON content of the failure. Raises UserError where it is missing."""
         return _read_json(self.failure, SCHEMA)
 
+    def load_failure(self) -> Failure:
+        """Return the failure, checked. Raises UserError where it is missing or damaged."""
+        from benchmark.store.loading import load_failure
+
+        try:
+            return load_failure(self.failure)
+        except FileNotFoundError:
+            raise UserError(f"{self.failure}: is missing") from None
+
     def clear_failure(self) -> None:
         """Remove the failure of an earlier attempt."""
         self.failure.unlink(missing_ok=True)
 
     def save_checkpoint(self, payload: bytes) -> None:
-        """Write a checkpoint with its checksum; keep the one before beside it."""
-        checkpoint.save(self.checkpoint, self.previous_checkpoint, payload)
+        """Write a checkpoint with the run's id and a checksum; keep the one before beside it."""
+        checkpoint.save(self.checkpoint, self.previous_checkpoint, payload, self.path.name)
 
     def load_checkpoint(self) -> Checkpoint | None:
         """Return the newest intact checkpoint; None where none was written.
 
-        Raises DamagedFileError where there are checkpoints and none is intact.
+        Raises DamagedFileError where there are checkpoints and none is intact and of this run.
         """
-        return checkpoint.load_newest(self.checkpoint, self.previous_checkpoint)
+        return checkpoint.load_newest(self.checkpoint, self.previous_checkpoint, self.path.name)
 
     def discard_checkpoints(self) -> None:
         """Remove the checkpoints, which a finished run no longer needs."""
@@ -256,13 +269,13 @@ class Store:
 
 def _read_json(path: Path, schema: int | None = None) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_bytes())
+        data = read_json(path)
     except FileNotFoundError:
         raise UserError(f"{path}: is missing") from None
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError(
-            f"{path}: is damaged ({error}). Remove it, then run again."
-        ) from None
+    except DamagedFileError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        message = f"{path}: is damaged: it {reason}. Remove it, then run again."
+        raise DamagedFileError(message) from None
     if not isinstance(data, dict) or schema not in (None, data.get("schema")):
         raise UserError(
             f"{path}: is not what this version writes (schema {schema}). Move it away, then run "

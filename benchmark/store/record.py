@@ -9,16 +9,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field
 
-from benchmark.config.errors import UserError
+from benchmark.store.measures import Measures, Percent, Score
 
 T = TypeVar("T")
-Percent = Annotated[float, Field(ge=0, le=100)]
 Kind = Literal["train", "probe", "import"]
+Amount = Annotated[float, Field(ge=0, le=1e18)]
+"""Seconds, joules and the like. The bound leaves sums and pictures of any number of them finite."""
+
+
+def _as_time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Time = Annotated[str, AfterValidator(_as_time)]
+"""ISO 8601."""
+Count = Annotated[int, Field(ge=0, le=10**18)]
 FailureKind = Literal["non-finite", "error", "died"]
 """A loss or weight is not finite; an exception was raised; the process ended without a report."""
 
@@ -27,27 +38,27 @@ FailureKind = Literal["non-finite", "error", "died"]
 class Epoch:
     """One epoch of a run's history, with the test scores after it."""
 
-    epoch: int
+    epoch: Count
     """Counted from 1, through all phases."""
     phase: str
-    lr: float | None = None
-    losses: Mapping[str, float] = field(default_factory=dict)
+    lr: Score | None = None
+    losses: Mapping[str, Score] = field(default_factory=dict)
     """Weighted means over the epoch, by term."""
     top1: Percent
     top5: Percent | None = None
-    test_loss: float | None = None
+    test_loss: Score | None = None
     """Mean cross-entropy on the test images, nats."""
-    seconds: float | None = None
+    seconds: Amount | None = None
     """Evaluation included; the run's share if several were trained together. On a CPU it is the
     processor time of the process, on a GPU the time of the device. Records without `wall_seconds`
     have the wall time here."""
-    wall_seconds: float | None = None
+    wall_seconds: Amount | None = None
     """The same by the wall clock, which other load on the machine lengthens."""
-    step_seconds: float | None = None
+    step_seconds: Amount | None = None
     """Mean time of a training step of the student, without the teacher's forward pass."""
-    teacher_seconds: float | None = None
+    teacher_seconds: Amount | None = None
     """Mean time of the teacher's forward pass for one step; None where the phase has none."""
-    joules: float | None = None
+    joules: Amount | None = None
     """The run's share of the energy that its GPU drew; None without an energy counter."""
 
 
@@ -57,89 +68,44 @@ class FinalResult:
 
     top1: Percent
     top5: Percent | None = None
-    test_loss: float | None = None
+    test_loss: Score | None = None
     """Mean cross-entropy, nats."""
-    epoch: int
+    epoch: Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
     """Time, energy, memory, parameters and operations of a run."""
 
-    seconds: float = 0.0
+    seconds: Amount = 0.0
     """The sum of `Epoch.seconds` over all epochs."""
-    wall_seconds: float | None = None
+    wall_seconds: Amount | None = None
     """The sum of `Epoch.wall_seconds`; None in older records, whose `seconds` are wall time."""
-    step_seconds: float | None = None
+    step_seconds: Amount | None = None
     """A training step of the student, without the teacher's forward pass: mean over all epochs."""
-    teacher_seconds: float | None = None
+    teacher_seconds: Amount | None = None
     """The teacher's forward pass for one step: mean over the epochs that had one."""
-    images_per_second: float | None = None
+    images_per_second: Amount | None = None
     """Training images of all epochs divided by `seconds`, evaluation included."""
-    gpu_hours: float | None = None
-    energy_joules: float | None = None
+    gpu_hours: Amount | None = None
+    energy_joules: Amount | None = None
     """The run's share of what its GPU drew; None where no device counts it."""
-    peak_memory_mb: float | None = None
+    peak_memory_mb: Amount | None = None
     """Of the process, with every run that it trained together."""
-    peak_gpu_memory_mb: float | None = None
+    peak_gpu_memory_mb: Amount | None = None
     """Of the tensors on its GPU, with every run that it trained together."""
-    halved: int = 0
+    halved: Count = 0
     """How often the job split its runs in halves for want of memory."""
-    parameters: int
+    parameters: Count
     """Of the student."""
-    connector_parameters: int = 0
-    deployed_parameters: int | None = None
+    connector_parameters: Count = 0
+    deployed_parameters: Count | None = None
     """Of the network that the method deploys in the student's place."""
-    flops: int | None = None
+    flops: Count | None = None
     """Forward pass of the student on one image; a multiplication and an addition count as two."""
-    deployed_flops: int | None = None
-    connector_flops: int | None = None
+    deployed_flops: Count | None = None
+    connector_flops: Count | None = None
     """Forward pass of the last phase's loss for one image, connectors included."""
-
-
-@dataclass(frozen=True)
-class CalibrationScores:
-    """How well predicted probabilities fit the labels. Lower is better in each."""
-
-    ece: Percent
-    """Expected calibration error of the top-1 confidence, 15 bins of equal width, percent."""
-    nll: float
-    """Negative log-likelihood, nats."""
-    brier: float
-    """Mean squared distance to the label's unit vector over all classes: 0 to 2 (Brier, 1950)."""
-
-
-@dataclass(frozen=True)
-class Calibration(CalibrationScores):
-    """The scores as trained, and after temperature scaling."""
-
-    temperature: float
-    """Fitted to all test images; above 1 the network is overconfident."""
-    scaled: CalibrationScores
-    """Each half of the test images at the temperature fitted to the other half."""
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How often and how closely student and teacher agree on the test images."""
-
-    agreement: Percent
-    """Images with the same top-1 class."""
-    kl: float | None
-    """Mean of KL(teacher || student), nats; None where only predicted classes are known."""
-    error_agreement: Percent | None
-    """Agreement on the images that the teacher gets wrong; None where there are none."""
-
-
-@dataclass(frozen=True)
-class Measures:
-    """What is measured of a finished network besides its accuracy."""
-
-    calibration: Calibration
-    fidelity: Fidelity | None = None
-    """None without a teacher."""
-    cka: Mapping[str, float] | None = None
-    """Linear CKA with the teacher, by layer: stem, stage 1 to n, embedding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +119,13 @@ class NetworkReference:
 
 
 @dataclass(frozen=True)
-class WeightsFile:
-    """The file of the deployed network's weights."""
+class WrittenFile:
+    """A file beside the record: the deployed network's weights, or its predictions."""
 
     sha256: str = ""
 
     @classmethod
-    def of(cls, content: bytes) -> WeightsFile:
+    def of(cls, content: bytes) -> WrittenFile:
         return cls(hashlib.sha256(content).hexdigest())
 
 
@@ -197,6 +163,8 @@ class Environment:
 class Record:
     """A finished run. `as_json` says which fields each kind of run writes, and in which order."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
+
     schema: Literal[1]
     id: str
     kind: Kind = "train"
@@ -208,20 +176,28 @@ class Record:
     probe: Mapping[str, Any] | None = None
     """How a probe was chosen: its weight decay and the held-out scores of the candidates."""
     result: FinalResult
-    published: float | None = None
+    published: Percent | None = None
     """Test top-1 that an imported teacher's authors published, percent."""
     remark: str | None = None
     """A note that every table with this number repeats."""
     history: tuple[Epoch, ...]
-    weights: WeightsFile = WeightsFile()
+    weights: WrittenFile = WrittenFile()
     file: ImportedFile | None = None
+    predictions: WrittenFile | None = None
+    """The file of the predictions on the test images; None where there is none, and in older
+    records."""
     measures: Measures | None = None
     """None of a probe, of a network that could not be measured, and in older records."""
     cost: Cost
     environment: Environment = Environment()
-    started: str | None = None
-    """UTC, ISO 8601; so is `finished`."""
-    finished: str | None = None
+    """Of the process that finished the run."""
+    earlier_environments: tuple[Environment, ...] = ()
+    """Of a run that was interrupted: those in which its earlier epochs were trained, if others."""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    """The sha256 of the source of each plug-in that the method is from, by file name."""
+    started: Time | None = None
+    """UTC; so is `finished`."""
+    finished: Time | None = None
 
     def best_on_test(self) -> Epoch:
         """Return the first epoch with the highest test top-1, for papers that report it."""
@@ -239,12 +215,15 @@ class Record:
             everything["environment"] = _without(everything["environment"], _JOB_ENVIRONMENT)
         elif self.cost.flops is None:  # a probe, or a network that could not be measured
             everything["cost"] = _without(everything["cost"], _OPERATIONS)
-        return _select(everything, _KEYS[self.kind])
+        keys = _KEYS[self.kind]
+        return _select(everything, tuple(k for k in keys if everything[k] or k not in _IF_ANY))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why the last attempt at a run failed: the content of `failure.json`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(allow_inf_nan=False)
 
     schema: Literal[1]
     id: str = ""
@@ -258,26 +237,6 @@ class Failure:
     """UTC, ISO 8601."""
 
 
-def parse_record(content: Mapping[str, Any], source: object) -> Record:
-    """Return a record from its JSON content.
-
-    Raises UserError, naming ``source`` and the field, where it does not fit the schema.
-    """
-    try:
-        return _record_adapter().validate_python(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        location = ".".join(str(part) for part in first["loc"])
-        raise UserError(
-            f"{source}: is damaged ({location}: {first['msg']}). Remove it, then run again."
-        ) from None
-
-
-@cache
-def _record_adapter() -> TypeAdapter[Record]:
-    return TypeAdapter(Record)
-
-
 def _select(fields: Mapping[str, T], keys: tuple[str, ...]) -> dict[str, T]:
     return {key: fields[key] for key in keys}
 
@@ -287,16 +246,21 @@ def _without(fields: Mapping[str, T], keys: tuple[str, ...]) -> dict[str, T]:
 
 
 _START = ("schema", "id", "kind")
-_END = ("cost", "environment", "started", "finished")
+_IF_ANY = ("earlier_environments", "plugins")
+"""Fields that are written only if there is something in them."""
+_END = ("cost", "environment", *_IF_ANY, "started", "finished")
 _KEYS: Mapping[Kind, tuple[str, ...]] = {
-    "train": (*_START, "teacher", "config", "result", "history", "weights", "measures", *_END),
+    "train": (
+        *(*_START, "teacher", "config", "result", "history", "weights", "predictions"),
+        *("measures", *_END),
+    ),
     "probe": (
         *(*_START, "backbone", "probe", "config", "result", "history", "weights", "measures"),
         *_END,
     ),
     "import": (
         *(*_START, "config", "result", "published", "remark", "history", "teacher", "weights"),
-        *("file", "measures", *_END),
+        *("file", "predictions", "measures", *_END),
     ),
 }
 _OPERATIONS = ("flops", "deployed_flops", "connector_flops")

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmark.config.errors import UserError
 from benchmark.config.runs import REFERENCE_FIELDS, Run, parse_run
 from benchmark.store.atomic import write_atomic
+from benchmark.store.fields import read_intact
+from benchmark.store.manifest import read_manifest
 
 
 def manifest_path(results: Path, name: str, digest: str) -> Path:
@@ -16,13 +19,18 @@ def manifest_path(results: Path, name: str, digest: str) -> Path:
     return results / "suites" / f"{name}-{digest}.json"
 
 
+def manifest_name(manifest: Mapping[str, Any]) -> str:
+    """Return the file name of a manifest."""
+    return manifest_path(Path(), manifest["suite"], manifest["digest"]).name
+
+
 def load_manifest(results: Path, name: str, digest: str) -> dict[str, Any] | None:
-    """Return the manifest of a planned suite; None if there is none, or it cannot be read."""
-    try:
-        manifest: dict[str, Any] = json.loads(manifest_path(results, name, digest).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return manifest if manifest.get("schema") == 1 else None
+    """Return the manifest of a planned suite, checked; None if there is none.
+
+    A damaged one is named on standard error and counts as none.
+    """
+    path = manifest_path(results, name, digest)
+    return read_intact([path], read_manifest, "The suite is planned anew.").get(path)
 
 
 def save_manifest(results: Path, manifest: Mapping[str, Any]) -> None:
@@ -34,15 +42,29 @@ def save_manifest(results: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def runs_from_manifest(manifest: Mapping[str, Any], run_ids: Iterable[str]) -> dict[str, Run]:
-    """Return runs of a manifest by id, each after the runs of the manifest that it needs."""
+    """Return runs of a manifest by id, each after the runs of the manifest that it needs.
+
+    Raises UserError where a run is damaged, or has another id than its configuration gives.
+    """
     runs: dict[str, Run] = {}
 
     def add(run_id: str) -> Run:
         if run_id not in runs:
-            data = manifest["runs"][run_id]
+            data = manifest["runs"].get(run_id, {})
             fields = [field for field in REFERENCE_FIELDS if isinstance(data.get(field), str)]
             needs = {field: add(data[field]) for field in fields}
-            runs[run_id] = parse_run({**data, **needs})
+            try:
+                run = parse_run({**data, **needs})
+                actual = run.id
+            except ValueError as error:
+                actual = f"no run ({str(error).splitlines()[0]})"
+            if actual != run_id:
+                raise UserError(
+                    f"the manifest of {manifest['suite']} is damaged: its {run_id} is {actual}. "
+                    f"Delete suites/{manifest_name(manifest)} in the results folder; the suite is "
+                    "then planned anew."
+                )
+            runs[run_id] = run
         return runs[run_id]
 
     for run_id in run_ids:

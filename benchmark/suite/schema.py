@@ -141,6 +141,8 @@ class SuiteFile(StrictModel):
     """The numerics profile of all runs, including the teachers'."""
     table: TableSection = TableSection()
     """What the tables show."""
+    plugins: tuple[str, ...] = ()
+    """Python files with methods of your own, relative to the suite file."""
 
     @property
     def images(self) -> DatasetSection:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class Suite:
     manifest: dict[str, Any]
     store: Store
     results: Path
+    plugins: tuple[str, ...] = ()
+    """The plug-in files that the user named, on the command line or in the suite file."""
 
     @classmethod
     def open(
@@ -48,37 +51,33 @@ class Suite:
     ) -> Suite:
         """Read the suite's manifest, or plan the suite if its file or the code has changed.
 
-        ``needs_code`` is false for a report, which accepts a manifest of older code if it cannot
-        plan anew because torch or a plug-in is missing. ``plugins`` default to those of the
-        earlier planning. Raises UserError for mistakes in the suite and if planning is impossible.
+        ``needs_code`` is false for what only reads results. It accepts a manifest of older code if
+        the suite cannot be planned anew because torch is missing or its plug-ins are not named.
+
+        Plug-ins are ``plugins`` and those under `plugins:` in the suite file. What a manifest in
+        the results folder says of plug-ins is never loaded: the folder may be somebody else's.
+        Raises UserError for mistakes in the suite and if planning is impossible.
         """
         document = load_document(path).with_overrides(changes)
         name = suite_name(path, changes)
         manifest = load_manifest(results, name, short_digest(document.data))
-        files = [str(plugin.resolve()) for plugin in plugins]
-        files = files or (manifest or {}).get("plugins", [])
-        missing = [file for file in files if not Path(file).is_file()]
-        if missing and (needs_code or manifest is None):
-            raise UserError(f"--plugin {missing[0]}: no such file")
-        code = manifest["code"] if missing and manifest else source_digest(plugins=files)
-        has_torch = importlib.util.find_spec("torch") is not None
-        stale = manifest is not None and (
-            (manifest["code"] != code and (needs_code or has_torch))
-            # The contents of a folder of images may have changed.
-            or (needs_code and manifest["local"])
-        )
-        if manifest is None or stale:
-            if not has_torch:
+        files = plugin_files(plugins, document, path.parent)
+        planned_with = manifest["plugins"] if manifest else []
+        unnamed = sorted({Path(file).name for file in planned_with} - {Path(f).name for f in files})
+        if manifest is None or is_stale(manifest, files, needs_code, unnamed):
+            if not has_torch():
                 raise UserError(
                     f"{name} has not been planned into {results}, and planning needs torch, "
                     "which is not installed here. Run `plan` where it is, and copy the results "
                     "folder."
                 )
-            manifest = run_in_child_process(make_manifest, document, name, code, files, data)
+            code = source_digest(plugins=files)
+            with explain_unnamed_plugins(unnamed):
+                manifest = run_in_child_process(make_manifest, document, name, code, files, data)
             sets = [word for change in changes for word in ("--set", change)]
             manifest["asked"] = [str(path.resolve()), *sets]
             save_manifest(results, manifest)
-        return cls(name, manifest, Store(results), results)
+        return cls(name, manifest, Store(results), results, tuple(files))
 
     def select(self, only: str) -> dict[str, Run]:
         """Return the runs of the cells that `--only` selects, by id, after the runs they need."""
@@ -112,6 +111,54 @@ class Suite:
         column = self.manifest["columns"][cell["column"]]
         names = {key: column[key] for key in ("student", "teacher", "dataset")}
         return {"method": cell["method"], "seed": str(cell["seed"]), **names}
+
+
+def plugin_files(named: Iterable[Path], document: Document, folder: Path) -> list[str]:
+    """Return the absolute paths of the plug-ins of a command line and of a suite file.
+
+    Those of the file are relative to its folder. Raises UserError where one is no file.
+    """
+    files = [(plugin.resolve(), f"--plugin {plugin}") for plugin in named]
+    data = document.data if isinstance(document.data, dict) else {}
+    listed = data.get("plugins")
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, str):  # others are mistakes, which planning reports with their lines
+            path = (folder / Path(entry).expanduser()).resolve()
+            files.append((path, f"plugins: {entry}"))
+    for file, origin in files:
+        if not file.is_file():
+            raise UserError(f"{origin}: no such file: {file}")
+    return list(dict.fromkeys(str(file) for file, _ in files))
+
+
+def is_stale(
+    manifest: Mapping[str, Any], files: Sequence[str], needs_code: bool, unnamed: Sequence[str]
+) -> bool:
+    """Return whether a suite must be planned anew. ``unnamed``: plug-ins that are not named now."""
+    if not needs_code and (unnamed or not has_torch()):
+        return False
+    # The contents of a folder of images may have changed.
+    return manifest["code"] != source_digest(plugins=files) or (needs_code and manifest["local"])
+
+
+def has_torch() -> bool:
+    """Return whether torch is installed, without importing it."""
+    return importlib.util.find_spec("torch") is not None
+
+
+@contextlib.contextmanager
+def explain_unnamed_plugins(unnamed: Sequence[str]) -> Iterator[None]:
+    """Add to an error of planning that the suite was planned with plug-ins before."""
+    try:
+        yield
+    except UserError as error:
+        if not unnamed:
+            raise
+        flags = " ".join(f"--plugin {name}" for name in unnamed)
+        raise UserError(
+            f"{error}\nThis suite was planned with {flags}. A results folder may come from "
+            "somebody else, so the plug-ins that it names are not loaded: name them again."
+        ) from error
 
 
 def make_manifest(

@@ -180,7 +180,7 @@ def load_deployed(
 def load_weights(network: nn.Module, run_id: str, store: Store) -> None:
     """Load a finished run's weights into a network, after checking them against the record."""
     folder = store.run(run_id)
-    weights = folder.read_weights(folder.read_record()["weights"]["sha256"])
+    weights = folder.read_weights(folder.load_record().weights.sha256)
     network.load_state_dict(torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True))
 
 

@@ -7,14 +7,17 @@ and ``methods`` only. ``check.py`` validates what is registered.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import linecache
 import pkgutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,6 +31,8 @@ NO_METHOD = {"interface"}
 """Modules of `methods` without a method. Packages such as `blocks` are skipped anyway."""
 
 _added: dict[str, type[Method]] = {}
+_sources: dict[str, tuple[str, str]] = {}
+"""File name and sha256 of the source that each plug-in's module was made from."""
 
 
 class UnknownMethod(ValueError):  # noqa: N818
@@ -94,15 +99,25 @@ def _parse_one(text: str) -> Spec:
 
 
 def add_file(path: Path) -> list[str]:
-    """Register the methods of a file and return their names. Raises ``BadMethod``."""
-    name = f"kd_plugin_{path.stem}"
+    """Register the methods of a file and return their names. Raises ``BadMethod``.
+
+    The file is run. So a file may only be one that the user names, on the command line or in a
+    suite file, and never one that a results folder names.
+    """
+    # Of two files with one name, each has its own module, so that neither replaces the other.
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:10]
+    name = f"kd_plugin_{path.stem}_{place}"
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if spec is None or not isinstance(spec.loader, SourceFileLoader) or not path.is_file():
         raise BadMethod([f"{path}: no such Python file"])
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses resolve the types of their fields there
     try:
-        spec.loader.exec_module(module)
+        # Not by the loader's `exec_module`: of a file that changed within a second, it may run
+        # the byte code of before, which is not what the hash is of.
+        source = path.read_bytes()
+        linecache.checkcache(str(path))
+        exec(spec.loader.source_to_code(source, str(path)), vars(module))
     except Exception as error:
         raise BadMethod([describe_import_error(error, path)]) from error
     methods = _methods_of(module)
@@ -111,9 +126,31 @@ def add_file(path: Path) -> list[str]:
     # A file that is added again replaces the methods that it had registered.
     others = {k: m for k, m in _registry().items() if m.__module__ != name}
     _check_names_are_free(methods, others)
+    for former in [k for k, m in _added.items() if m.__module__ == name]:
+        del _added[former]
     _added.update({method.name: method for method in methods})
+    _sources[name] = (path.name, hashlib.sha256(source).hexdigest())
     _registry.cache_clear()
     return [method.name for method in methods]
+
+
+def plugin_sources(text: str) -> dict[str, str]:
+    """Return the sha256 of the source of each plug-in that a specification needs, by file name.
+
+    Plug-ins are files that were added and modules of other packages. It is empty for methods of
+    this package. Raises ``UnknownMethod``.
+    """
+    names = [part.partition("@")[0].strip() for part in text.split("+")]
+    kinds = [_parse_one(name).kind for name in names]
+    return dict(sorted(_source_of(k) for k in kinds if k.__module__.split(".")[0] != "methods"))
+
+
+def _source_of(kind: type[Method]) -> tuple[str, str]:
+    if kind.__module__ in _sources:
+        return _sources[kind.__module__]
+    file = getattr(sys.modules[kind.__module__], "__file__", None)
+    content = Path(file).read_bytes() if file else b""
+    return f"{kind.__module__}.py", hashlib.sha256(content).hexdigest()
 
 
 @cache

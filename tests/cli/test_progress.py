@@ -10,6 +10,7 @@ from benchmark.cli.progress import ProgressDisplay, format_duration
 from benchmark.store.claim import claim_run
 from benchmark.store.folder import Store
 from tests.config.example_runs import TEACHER, by_id, student
+from tests.report.grids import record
 
 RUNS = by_id(TEACHER, *(student(method, seed) for method in ("kd", "at") for seed in (0, 1)))
 KD0, KD1, AT0, AT1 = list(RUNS)[1:]
@@ -39,7 +40,8 @@ def store(tmp_path: Path) -> Store:
     for run in RUNS.values():
         store.run(run.id).write_config(run.as_json())
     for run_id, top1 in ((TEACHER.id, 99.0), (KD0, 97.5)):
-        store.run(run_id).write_record({"schema": 1, "result": {"top1": top1}})
+        content = record(run_id, top1, []) | {"config": RUNS[run_id].as_json()}
+        store.run(run_id).write_record(content)
     held = claim_run(store.run(KD1).path)
     assert held is not None
     held.beat({"epoch": 120, "epochs": 240, "phase": "distill", "top1": 50.0})

@@ -41,7 +41,8 @@ from benchmark.job.final_evaluation import FinalEvaluation, Operations
 from benchmark.job.recording import evaluate_finished
 from benchmark.models import flops
 from benchmark.store.folder import Store
-from benchmark.store.record import Fidelity, Measures, Record
+from benchmark.store.measures import Fidelity, Measures
+from benchmark.store.record import Record
 from benchmark.training import cohort, meters
 from benchmark.training.cohort import Cohort, train_epoch, train_learners
 from benchmark.training.learner import Learner

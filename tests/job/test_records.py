@@ -14,7 +14,8 @@ from benchmark.config.errors import UserError
 from benchmark.job.import_teacher import import_checkpoint
 from benchmark.store.atomic import encode_json
 from benchmark.store.folder import RunFolder, Store
-from benchmark.store.record import Record, parse_record
+from benchmark.store.loading import parse_record
+from benchmark.store.record import Record
 from tests.job import in_process
 from tests.training import learners
 
@@ -46,12 +47,12 @@ MACHINE = [
     *("platform", "cpu", "device", "threads", "host"),
 ]
 END = ["cost", "environment", "started", "finished"]
-TRAINED = ["config", "result", "history", "weights", "measures", *END]
-STUDENT = ["schema", "id", "kind", "teacher", *TRAINED]
-PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED]
+TRAINED = ["config", "result", "history", "weights"]
+STUDENT = ["schema", "id", "kind", "teacher", *TRAINED, "predictions", "measures", *END]
+PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED, "measures", *END]
 IMPORT = [
     *("schema", "id", "kind", "config", "result", "published", "remark", "history"),
-    *("teacher", "weights", "file", "measures", *END),
+    *("teacher", "weights", "file", "predictions", "measures", *END),
 ]
 
 

@@ -1,5 +1,6 @@
 """The registry: a method is one file, of this package, of another one, or anywhere."""
 
+import hashlib
 import importlib
 import sys
 from importlib import metadata
@@ -114,6 +115,42 @@ def test_a_file_may_be_given_again_when_it_has_changed(tmp_path: Path, clean: No
     assert methods.get("mine").version == 2
 
 
+def test_a_file_that_is_given_again_leaves_no_method_of_before(tmp_path: Path, clean: None):
+    methods.add_file(plugin(tmp_path, METHOD.format(name="mine")))
+    methods.add_file(plugin(tmp_path, METHOD.format(name="renamed")))
+    assert "renamed" in methods.names()
+    assert "mine" not in methods.names()
+
+
+def test_two_files_of_one_name_cannot_add_the_same_method(tmp_path: Path, clean: None):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    methods.add_file(plugin(tmp_path / "a", METHOD.format(name="mine")))
+    other = plugin(tmp_path / "b", METHOD.format(name="mine").replace("version = 1", "version = 2"))
+    with pytest.raises(methods.BadMethod, match="is named 'mine', and so is") as error:
+        methods.add_file(other)
+    assert str(tmp_path / "a" / "mine.py") in str(error.value)
+    assert methods.get("mine").version == 1
+
+
+def test_two_files_of_one_name_may_add_different_methods(tmp_path: Path, clean: None):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        methods.add_file(plugin(tmp_path / folder, METHOD.format(name=f"mine_{folder}")))
+    assert {"mine_a", "mine_b"} <= set(methods.names())
+
+
+def test_the_hash_of_a_plugin_is_that_of_the_source_that_was_run(tmp_path: Path, clean: None):
+    path = plugin(tmp_path, METHOD.format(name="mine"))
+    methods.add_file(path)
+    first = methods.plugin_sources("mine")
+    assert first == {"mine.py": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert methods.plugin_sources("mine+kd") == first
+    assert methods.plugin_sources("kd@crd") == methods.plugin_sources("at+kd") == {}
+    path.write_text("# edited, not yet loaded")
+    assert methods.plugin_sources("mine") == first
+
+
 @pytest.mark.parametrize("value", ["elsewhere", "elsewhere:Mine"])
 def test_another_package_adds_methods_by_an_entry_point(
     value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean: None
@@ -128,6 +165,7 @@ def test_another_package_adds_methods_by_an_entry_point(
     try:
         assert metadata.version("elsewhere") == "1.0"
         assert methods.get("theirs").__module__ == "elsewhere"
+        assert methods.plugin_sources("theirs").keys() == {"elsewhere.py"}
     finally:
         sys.modules.pop("elsewhere", None)
 

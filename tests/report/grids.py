@@ -69,8 +69,12 @@ def finish(
     method: str = "kd",
     epochs: int = 20,
     drops: tuple[int, ...] = (),
+    config: dict[str, Any] | None = None,
 ) -> None:
-    """Write the record of a run that ends at `top1` percent; the lr drops tenfold after `drops`."""
+    """Write the record of a run that ends at `top1` percent; the lr drops tenfold after `drops`.
+
+    ``config`` must be given where the run's id ends with the hash of one.
+    """
     start = epochs // 4 if method in INITIALISING else 0
     history = []
     for epoch in range(1, epochs + 1):
@@ -85,6 +89,7 @@ def finish(
     made = record(run, top1, history)
     made["cost"] |= cost(method)
     made["measures"] = measures(method, top1)
+    made["config"] = config or made["config"]
     put(runs, run, "record.json", made)
 
 

@@ -1,5 +1,6 @@
 """Fidelity, calibration and cost, from records and predictions to tables and files."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -9,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmark.config.errors import UserError
 from benchmark.report import Results, load_results, render_tables, tabulate
-from benchmark.report.results.agreement import compare_predictions
+from benchmark.report.results.agreement import compare_predictions, read_predictions
 from benchmark.report.tables.all_tables import layout_all_tables
 from benchmark.report.tables.layout import TableLayout
+from benchmark.store.checkpoint import DamagedFileError
+from benchmark.store.folder import RunFolder
 from tests.report.grids import PAIRS, finish, finish_all, manifest, put
 
 LABELS = [0, 1, 2, 3, 4, 5, 6, 7]
@@ -75,13 +77,31 @@ def test_predictions_of_other_images_are_not_compared(tmp_path, labels):
 
 
 @pytest.mark.parametrize("content", [np.zeros(3), np.zeros((2, 0), int), np.array([["a"], ["b"]])])
-def test_a_damaged_file_of_predictions_is_an_error_that_names_it(tmp_path, content):
+def test_a_damaged_file_of_predictions_is_named_and_not_compared(tmp_path, content, capsys):
     np.save(tmp_path / "predictions.npy", content)
-    with pytest.raises(UserError, match=r"predictions\.npy: damaged: "):
-        compare_predictions(tmp_path, tmp_path)
+    with pytest.raises(DamagedFileError, match=r"predictions\.npy: damaged: "):
+        read_predictions(RunFolder(tmp_path))
     (tmp_path / "predictions.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(UserError, match=r"predictions\.npy: damaged: "):
-        compare_predictions(tmp_path, tmp_path)
+    with pytest.raises(DamagedFileError, match=r"predictions\.npy: damaged: "):
+        read_predictions(RunFolder(tmp_path))
+    assert compare_predictions(tmp_path, tmp_path) is None
+    [warning] = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: {tmp_path}/predictions.npy: damaged: ")
+
+
+def test_predictions_that_were_copied_from_another_run_are_not_compared(tmp_path, capsys):
+    grid = manifest(["scratch"], seeds=[0])
+    finish_all(tmp_path, grid)
+    ours = predict(tmp_path, "0-scratch-s0", [0, 1, 2, 0, 0, 0, 7, 7])
+    teacher = predict(tmp_path, "0-teacher", LABELS)
+    path = tmp_path / "0-scratch-s0" / "record.json"
+    content = json.loads(path.read_text())
+    seal = hashlib.sha256((ours / "predictions.npy").read_bytes()).hexdigest()
+    path.write_text(json.dumps(content | {"predictions": {"sha256": seal}}))
+    assert compare_predictions(ours, teacher) is not None
+    predict(tmp_path, "0-scratch-s0", LABELS)  # the teacher's, which would agree in all images
+    assert compare_predictions(ours, teacher) is None
+    assert "is not the file that the run's record describes" in capsys.readouterr().err
 
 
 def test_calibration_has_the_teacher_and_numbers_before_and_after_scaling(tmp_path):

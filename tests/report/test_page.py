@@ -14,7 +14,6 @@ from rich.console import Console
 from benchmark.cli.follow import REFRESH_SECONDS, keep_report_updated
 from benchmark.cli.main import main
 from benchmark.config.document import load_document
-from benchmark.config.errors import UserError
 from benchmark.config.validation import short_digest
 from benchmark.report import ReportData, page
 from benchmark.report.page import thinning
@@ -54,14 +53,16 @@ def test_written_again_a_page_has_the_same_bytes(tmp_path):
     assert page.write(ReportData(grid, tmp_path / "runs", tmp_path)).read_bytes() == first
 
 
-def test_a_damaged_record_leaves_the_page_as_it_was(tmp_path):
+def test_a_damaged_record_costs_its_own_run_and_the_page_says_why(tmp_path):
     grid = grid_of(tmp_path / "runs")
-    path = page.write(ReportData(grid, tmp_path / "runs", tmp_path))
-    before = path.read_bytes()
+    before = content_of(page.write(ReportData(grid, tmp_path / "runs", tmp_path)))["runs"]
     (tmp_path / "runs" / "0-kd-s0" / "record.json").write_text("{")
-    with pytest.raises(UserError, match="0-kd-s0"):
-        page.write(ReportData(grid, tmp_path / "runs", tmp_path))
-    assert path.read_bytes() == before
+    (tmp_path / "runs" / "0-kd-s0" / "failure.json").write_text("[]")
+    after = content_of(page.write(ReportData(grid, tmp_path / "runs", tmp_path)))["runs"]
+    changed = [new for old, new in zip(before, after, strict=True) if old["state"] != new["state"]]
+    [run] = changed
+    assert (run["id"], run["state"]) == ("0-kd-s0", "failed")
+    assert "record.json: is damaged" in run["why"]
 
 
 @pytest.mark.parametrize("text", [*HOSTILES, "\ud800"])
@@ -145,7 +146,7 @@ def planned(tmp_path: Path) -> Suite:
     grid["cells"][0]["run"] = kd
     grid["runs"] = {run.id: run.as_json() for run in (TEACHER, student("kd", 0))}
     save_manifest(tmp_path, grid)
-    finish(tmp_path / "runs", TEACHER.id, 97.0, "scratch")
+    finish(tmp_path / "runs", TEACHER.id, 97.0, "scratch", config=TEACHER.as_json())
     return Suite("small", grid, Store(tmp_path), tmp_path)
 
 
@@ -175,7 +176,8 @@ def test_watching_follows_a_grid_to_its_end(planned):
     content = content_of(path)
     assert content["refresh"] == REFRESH_SECONDS
     assert [run["state"] for run in content["runs"]] == ["done", "missing"]
-    finish(planned.results / "runs", planned.manifest["cells"][0]["run"], 92.0)
+    config = student("kd", 0).as_json()
+    finish(planned.results / "runs", planned.manifest["cells"][0]["run"], 92.0, config=config)
     watch.join(60)
     assert not watch.is_alive()
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -113,17 +113,19 @@ def test_without_a_finished_student_there_are_tables_and_no_plots(tmp_path):
     assert paths[0].read_text().count("0/3") == 6
 
 
-def test_a_damaged_record_leaves_the_tables_as_they_were(tmp_path):
-    grid = manifest(["scratch"], seeds=[0])
+def test_damaged_records_cost_their_own_runs_and_each_is_named(tmp_path, capsys):
+    grid = manifest(["scratch", "kd"], seeds=[0, 1])
     finish_all(tmp_path, grid)
-    before = {
-        path: path.read_bytes()
-        for path in write_tables_and_plots(ReportData(grid, tmp_path, tmp_path))
-    }
-    (tmp_path / "0-scratch-s0" / "record.json").write_text('{"schema": 1')
-    with pytest.raises(UserError, match=r"0-scratch-s0.record\.json"):
-        write_tables_and_plots(ReportData(grid, tmp_path, tmp_path))
-    assert {path: path.read_bytes() for path in before} == before
+    bad = [tmp_path / run / "record.json" for run in ("0-scratch-s0", "0-kd-s1", "0-teacher")]
+    for path in bad:
+        path.write_text('{"schema": 1')
+    markdown = write_tables_and_plots(ReportData(grid, tmp_path, tmp_path))[0].read_text()
+    warnings = capsys.readouterr().err.splitlines()
+    assert sorted(line.split(": ")[1] for line in warnings) == sorted(map(str, bad))
+    good = json.loads((tmp_path / "0-kd-s0" / "record.json").read_text())["result"]["top1"]
+    assert f"{good:.2f}" in markdown
+    for path in bad[:2]:
+        assert f"{path}: is damaged" in markdown
 
 
 def test_the_table_is_printed_from_manifest_and_records(tmp_path):

@@ -1,8 +1,10 @@
 import json
+from typing import Any
 
 import pytest
 
 from benchmark.config.errors import UserError
+from benchmark.config.validation import short_digest
 from benchmark.report.results.reading import load_results
 from tests.report.grids import fail, finish, finish_all, manifest, put, record
 
@@ -62,15 +64,68 @@ def _without_top1() -> bytes:
     ids=["empty", "torn", "list", "bytes", "no top1", "nan", "no percentage", "schema"],
 )
 @pytest.mark.parametrize("name", ["record.json", "failure.json"])
-def test_a_damaged_file_is_one_clear_error_that_names_it(tmp_path, content, name):
+def test_a_damaged_file_costs_its_own_run_and_is_named(tmp_path, content, name, capsys):
     if name == "failure.json" and content.startswith(b'{"schema": 1, "id": "0-kd-s0"'):
         content = content.replace(b'"schema": 1', b'"schema": 3')
     (tmp_path / "0-kd-s0").mkdir()
     (tmp_path / "0-kd-s0" / name).write_bytes(content)
-    with pytest.raises(UserError) as error:
-        load_results(manifest(["kd"]), tmp_path)
-    assert str(tmp_path / "0-kd-s0" / name) in str(error.value)
-    assert "\n" not in str(error.value)
+    finish(tmp_path, "0-kd-s1", 91.5)
+    (tmp_path / "0-kd-s2").mkdir()
+    (tmp_path / "0-kd-s2" / name).write_bytes(content)
+    first, good, last = load_results(manifest(["kd"]), tmp_path).students[0, "kd"]
+    assert (first.state, good.state, last.state) == ("failed", "done", "failed")
+    warnings = capsys.readouterr().err.splitlines()
+    for outcome, warning in zip((first, last), warnings, strict=True):
+        assert outcome.record is None
+        assert warning == f"warning: {outcome.failure}"
+        assert str(tmp_path / outcome.run / name) in warning
+        assert warning.endswith("Remove it, then run again.")
+
+
+def real_record(run: str = "0-kd") -> tuple[str, dict[str, Any]]:
+    """Return a record whose id is what its configuration gives, as a job writes it."""
+    made = record(run, 90.0, [{"epoch": 1, "phase": "task", "top1": 90.0}])
+    made["id"] = f"{run}-{short_digest(made['config'])}"
+    return made["id"], made
+
+
+def test_a_record_belongs_to_the_folder_whose_id_its_configuration_gives(tmp_path, capsys):
+    run, made = real_record()
+    grid = manifest(["kd"], seeds=[0])
+    grid["cells"][0]["run"] = run
+    put(tmp_path, run, "record.json", made)
+    assert load_results(grid, tmp_path).students[0, "kd"][0].state == "done"
+    other, theirs = real_record("1-kd")
+    put(tmp_path, run, "record.json", theirs)  # copied
+    [outcome] = load_results(grid, tmp_path).students[0, "kd"]
+    assert outcome.state == "failed"
+    assert f"is the record of another run, {other}" in str(outcome.failure)
+    changed = made | {"config": {**made["config"], "student": "resnet20"}}  # and its id edited
+    put(tmp_path, run, "record.json", changed)
+    [outcome] = load_results(grid, tmp_path).students[0, "kd"]
+    assert "its configuration is of another run" in str(outcome.failure)
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"suite": "../x"},
+        {"suite": "/tmp/x"},
+        {"suite": ".."},
+        {"digest": "../../0"},
+        {"columns": []},
+        {"cells": []},
+        {"methods": ["other"]},
+        {"epochs": 10**12},
+        {"runs": {"../x": {}}},
+        {"runs": {"a": {"teacher": "b"}, "b": {"teacher": "a"}}},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_names_what_is_not_in_it_or_leaves_its_folder_is_refused(tmp_path, changes):
+    with pytest.raises(UserError, match="manifest is invalid: "):
+        load_results(manifest(["kd"]) | changes, tmp_path)
 
 
 def test_an_invalid_manifest_is_an_error_that_names_the_field(tmp_path):

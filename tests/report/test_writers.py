@@ -374,3 +374,13 @@ def test_the_terminal_prints_the_same_table_and_no_markup(tmp_path):
 def test_footnotes_never_run_out_of_letters():
     letters = [footnote_letter(i) for i in (0, 25, 26, 51, 52, 701, 702)]
     assert letters == ["a", "z", "aa", "az", "ba", "zz", "aaa"]
+
+
+def test_no_label_reaches_a_csv_file_as_a_formula(tmp_path):
+    rows = ["=1+1", "+kd", "-kd", "@SUM(A1)"]
+    grid = manifest(rows, seeds=[0])
+    files = render_tables(results := load_results(grid, tmp_path), tabulate(results))
+    for name in ("small.csv", "small-runs.csv"):
+        for row in rows:
+            assert f",'{row}," in files[name]
+            assert f",{row}," not in files[name]

@@ -308,6 +308,46 @@ def test_without_an_intact_checkpoint_every_load_raises(folder: RunFolder) -> No
     assert names(folder.path) == {"config.json"}
 
 
+def test_a_checkpoint_of_another_run_is_never_loaded(folder: RunFolder, tmp_path: Path) -> None:
+    other = Store(tmp_path).run("digits-resnet8-kd-s1-abcdefabcd")
+    other.write_config({"seed": 1})
+    other.save_checkpoint(b"theirs")
+    other.checkpoint.replace(folder.checkpoint)
+    message = r"checkpoint\.pt: is a checkpoint of another run, digits-resnet8-kd-s1-abcdefabcd"
+    with pytest.raises(DamagedFileError, match=message):
+        folder.load_checkpoint()
+    # The one before is this run's own.
+    folder.checkpoint.unlink()
+    folder.save_checkpoint(b"ours")
+    folder.checkpoint.replace(folder.previous_checkpoint)
+    other.save_checkpoint(b"theirs")
+    other.checkpoint.replace(folder.checkpoint)
+    found = folder.load_checkpoint()
+    assert found is not None
+    assert found.payload == b"ours"
+    assert "is a checkpoint of another run" in str(found.note)
+
+
+def test_a_checkpoint_whose_id_was_changed_is_damaged(folder: RunFolder) -> None:
+    folder.save_checkpoint(b"state")
+    text = folder.checkpoint.read_bytes()
+    folder.checkpoint.write_bytes(text.replace(b"kd-s0", b"kd-s1", 1))
+    with pytest.raises(DamagedFileError, match="its checksum does not fit"):
+        folder.load_checkpoint()
+
+
+def test_a_checkpoint_of_an_older_version_without_an_id_is_loaded(folder: RunFolder) -> None:
+    digest = hashlib.sha256(b"state").hexdigest()
+    folder.checkpoint.write_bytes(f"sha256 {digest}\nstate".encode())
+    assert folder.load_checkpoint() == (b"state", None)
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_not_waited_for(folder: RunFolder) -> None:
+    os.mkfifo(folder.checkpoint)
+    with pytest.raises(DamagedFileError, match="is not a file"):
+        folder.load_checkpoint()
+
+
 def test_weights_are_checked_against_the_hash_in_the_record(folder: RunFolder) -> None:
     sha256 = folder.save_weights(b"weights")
     assert sha256 == hashlib.sha256(b"weights").hexdigest()

@@ -164,7 +164,7 @@ def test_the_guides_method_is_short_and_trains_as_written(tmp_path: Path):
     assert set(record["history"][-1]["losses"]) == {"ce", "my_method"}
     assert record["cost"]["connector_parameters"] == 64 * 64 + 64
     assert record["cost"]["deployed_parameters"] == record["cost"]["parameters"]
-    # Named once, it is remembered.
+    # Results are read without it.
     assert "my_method" in call(tmp_path, "status", small).stdout
 
 

@@ -22,6 +22,8 @@ from benchmark.report.results.quantities import (
 from benchmark.report.tables.all_tables import layout_all_tables
 from benchmark.report.tables.cells import Table, TableCell, TableRow
 from benchmark.report.tables.layout import TableLayout, pair_heading
+from benchmark.store.checkpoint import DamagedFileError
+from benchmark.store.loading import load_failure
 
 PAGE_SCHEMA = 1
 MAX_POINTS_OF_PAGE = 60_000
@@ -185,7 +187,7 @@ def _run_entry(
     if outcome.state == "done":
         return entry | _finished_run_fields(outcome, record, shared, points)
     if outcome.state == "failed":
-        failure = _read_json(folder, "failure.json")
+        failure = _read_failure(folder)
         return entry | {"why": outcome.failure} | _failure_fields(failure, shared)
     reason = outcome.reason or reason_without_result(folder, config, sources.runs)
     return entry | {"why": reason}
@@ -226,6 +228,14 @@ def _failure_fields(failure: Mapping[str, Any], shared: SharedValues) -> dict[st
     end = "\n".join((failure.get("traceback") or "").splitlines()[-TRACEBACK_LINES:])
     fields = {key: failure.get(key) for key in ("kind", "epoch", "phase", "when")}
     return {"failure": {**fields, "traceback": shared.index_of(end)}}
+
+
+def _read_failure(folder: Path | None) -> dict[str, Any]:
+    """Return a failure's JSON content; empty where it is damaged, or the record is."""
+    try:
+        return asdict(load_failure(folder / "failure.json")) if folder else {}
+    except (FileNotFoundError, DamagedFileError):
+        return {}
 
 
 def _round_float(value: object, digits: int = 7) -> object:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from benchmark.config.errors import UserError, suggest
-from benchmark.report.results.outcomes import Manifest, ManifestColumn, NameSelection
+from benchmark.store.manifest import Manifest, ManifestColumn, NameSelection
 
 
 def chosen_rows(grid: Manifest) -> dict[str, str]:

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmark.config.errors import UserError
-from benchmark.report.results.outcomes import Manifest, ManifestColumn
-from benchmark.store.record import Percent
+from benchmark.store.manifest import Manifest, ManifestColumn
+from benchmark.store.measures import Percent
 
 PUBLISHED_FOLDER = (Path(__file__).parents[1] / "numbers").resolve()
 """`report/numbers` links to `results/published`, so that an installed package has its files."""

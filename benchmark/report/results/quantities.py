@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.report.results.outcomes import Outcome
-from benchmark.store.record import Calibration, CalibrationScores, Fidelity
+from benchmark.store.measures import Calibration, CalibrationScores, Fidelity
 
 _COSTS = (
     *("parameters", "deployed_parameters", "connector_parameters", "seconds", "wall_seconds"),

@@ -1,22 +1,18 @@
 """Read records and failures from run folders. Each file is read once and validated."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from benchmark.config.errors import UserError
 from benchmark.report.results.agreement import compare_predictions
-from benchmark.report.results.outcomes import (
-    Manifest,
-    ManifestCell,
-    ManifestColumn,
-    Outcome,
-    Results,
-)
-from benchmark.store.record import Failure, Record
+from benchmark.report.results.outcomes import Outcome, Results
+from benchmark.store.checkpoint import DamagedFileError
+from benchmark.store.fields import warn_once
+from benchmark.store.folder import RunFolder
+from benchmark.store.loading import load_failure, load_record
+from benchmark.store.manifest import ManifestCell, ManifestColumn, parse_manifest
 
 T = TypeVar("T")
 
@@ -26,12 +22,15 @@ def load_results(manifest: Mapping[str, Any], runs: Path) -> Results:
 
     A run with both a record and a failure is done: it failed first and succeeded in a later try.
 
-    Raises UserError: the manifest, a record, a failure or a file of predictions is damaged.
+    A run whose record or failure is damaged has failed, with the damage as the reason; it is named
+    on standard error, once. A damaged file of predictions is named too, and counts as missing.
+
+    Raises UserError: the manifest is damaged.
     """
     try:
-        grid = _MANIFEST.validate_python(manifest)
-    except ValidationError as error:
-        raise UserError(f"the suite's manifest is invalid: {_first_problem(error)}") from error
+        grid = parse_manifest(manifest)
+    except ValueError as error:
+        raise UserError(f"the suite's manifest is invalid: {error}") from error
     cells = {(cell.column, cell.method, cell.seed): cell for cell in grid.cells}
     students = {
         (index, method): tuple(
@@ -70,31 +69,22 @@ def _with_fidelity(outcome: Outcome, column: ManifestColumn, runs: Path) -> Outc
 def _read_outcome(seed: int | None, run: str | None, runs: Path) -> Outcome:
     if run is None:
         return Outcome(seed, run, "missing")
-    if record := _read_json(runs / run / "record.json", _RECORD):
-        return Outcome(seed, run, "done", record=record)
-    if failure := _read_json(runs / run / "failure.json", _FAILURE):
+    folder = RunFolder(runs / run)
+    try:
+        if record := _if_there(load_record, folder.record):
+            return Outcome(seed, run, "done", record=record)
+        failure = _if_there(load_failure, folder.failure)
+    except DamagedFileError as error:
+        # It costs this run only. In tables it is a failure, with this as its reason.
+        warn_once(f"warning: {error}")
+        return Outcome(seed, run, "failed", failure=str(error))
+    if failure is not None:
         return Outcome(seed, run, "failed", failure=failure.message)
     return Outcome(seed, run, "missing")
 
 
-def _read_json(path: Path, kind: TypeAdapter[T]) -> T | None:
+def _if_there(load: Callable[[Path], T], path: Path) -> T | None:
     try:
-        return kind.validate_json(path.read_bytes())
+        return load(path)
     except FileNotFoundError:
         return None
-    except ValidationError as error:
-        raise UserError(
-            f"{path}: damaged: {_first_problem(error)}. "
-            "Delete the file and run the suite again to create it anew."
-        ) from error
-
-
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
-_MANIFEST = TypeAdapter(Manifest)
-_RECORD = TypeAdapter(Record)
-_FAILURE = TypeAdapter(Failure)

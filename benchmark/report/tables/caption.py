@@ -1,8 +1,8 @@
 """The caption of the main table: what a reader needs to know to read its numbers."""
 
-from benchmark.report.results.outcomes import Manifest, ManifestColumn
 from benchmark.report.statistics.analysis import Analysis
 from benchmark.report.statistics.significance import ALPHA
+from benchmark.store.manifest import Manifest, ManifestColumn
 
 SIGNIFICANCE_MARKS = ("†", "‡")
 """The mark of a significant difference to each reference, in the order of the references."""

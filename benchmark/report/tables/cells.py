@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from benchmark.report.results.choice import chosen_columns, chosen_rows
-from benchmark.report.results.outcomes import ManifestColumn, Outcome, Results
+from benchmark.report.results.outcomes import Outcome, Results
 from benchmark.report.results.quantities import mean_quantities
 from benchmark.report.statistics.analysis import (
     Analysis,
@@ -19,6 +19,7 @@ from benchmark.report.statistics.analysis import (
 )
 from benchmark.report.statistics.significance import Interval, PairedTest
 from benchmark.report.tables.caption import table_caption
+from benchmark.store.manifest import ManifestColumn
 
 MAX_NOTE_LENGTH = 240
 """In letters. Longer footnotes are cut: the message of a failure may fill a page."""

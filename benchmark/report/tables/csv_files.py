@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from benchmark.report.results.outcomes import ManifestColumn, Outcome
+from benchmark.report.results.outcomes import Outcome
 from benchmark.report.results.quantities import QUANTITY_NAMES, measured_quantities
 from benchmark.report.tables.cells import Table, TableCell, TableRow
+from benchmark.store.manifest import ManifestColumn
 
 
 def render(table: Table) -> str:
@@ -35,7 +36,14 @@ def render_runs(table: Table) -> str:
 def _to_csv(lines: Iterator[Mapping[str, object]]) -> str:
     import pandas as pd  # takes 0.5 s, which the other writers need not spend
 
-    return pd.DataFrame(list(lines)).to_csv(index=False, lineterminator="\n")
+    safe = [{name: without_formula(value) for name, value in line.items()} for line in lines]
+    return pd.DataFrame(safe).to_csv(index=False, lineterminator="\n")
+
+
+def without_formula(value: object) -> object:
+    """Return a cell; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value
 
 
 def _identity_columns(table: Table, column: ManifestColumn, row: TableRow) -> dict[str, object]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from benchmark.report.results.outcomes import ManifestColumn
 from benchmark.report.statistics.significance import Interval, PairedTest
 from benchmark.report.tables.caption import SIGNIFICANCE_MARKS
 from benchmark.report.tables.cells import (
@@ -14,6 +13,7 @@ from benchmark.report.tables.cells import (
     TableRow,
     format_percent,
 )
+from benchmark.store.manifest import ManifestColumn
 
 MINUS, DASH, MIDDLE_DOT = "\u2212", "\u2013", "\u00b7"
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from benchmark.report.results.outcomes import Results
 from benchmark.report.results.published import PublishedKey, PublishedResults, PublishedValue
 from benchmark.report.tables.cells import Table, TableCell, TableRow, format_percent
+from benchmark.report.tables.csv_files import without_formula
 from benchmark.report.tables.layout import (
     FormattedCell,
     TableLayout,
@@ -160,7 +161,9 @@ def render_csv(comparison: PublishedComparison) -> str:
                 for value in comparison.values_of(row, index)
             ]
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([CSV_FIELDS, *lines])
+    csv.writer(out, lineterminator="\n").writerows(
+        [CSV_FIELDS, *(map(without_formula, line) for line in lines)]
+    )
     return out.getvalue()
 
 
