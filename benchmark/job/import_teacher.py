@@ -17,6 +17,7 @@ from torch import nn
 from benchmark import models
 from benchmark.config.runs import ImportedTeacher
 from benchmark.data import Source, find_data_set
+from benchmark.data.preprocessing import describe_preprocessing
 from benchmark.data.stream import TestImages
 from benchmark.evaluation.accuracy import Scores, batch_score_sums, mean_scores
 from benchmark.evaluation.measures import compute_measures
@@ -27,7 +28,15 @@ from benchmark.models.checkpoints import find_weights, network_with_weights, rea
 from benchmark.models.flops import flops_per_image
 from benchmark.store.environment import describe_environment
 from benchmark.store.folder import RunFolder, Store
-from benchmark.store.record import Cost, Environment, FinalResult, ImportedFile, Record, WeightsFile
+from benchmark.store.preprocessing import Preprocessing
+from benchmark.store.record import (
+    Cost,
+    Environment,
+    FinalResult,
+    ImportedFile,
+    Record,
+    WeightsFile,
+)
 from benchmark.training.build import TEST_BATCH, to_device
 from benchmark.training.numerics import apply_profile
 
@@ -67,7 +76,8 @@ def import_checkpoint(
     if published is None:
         published = PUBLISHED.get((dataset, network))
     parameters = models.count_parameters(built)
-    record = build_import_record(run, file, parameters, evaluation, content, published)
+    described = describe_preprocessing(source, data)
+    record = build_import_record(run, file, parameters, evaluation, content, published, described)
     folder.finish(record, content, evaluation.predictions.as_npy())
     return folder
 
@@ -109,6 +119,7 @@ def build_import_record(
     evaluation: NetworkEvaluation,
     weights: bytes,
     published: float | None,
+    preprocessing: Preprocessing,
 ) -> Record:
     """Return the record of an imported teacher; ``weights`` is the content of its weights file."""
     now, top1 = utc_now(), evaluation.scores.top1
@@ -126,6 +137,7 @@ def build_import_record(
         history=(),
         weights=WeightsFile.of(weights),
         file=ImportedFile(file.name, _sha256(file)),
+        preprocessing=preprocessing,
         measures=compute_measures(evaluation.predictions, None),
         cost=Cost(
             parameters=parameters,

@@ -27,6 +27,7 @@ from benchmark.store.record import (
     WeightsFile,
 )
 from benchmark.training import probes
+from benchmark.training.cohort import Cohort
 from benchmark.training.numerics import autocast_dtype
 from methods.registry.check import describe_error
 
@@ -111,7 +112,7 @@ def finish_run(claimed: ClaimedRun, context: JobContext, final: FinalEvaluation)
     # Before the evaluation, which may change what the method keeps.
     weights = serialise(learner.method.deployed(learner.student).state_dict())
     evaluation = evaluate_finished(claimed, final)
-    record = build_record(claimed, context, weights, evaluation, final.cast.stream.count)
+    record = build_record(claimed, context, weights, evaluation, final.cast)
     claimed.folder.finish(record, weights, evaluation and evaluation.predictions)
     claimed.claim.release()
 
@@ -121,9 +122,9 @@ def build_record(
     context: JobContext,
     weights: bytes,
     evaluation: EvaluationResult | None,
-    images: int,
+    cast: Cohort,
 ) -> Record:
-    """Return the record of a trained run; ``images``: the number that an epoch trains on."""
+    """Return the record of a trained run; ``cast``: the cohort that it was trained in."""
     run, learner = claimed.run, claimed.learner
     last = learner.history[-1]
     operations = evaluation.operations if evaluation else Operations()
@@ -135,8 +136,9 @@ def build_record(
         result=FinalResult(**{key: last[key] for key in ("top1", "top5", "test_loss", "epoch")}),
         history=tuple(Epoch(**row) for row in learner.history),
         weights=WeightsFile.of(weights),
+        preprocessing=cast.preprocessing,
         measures=evaluation and evaluation.measures,
-        cost=measure_cost(claimed, context, images, operations),
+        cost=measure_cost(claimed, context, cast.stream.count, operations),
         environment=Environment(
             **describe_environment(str(context.device), torch.get_num_threads()),
             processes=context.ranks.size,

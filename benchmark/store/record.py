@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from benchmark.config.errors import UserError
+from benchmark.store.preprocessing import Preprocessing
 
 T = TypeVar("T")
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -215,6 +216,8 @@ class Record:
     history: tuple[Epoch, ...]
     weights: WeightsFile = WeightsFile()
     file: ImportedFile | None = None
+    preprocessing: Preprocessing | None = None
+    """None in older records."""
     measures: Measures | None = None
     """None of a probe, of a network that could not be measured, and in older records."""
     cost: Cost
@@ -289,14 +292,34 @@ def _without(fields: Mapping[str, T], keys: tuple[str, ...]) -> dict[str, T]:
 _START = ("schema", "id", "kind")
 _END = ("cost", "environment", "started", "finished")
 _KEYS: Mapping[Kind, tuple[str, ...]] = {
-    "train": (*_START, "teacher", "config", "result", "history", "weights", "measures", *_END),
+    "train": (
+        *_START,
+        "teacher",
+        "config",
+        "result",
+        "history",
+        "weights",
+        "preprocessing",
+        "measures",
+        *_END,
+    ),
     "probe": (
-        *(*_START, "backbone", "probe", "config", "result", "history", "weights", "measures"),
+        *(
+            *_START,
+            "backbone",
+            "probe",
+            "config",
+            "result",
+            "history",
+            "weights",
+            "preprocessing",
+            "measures",
+        ),
         *_END,
     ),
     "import": (
         *(*_START, "config", "result", "published", "remark", "history", "teacher", "weights"),
-        *("file", "measures", *_END),
+        *("file", "preprocessing", "measures", *_END),
     ),
 }
 _OPERATIONS = ("flops", "deployed_flops", "connector_flops")
