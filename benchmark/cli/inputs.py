@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmark.cli.options import DEFAULT_RESULTS, MACHINES, SUITES
+from benchmark.cli.shared_options import DEFAULT_RESULTS, MACHINES, SUITES
 from benchmark.launch.machine import Machine, Paths
 from benchmark.suite.suite import Suite, suite_path
 
