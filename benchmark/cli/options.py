@@ -26,7 +26,8 @@ def parse_options(arguments: Sequence[str], verbs: Mapping[str, str]) -> argpars
     """
     words = list(arguments)
     if not words or words[0] not in {*verbs, "-h", "--help", "--version"}:
-        if words and (message := unknown_word(words[0], verbs)):
+        asks_for_help = not {"-h", "--help"}.isdisjoint(words)
+        if words and not asks_for_help and (message := unknown_word(words[0], verbs)):
             print(f"error: {message}", file=sys.stderr)
             raise SystemExit(USERS_MISTAKE)
         words.insert(0, "run")

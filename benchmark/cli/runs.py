@@ -61,12 +61,14 @@ def compare(options: argparse.Namespace) -> int:
     found = compare_results(a, b, planned_runs(options) if options.suite else None)
     lines = [f"{len(found.equal)} runs are equal: weights, results and histories"]
     if found.different:
-        lines += ["", f"{len(found.different)} runs differ (A and B)"]
+        count = len(found.different)
+        lines += ["", f"{count} runs differ (A and B)" if count > 1 else "1 run differs (A and B)"]
     for run_id, differences in found.different.items():
         lines += [f"  {run_id}", *(f"    {difference}" for difference in differences)]
     for folder, only in ((a, found.only_a), (b, found.only_b)):
         if only:
-            lines += ["", f"{len(only)} runs are done in {folder} only"]
+            count = f"{len(only)} runs are" if len(only) > 1 else "1 run is"
+            lines += ["", f"{count} done in {folder} only"]
             lines += [f"  {run_id}" for run_id in only]
     print_lines(lines, make_console())
     return SOME_FAILED if any(found[1:]) else DONE

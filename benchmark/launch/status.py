@@ -181,7 +181,10 @@ def summary_lines(
     )
     order: tuple[Status, ...] = ("lost", "running", "queued", "ready", "blocked")
     groups = sorted(counts.items(), key=lambda item: order.index(item[0][0]))
-    said = [f"{status}: {label}: {n} runs" for (status, label), n in groups[:SUMMARY_LINES]]
+    said = [
+        f"{status}: {label}: {n} run{'s' * (n != 1)}"
+        for (status, label), n in groups[:SUMMARY_LINES]
+    ]
     left = len(groups) - len(said)
     return [*said, *[f"... and {left} more such lines"] * bool(left), "every run: status --all"]
 

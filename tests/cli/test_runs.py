@@ -93,11 +93,11 @@ def test_what_differs_between_results_is_named(copies: tuple[Path, Path], capsys
     (run_folder(b, "fitnets") / "record.json").unlink()
     assert main.main(["compare", str(a), str(b)]) == 1
     said = capsys.readouterr().out
-    assert "1 runs differ (A and B)" in said
+    assert "1 run differs (A and B)" in said
     assert "and ffffffffffff" in said
     assert f"top1: {content['result']['top1']} and 1.5" in said
     assert "history: from epoch 2" in said
-    assert f"1 runs are done in {a} only\n  {run_folder(a, 'fitnets').name}" in said
+    assert f"1 run is done in {a} only\n  {run_folder(a, 'fitnets').name}" in said
 
 
 def test_a_damaged_record_costs_its_own_run_only(copies: tuple[Path, Path], capsys: Output):
@@ -169,8 +169,8 @@ def test_the_status_of_a_large_suite_is_a_short_summary_with_what_is_urgent_firs
     statuses["kd-0-0"] = RunStatus("done", "")
     lines = summary_lines(MANIFEST, statuses, [str(run_id) for run_id in statuses])
     assert len(lines) == SUMMARY_LINES + 2 <= 40
-    assert lines[0] == "lost: kd, t3 -> s3: 1 runs"
-    assert lines[1] == "running: kd, t4 -> s4: 1 runs"
+    assert lines[0] == "lost: kd, t3 -> s3: 1 run"
+    assert lines[1] == "running: kd, t4 -> s4: 1 run"
     assert lines[2] == "ready: kd, t0 -> s0: 4 runs"
     assert lines[-2:] == ["... and 11 more such lines", "every run: status --all"]
 
