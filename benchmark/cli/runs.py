@@ -67,8 +67,8 @@ def compare(options: argparse.Namespace) -> int:
         lines += [f"  {run_id}", *(f"    {difference}" for difference in differences)]
     for folder, only in ((a, found.only_a), (b, found.only_b)):
         if only:
-            count = f"{len(only)} runs are" if len(only) > 1 else "1 run is"
-            lines += ["", f"{count} done in {folder} only"]
+            are = f"{len(only)} runs are" if len(only) > 1 else "1 run is"
+            lines += ["", f"{are} done in {folder} only"]
             lines += [f"  {run_id}" for run_id in only]
     print_lines(lines, make_console())
     return SOME_FAILED if any(found[1:]) else DONE

@@ -40,10 +40,7 @@ def describe_preprocessing(
         steps=(*geometry(source, size),),
         mean=source.mean,
         std=source.std,
-        training=config
-        and Augmentation(
-            crop=config.crop, padding=config.padding, fill=config.fill, flip=config.flip
-        ),
+        training=None if config is None else augmentation(config),
         classes=None if names is None else (*names,),
     )
 
@@ -81,6 +78,13 @@ def from_configuration(record: Record, root: Path) -> Preprocessing:
     if source.version != config.version:
         raise UserError(f"the images of {config.name} have changed since {record.id} was planned")
     return describe_preprocessing(source, root, config)
+
+
+def augmentation(config: DatasetConfig) -> Augmentation:
+    """Return the random changes of a run's training images."""
+    return Augmentation(
+        crop=config.crop, padding=config.padding, fill=config.fill, flip=config.flip
+    )
 
 
 def geometry(source: Source, size: int) -> list[GeometryStep]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,7 @@ def test_every_suite_is_listed_with_title_and_size(capsys: Output):
     assert "13 pairs x " in said
 
 
-MANIFEST = {
+MANIFEST: dict[str, Any] = {
     "suite": "large",
     "title": "many runs",
     "columns": [

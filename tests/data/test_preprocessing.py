@@ -21,6 +21,7 @@ from benchmark.data.sets import imagenet
 from benchmark.data.source import Source
 from benchmark.data.stream import TestImages
 from tests.data import official_layouts as layouts
+from tests.training.learners import in_memory
 
 CPU = torch.device("cpu")
 SIZES = [(64, 64), (80, 60), (61, 97), (200, 33), (24, 31), (129, 256)]
@@ -96,7 +97,7 @@ def test_a_set_in_memory_gives_the_suites_own_pixels_to_the_last_bit(
         layouts.stl10(tmp_path, monkeypatch, train=3, test=2)
     source = SOURCES[name]
     transform = evaluation_transform(described(source, tmp_path, size))
-    pixels = source.load(tmp_path).test.first(40).pixels.permute(0, 2, 3, 1).numpy()
+    pixels = in_memory(source.load(tmp_path)).test.first(40).pixels.permute(0, 2, 3, 1).numpy()
     ours = torch.stack([transform(Image.fromarray(image)) for image in pixels])
     assert torch.equal(ours, suites(source, tmp_path, size)[:40])
     names = transform.preprocessing.classes
