@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.cli.console import DONE, make_console
-from benchmark.cli.options import DATA_VARIABLE, DEFAULT_DATA_ROOT
+from benchmark.cli.shared_options import DATA_VARIABLE, DEFAULT_DATA_ROOT
 from benchmark.config.errors import UserError
 from benchmark.data import SOURCES, find_data_set
 from benchmark.data.files.class_folders import print_lines

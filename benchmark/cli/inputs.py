@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmark.cli.options import DEFAULT_RESULTS, MACHINES, SUITES
+from benchmark.cli.shared_options import DEFAULT_RESULTS, MACHINES, SUITES
 from benchmark.config.errors import UserError
 from benchmark.launch.machine import Machine, Paths
 from benchmark.suite.suite import Suite, suite_path

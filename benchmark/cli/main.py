@@ -34,7 +34,8 @@ VERBS = {
         "with --machine also estimate jobs, hours and disk space.",
     ),
     "status": Verb(
-        "suites", "Show every run: done, queued, running in which epoch, or why it has failed."
+        "suites",
+        "Show how many runs are done, queued, running or waiting, and why others have failed.",
     ),
     "cancel": Verb(
         "suites",
@@ -45,7 +46,15 @@ VERBS = {
         "runs",
         "Print a run's configuration, result and provenance, and the command that repeats it.",
     ),
+    "remove": Verb(
+        "runs", "Move a run's folder out of the results, so that the next `run` does it again."
+    ),
+    "compare": Verb(
+        "runs",
+        "Compare the runs of two results folders: equal weights and numbers, or what differs.",
+    ),
     "report": Verb("reports", "Write tables and plots from the records of finished runs."),
+    "suites": Verb("catalogue", "List the suites in configs/ with their sizes."),
     "methods": Verb(
         "methods",
         "List the methods with their papers, phases, parameters and presets, "

@@ -1,21 +1,22 @@
-"""The flags of every verb."""
+"""Parse the command line; the flags of the verbs about a suite."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 
-SUITES = (Path(__file__).parents[1] / "suite" / "files").resolve()
-"""The folder of the suites: `configs/` of a checkout, a folder of an installed package."""
-MACHINES = SUITES / "machines"
-_CHECKOUT = Path(__file__).resolve().parents[2]
-HOME = _CHECKOUT if _CHECKOUT / "configs" == SUITES else Path.cwd()
-"""The folder of results and data: the checkout, or the current folder if installed elsewhere."""
-DEFAULT_RESULTS = HOME / "results"
-DATA_VARIABLE = "KD_DATA"
-DEFAULT_DATA_ROOT = HOME / "data"
+from benchmark.cli.console import USERS_MISTAKE
+from benchmark.cli.other_options import ADDERS
+from benchmark.cli.shared_options import (
+    SUITES,
+    add_data_option,
+    add_plugin_option,
+    add_results_option,
+)
 
 
 def parse_options(arguments: Sequence[str], verbs: Mapping[str, str]) -> argparse.Namespace:
@@ -24,7 +25,11 @@ def parse_options(arguments: Sequence[str], verbs: Mapping[str, str]) -> argpars
     If the first argument is not a verb, the verb is `run`.
     """
     words = list(arguments)
-    if not words or words[0] not in {*verbs, "-h", "--help"}:
+    if not words or words[0] not in {*verbs, "-h", "--help", "--version"}:
+        asks_for_help = not {"-h", "--help"}.isdisjoint(words)
+        if words and not asks_for_help and (message := unknown_word(words[0], verbs)):
+            print(f"error: {message}", file=sys.stderr)
+            raise SystemExit(USERS_MISTAKE)
         words.insert(0, "run")
     parser = argparse.ArgumentParser(
         prog="run_all.py",
@@ -34,32 +39,43 @@ def parse_options(arguments: Sequence[str], verbs: Mapping[str, str]) -> argpars
         "`run_all.py VERB --help` lists the flags of a verb. Without a verb: run. Exit codes: "
         "0 all done, 1 some runs failed, 2 a mistake in the command or its files, 130 interrupted.",
     )
+    parser.add_argument("--version", action="version", version=f"kd-suite {installed_version()}")
     parsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, text in verbs.items():
         add_options(parsers.add_parser(verb, help=text, description=text), verb)
     return parser.parse_args(words)
 
 
+def unknown_word(word: str, verbs: Iterable[str]) -> str:
+    """Return what is wrong with a first word that is no verb; empty if it may be a suite."""
+    is_path = word.endswith((".yaml", ".yml")) or os.sep in word
+    if word.startswith("-") or is_path or (SUITES / f"{word}.yaml").is_file():
+        return ""
+    known = (sorted(verbs), sorted(path.stem for path in SUITES.glob("*.yaml")))
+    close = (difflib.get_close_matches(word.lower(), names, 1) for names in known)
+    hint = next((f" Did you mean '{names[0]}'?" for names in close if names), "")
+    commands, suites = map(", ".join, known)
+    return f"'{word}': no such command or suite.{hint} Commands: {commands}. Suites: {suites}"
+
+
+def installed_version() -> str:
+    """Return the version in the metadata of the installed package."""
+    try:
+        return version("kd-suite")
+    except PackageNotFoundError:
+        return "of a checkout that is not installed"
+
+
 def add_options(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the flags of a verb."""
     adders = {
+        **ADDERS,
         "run": add_run_options,
         "plan": add_plan_options,
+        "status": add_status_options,
         "report": add_report_options,
-        "logs": add_logs_options,
-        "show": add_show_options,
-        "methods": add_methods_options,
-        "teachers": add_teachers_options,
-        "data": add_dataset_options,
-        "models": add_models_options,
-        "speed": add_speed_options,
-        "reference": add_no_options,
     }
     adders.get(verb, add_suite_options)(parser)
-
-
-def add_no_options(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the verb takes no flags."""
 
 
 # ---------------------------------------------------------------- verbs about a suite
@@ -101,6 +117,13 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     # The flag's former name; in this project calibration is a property of predictions.
     parser.add_argument(
         "--no-calibration", dest="timing", action="store_false", help=argparse.SUPPRESS
+    )
+
+
+def add_status_options(parser: argparse.ArgumentParser) -> None:
+    add_suite_options(parser)
+    parser.add_argument(
+        "--all", action="store_true", help="print every run that is not done, one a line"
     )
 
 
@@ -153,157 +176,3 @@ def add_only_option(parser: argparse.ArgumentParser) -> None:
         help="do only some of the runs, for example method=ab,seed=0; keys: method, seed, student, "
         "teacher, dataset",
     )
-
-
-# ---------------------------------------------------------------- other verbs
-
-
-def add_logs_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's id, or the start of one that is unique")
-    parser.add_argument(
-        "--lines", type=int, default=40, metavar="N", help="how many to print (default: 40)"
-    )
-    add_results_option(parser)
-
-
-def add_show_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's id, or the start of one that is unique")
-    add_results_option(parser)
-
-
-def add_methods_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "names", nargs="*", metavar="METHOD", help="list only these, for example ab@crd or at+kd"
-    )
-    parser.add_argument(
-        "--pair",
-        metavar="TEACHER:STUDENT",
-        help="check for each method whether it can distil this teacher into this student",
-    )
-    parser.add_argument(
-        "--dataset", default="cifar100", help="sets image size and classes (default: cifar100)"
-    )
-    add_data_option(parser)
-    add_plugin_option(parser)
-
-
-def add_teachers_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=["import"], help="import: take a checkpoint in")
-    parser.add_argument("file", type=Path, metavar="FILE", help="the checkpoint file")
-    parser.add_argument(
-        "--as", dest="network", required=True, metavar="NETWORK", help="the network of the weights"
-    )
-    parser.add_argument(
-        "--dataset", default="cifar100", help="what it was trained on (default: cifar100)"
-    )
-    parser.add_argument(
-        "--published",
-        type=float,
-        metavar="PERCENT",
-        help="its published test top-1; need not be given for the CRD benchmark's teachers",
-    )
-    add_results_option(parser)
-    add_data_option(parser)
-
-
-def add_dataset_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        nargs="?",
-        choices=["status", "prepare"],
-        default="status",
-        help="status (the default): show what is there; prepare: download, check and decode",
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (status: default all)")
-    add_data_option(parser)
-
-
-def add_models_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help="list only these networks")
-    parser.add_argument(
-        "--shapes",
-        metavar="NAME",
-        help="show one network in detail: shapes of stem, stages and embedding; FLOPs",
-    )
-    parser.add_argument(
-        "--dataset", default="cifar100", help="sets image size and classes (default: cifar100)"
-    )
-    add_data_option(parser)
-
-
-def add_results_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--results",
-        type=Path,
-        metavar="FOLDER",
-        default=DEFAULT_RESULTS,
-        help="the folder for records and tables (default: results/ of the checkout, else of "
-        "the current folder)",
-    )
-
-
-def add_data_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        metavar="FOLDER",
-        default=Path(os.environ.get(DATA_VARIABLE, DEFAULT_DATA_ROOT)),
-        help="the folder of the data sets (default: $KD_DATA, else data/ of the checkout, else "
-        "of the current folder)",
-    )
-
-
-def add_plugin_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--plugin",
-        dest="plugins",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a Python file with a method of your own; may be repeated",
-    )
-
-
-def add_speed_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the measurement of speed."""
-    parser.add_argument(
-        "--pair",
-        dest="pairs",
-        action="append",
-        default=[],
-        metavar="TEACHER:STUDENT",
-        help="which networks; may be given again (default: four pairs of the CRD benchmark)",
-    )
-    parser.add_argument(
-        "--methods",
-        default="kd,fitnets,at,fsp,ab",
-        metavar="METHOD,...",
-        help="which, as in kd,ab@crd (default: kd,fitnets,at,fsp,ab)",
-    )
-    parser.add_argument("--batch", type=int, default=64, metavar="N", help="(default: 64)")
-    parser.add_argument(
-        "--seconds",
-        type=float,
-        default=150,
-        metavar="S",
-        help="no round begins later, but each pair has two (default: 150)",
-    )
-    parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default: auto)"
-    )
-    parser.add_argument(
-        "--into",
-        type=Path,
-        metavar="FILE",
-        help="write to FILE.json and FILE.md after each part, and measure only what is not there "
-        "yet (default: new files in results/speed)",
-    )
-    parser.add_argument(
-        "--suite",
-        help="time steps of a suite's runs instead, and say what all of it would take here; a "
-        "name in configs/ or a path",
-    )
-    parser.set_defaults(changes=[], plugins=[])
-    add_results_option(parser)
-    add_data_option(parser)

@@ -6,7 +6,8 @@ import argparse
 import hashlib
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -21,11 +22,13 @@ from benchmark.launch.local import Launcher, prepare_devices, run_all
 from benchmark.launch.machine import Machine, Paths
 from benchmark.launch.slurm_submit import check_submission, submit_unfinished
 from benchmark.launch.status import (
+    RunStatus,
     describe_progress,
     folder_statuses,
     follow_runs,
     plan_lines,
     query_statuses,
+    summary_lines,
 )
 from benchmark.processes.interrupts import ENDING_SIGNALS, ending_signals
 from benchmark.suite.suite import Suite
@@ -64,7 +67,9 @@ def plan(options: argparse.Namespace) -> int:
     machine = read_machine(options) if options.machine else None
     suite, console = open_suite(options), make_console()
     chosen = suite.select(options.only)
-    print_lines(plan_lines(suite.manifest, folder_statuses(chosen, suite.store)), console)
+    statuses = folder_statuses(chosen, suite.store)
+    selects = partial(suite.selects, options.only)
+    print_lines(plan_lines(suite.manifest, statuses, selects), console)
     if machine is not None:
         from benchmark.estimate.forecast import forecast
 
@@ -75,22 +80,28 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the status of every run, the epoch of those that run, and why others have failed."""
+    """Print how many runs are done or not, the epoch of those that run, and why others failed."""
     suite, console = open_suite(options, needs_code=False), make_console()
     runs = suite.select("")
     statuses = query_statuses(runs, suite.store)
     display = ProgressDisplay(suite.manifest, list(runs), suite.store, console)
     display.print({run_id: run.status for run_id, run in statuses.items()})
-    lines = []
-    for run_id, (status, detail) in statuses.items():
-        if status == "running":
-            detail = describe_progress(suite.store.run(run_id))
-        if status not in ("done", "failed"):
-            lines.append(f"{status}: {run_id}" + f": {detail}" * bool(detail))
+    lines = [*unfinished_lines(suite, statuses)]
+    if not options.all:
+        lines = summary_lines(suite.manifest, statuses, lines)
     if lines:
         print_lines(lines, console)
     lost = any(run.status == "lost" for run in statuses.values())
     return SOME_FAILED if print_failures(suite, runs, console) or lost else DONE
+
+
+def unfinished_lines(suite: Suite, statuses: Mapping[str, RunStatus]) -> Iterator[str]:
+    """Yield a line for each run that is not done and has not failed."""
+    for run_id, (status, detail) in statuses.items():
+        if status == "running":
+            detail = describe_progress(suite.store.run(run_id))
+        if status not in ("done", "failed"):
+            yield f"{status}: {run_id}" + f": {detail}" * bool(detail)
 
 
 def cancel(options: argparse.Namespace) -> int:

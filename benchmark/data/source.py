@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -88,6 +88,10 @@ def nothing_to_verify(root: Path) -> None:
     """Do nothing: for data sets whose ``load`` compares all checksums."""
 
 
+def no_names(root: Path) -> None:
+    """Return None: for data sets whose class names are not known."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A data set. The order of its images is fixed, because random choices are made by index."""
@@ -116,6 +120,10 @@ class Source:
     """The decoder, for a set that is too large for memory and is decoded during training."""
     train_images: int | None = None
     """Number of train images, if it is known without reading them."""
+    fitted: bool = False
+    """Whether image files are scaled and cut to squares of ``size`` when they are decoded."""
+    class_names: Callable[[Path], Sequence[str] | None] = no_names
+    """Return the name of each class under a data root; None where they are not known."""
     ignored: tuple[str, ...] = ()
     """A line for each rule by which entries of an image folder are ignored."""
     verify: Callable[[Path], None] = nothing_to_verify

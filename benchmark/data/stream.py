@@ -14,6 +14,7 @@ from benchmark.data.crops import InMemoryCrops, make_crops, resize
 from benchmark.data.draws import Integers, below, random_words
 from benchmark.data.source import Images, Source, Streamed
 from benchmark.processes.distributed import SINGLE_PROCESS, Ranks
+from benchmark.store.preprocessing import Preprocessing
 
 
 class TrainBatches(Protocol):
@@ -119,7 +120,7 @@ def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
 class Normaliser:
     """Normalises pixels by the operations of torchvision's ToTensor and Normalize."""
 
-    def __init__(self, source: Source, device: torch.device) -> None:
+    def __init__(self, source: Source | Preprocessing, device: torch.device) -> None:
         self.mean = torch.tensor(source.mean, device=device)
         self.std = torch.tensor(source.std, device=device)
         self.rows: dict[int, tuple[Tensor, Tensor]] = {}

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmark.config.runs import Run, TrainRun
-from benchmark.data.counts import image_counts
+from benchmark.data.counts import about_image_counts
 from benchmark.estimate.kinds import (
     Device,
     DiskUse,
@@ -59,11 +59,11 @@ def gather_estimates(
     runs: Sequence[Run], store: Store, paths: Paths, device: Device, timing: bool
 ) -> Estimates:
     """Estimate all kinds among the runs; with ``timing``, time steps of kinds without records."""
-    times = times_from_records(runs, store, device)
+    times = times_from_records(runs, store, device, paths.data)
     samples = {
         kind: Sample(run, images, timing and device.here and kind not in times)
         for kind, run in {kind_of(run): run for run in reversed(runs)}.items()
-        if isinstance(run, TrainRun) and (images := image_counts(run.dataset))
+        if isinstance(run, TrainRun) and (images := about_image_counts(run.dataset, paths.data))
     }
     order = interleave_pairs(samples)
     results = dict(

@@ -42,9 +42,13 @@ class Timeline(NamedTuple):
     """From the start of the first job to the end of the last."""
 
 
-def cohort_seconds(cohort: Sequence[Run], times: Mapping[RunKind, SecondsPerImage]) -> float:
+def cohort_seconds(
+    cohort: Sequence[Run], times: Mapping[RunKind, SecondsPerImage], data: Path | None = None
+) -> float:
     """Return how long a job takes; runs of unknown kinds count 0, shared work counts once."""
-    known = [(images_seen(run), times[kind]) for run in cohort if (kind := kind_of(run)) in times]
+    known = [
+        (images_seen(run, data), times[kind]) for run in cohort if (kind := kind_of(run)) in times
+    ]
     own = sum(images * seconds.own for images, seconds in known)
     return own + max((images * seconds.shared for images, seconds in known), default=0)
 
@@ -139,7 +143,9 @@ def forecast(
         yield "  (Slurm's MaxArraySize is unknown here: `run` may split the arrays further)"
     known = gather_estimates(runs, store, paths, device, timing)
     timeline = simulate_jobs(
-        plan, None if on_cluster else workers, lambda cohort: cohort_seconds(cohort, known.times)
+        plan,
+        None if on_cluster else workers,
+        lambda cohort: cohort_seconds(cohort, known.times, paths.data),
     )
     timeline = timeline._replace(busy=timeline.busy * machine.processes / machine.per_device)
     yield from time_lines(runs, known.times, device, timeline, timing)

@@ -6,10 +6,11 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from benchmark.config.runs import Run, TrainRun, parse_run
-from benchmark.data.counts import image_counts
+from benchmark.data.counts import about_image_counts
 from benchmark.store.fields import warn_once
 from benchmark.store.folder import Store
 
@@ -88,16 +89,19 @@ def kind_of(run: Run) -> RunKind:
     return RunKind(images, run.student, teacher, run.method.name, *settings)
 
 
-def images_seen(run: Run) -> int:
-    """Return epochs times train images, without initialising epochs; a set of unknown size is 1."""
-    return run.recipe.epochs * (image_counts(run.dataset) or (1, 1))[0]
+def images_seen(run: Run, data: Path | None = None) -> int:
+    """Return epochs times train images, without initialising epochs; a set of unknown size is 1.
+
+    ``data``: the data root, under which the images of a folder are counted.
+    """
+    return run.recipe.epochs * (about_image_counts(run.dataset, data) or (1, 1))[0]
 
 
 # ---------------------------------------------------------------- times from records
 
 
 def times_from_records(
-    runs: Iterable[Run], store: Store, device: Device
+    runs: Iterable[Run], store: Store, device: Device, data: Path | None = None
 ) -> dict[RunKind, SecondsPerImage]:
     """Return the median time of each kind that has records from the same hardware."""
     wanted = {run.id.rpartition("-s")[0] for run in runs}
@@ -110,19 +114,19 @@ def times_from_records(
             folder.load_record()  # checks it
             record = folder.read_record()
             run = parse_run(record["config"])
-            seconds = work_seconds(record)
+            seconds = work_seconds(record, data)
         except ValueError as error:
             warn_once(f"warning: {error}")
             continue
         if seconds and same_hardware(record.get("environment", {}), device):
-            times[kind_of(run)].append(seconds / images_seen(run))
+            times[kind_of(run)].append(seconds / images_seen(run, data))
     return {
         kind: SecondsPerImage(statistics.median(values), 0.0, "records")
         for kind, values in times.items()
     }
 
 
-def work_seconds(record: Mapping[str, Any]) -> float | None:
+def work_seconds(record: Mapping[str, Any], data: Path | None = None) -> float | None:
     """Return the time that a run's epochs took, as far as possible without that of other load.
 
     In an older record from a CPU `seconds` is wall time, which a busy machine lengthens; its steps
@@ -133,7 +137,7 @@ def work_seconds(record: Mapping[str, Any]) -> float | None:
     if seconds is None or cost.get("wall_seconds") is not None:
         return seconds
     run = parse_run(record["config"])
-    counts = image_counts(run.dataset)
+    counts = about_image_counts(run.dataset, data)
     step = cost.get("step_seconds")
     if step is None or counts is None or not record["environment"]["device"].startswith("cpu"):
         return seconds

@@ -11,6 +11,7 @@ import torch
 from benchmark.config.errors import UserError
 from benchmark.config.runs import ImportedTeacher, ProbeRun, Run, TrainRun
 from benchmark.data import find_data_set
+from benchmark.data.preprocessing import describe_preprocessing
 from benchmark.data.source import Source
 from benchmark.data.stream import TestBatches
 from benchmark.evaluation.accuracy import evaluate
@@ -82,7 +83,8 @@ def build_cohort(runs: Sequence[Run], context: JobContext, failures: BuildFailur
                 learners.append(build.build_learner(run, source, stream.labels, teacher, device))
     failures.agree(runs, context.ranks)
     learners = [learner for learner in learners if learner.name not in failures.causes]
-    return Cohort(learners, stream, test, teacher)
+    preprocessing = describe_preprocessing(source, root, first.dataset)
+    return Cohort(learners, stream, test, teacher, preprocessing)
 
 
 def load_verified_teacher(

@@ -19,6 +19,7 @@ from benchmark import models
 from benchmark.config.errors import UserError
 from benchmark.config.runs import ImportedTeacher
 from benchmark.data import Source, find_data_set
+from benchmark.data.preprocessing import describe_preprocessing
 from benchmark.data.stream import TestImages
 from benchmark.evaluation.accuracy import Scores, batch_score_sums, mean_scores
 from benchmark.evaluation.measures import compute_measures
@@ -29,7 +30,15 @@ from benchmark.models.checkpoints import network_with_weights, read_checkpoint
 from benchmark.models.flops import flops_per_image
 from benchmark.store.environment import describe_environment
 from benchmark.store.folder import RunFolder, Store
-from benchmark.store.record import Cost, Environment, FinalResult, ImportedFile, Record, WrittenFile
+from benchmark.store.preprocessing import Preprocessing
+from benchmark.store.record import (
+    Cost,
+    Environment,
+    FinalResult,
+    ImportedFile,
+    Record,
+    WrittenFile,
+)
 from benchmark.training.build import TEST_BATCH, to_device
 from benchmark.training.numerics import apply_profile
 
@@ -70,7 +79,8 @@ def import_checkpoint(
     if published is None:
         published = PUBLISHED.get((dataset, network))
     parameters = models.count_parameters(built)
-    record = build_import_record(run, file, parameters, evaluation, content, published)
+    described = describe_preprocessing(source, data)
+    record = build_import_record(run, file, parameters, evaluation, content, published, described)
     predictions = evaluation.predictions.as_npy()
     record = replace(record, predictions=WrittenFile.of(predictions))
     folder.finish(record, content, predictions)
@@ -114,6 +124,7 @@ def build_import_record(
     evaluation: NetworkEvaluation,
     weights: bytes,
     published: float | None,
+    preprocessing: Preprocessing,
 ) -> Record:
     """Return the record of an imported teacher; ``weights`` is the content of its weights file."""
     now, top1 = utc_now(), evaluation.scores.top1
@@ -131,6 +142,7 @@ def build_import_record(
         history=(),
         weights=WrittenFile.of(weights),
         file=ImportedFile(file.name, _sha256(file)),
+        preprocessing=preprocessing,
         measures=compute_measures(evaluation.predictions, None),
         cost=Cost(
             parameters=parameters,

@@ -25,6 +25,7 @@ from benchmark.store.record import (
     WrittenFile,
 )
 from benchmark.training import probes
+from benchmark.training.cohort import Cohort
 from methods.registry.check import describe_error
 
 T = TypeVar("T")
@@ -92,7 +93,7 @@ def finish_run(claimed: ClaimedRun, context: JobContext, final: FinalEvaluation)
     # Before the evaluation, which may change what the method keeps.
     weights = serialise(learner.method.deployed(learner.student).state_dict())
     evaluation = evaluate_finished(claimed, final)
-    record = build_record(claimed, context, weights, evaluation, final.cast.stream.count)
+    record = build_record(claimed, context, weights, evaluation, final.cast)
     claimed.folder.finish(record, weights, evaluation and evaluation.predictions)
     claimed.claim.release()
 
@@ -102,9 +103,9 @@ def build_record(
     context: JobContext,
     weights: bytes,
     evaluation: EvaluationResult | None,
-    images: int,
+    cast: Cohort,
 ) -> Record:
-    """Return the record of a trained run; ``images``: the number that an epoch trains on."""
+    """Return the record of a trained run; ``cast``: the cohort that it was trained in."""
     run, learner = claimed.run, claimed.learner
     last = learner.history[-1]
     operations = evaluation.operations if evaluation else Operations()
@@ -118,8 +119,9 @@ def build_record(
         history=tuple(known_fields(Epoch, row) for row in learner.history),
         weights=WrittenFile.of(weights),
         predictions=evaluation and WrittenFile.of(evaluation.predictions),
+        preprocessing=cast.preprocessing,
         measures=evaluation and evaluation.measures,
-        cost=measure_cost(claimed, context, images, operations),
+        cost=measure_cost(claimed, context, cast.stream.count, operations),
         environment=environments[-1],
         earlier_environments=tuple(environments[:-1]),
         plugins=plugins_of(run),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,8 @@ from benchmark.launch.submissions import TasksByRun, tasks_by_run
 from benchmark.store.claim import read_claim
 from benchmark.store.folder import RunFolder, Store
 
+SUMMARY_LINES = 36
+"""The most lines about runs that are not done in `status`, unless all are asked for."""
 QUEUE_INTERVAL = 5.0
 """Seconds between two queries of the queue: all users share its server."""
 
@@ -156,8 +159,45 @@ def describe_progress(folder: RunFolder) -> str:
     return ", ".join([*words, f"about {max(1, round(left / 60))} min left"])
 
 
-def plan_lines(manifest: Mapping[str, Any], statuses: Mapping[str, Status]) -> Iterator[str]:
-    """Yield the lines of `plan`: the runs by status, then the cells that cannot be run, and why."""
+def summary_lines(
+    manifest: Mapping[str, Any], statuses: Mapping[str, RunStatus], lines: Sequence[str]
+) -> list[str]:
+    """Return the lines of runs that are not done, at most `SUMMARY_LINES`.
+
+    Where there are more, runs of one status, method and pair share a line; the most urgent
+    statuses come first, and what does not fit is counted.
+    """
+    if len(lines) <= SUMMARY_LINES:
+        return list(lines)
+    labels = {column["teacher_run"]: column["teacher"] for column in manifest["columns"]}
+    labels = {run_id: f"teacher {name}" for run_id, name in labels.items()}
+    for cell in manifest["cells"]:
+        column = manifest["columns"][cell["column"]]
+        labels[cell["run"]] = f"{cell['method']}, {column['teacher']} -> {column['student']}"
+    counts = Counter(
+        (status, labels.get(run_id, run_id))
+        for run_id, (status, _) in statuses.items()
+        if status not in ("done", "failed")
+    )
+    order: tuple[Status, ...] = ("lost", "running", "queued", "ready", "blocked")
+    groups = sorted(counts.items(), key=lambda item: order.index(item[0][0]))
+    said = [
+        f"{status}: {label}: {n} run{'s' * (n != 1)}"
+        for (status, label), n in groups[:SUMMARY_LINES]
+    ]
+    left = len(groups) - len(said)
+    return [*said, *[f"... and {left} more such lines"] * bool(left), "every run: status --all"]
+
+
+def plan_lines(
+    manifest: Mapping[str, Any],
+    statuses: Mapping[str, Status],
+    applies: Callable[[dict[str, Any]], bool] = lambda cell: True,
+) -> Iterator[str]:
+    """Yield the lines of `plan`: the runs by status, then the cells that cannot be run, and why.
+
+    ``applies``: whether a cell was asked for, see `Suite.selects`.
+    """
     yield f"{manifest['suite']}: {manifest['title']}, {len(statuses)} runs"
     for status, words in STATUS_WORDS.items():
         if ids := [run_id for run_id, its_status in statuses.items() if its_status == status]:
@@ -165,7 +205,7 @@ def plan_lines(manifest: Mapping[str, Any], statuses: Mapping[str, Status]) -> I
     reasons = {
         f"  {cell['method']}, {column['teacher']} -> {column['student']}: {cell['reason']}"
         for cell in manifest["cells"]
-        if cell["reason"]
+        if cell["reason"] and applies(cell)
         for column in [manifest["columns"][cell["column"]]]
     }
     if reasons:

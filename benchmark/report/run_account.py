@@ -17,7 +17,14 @@ RERUN_FOLDER = "results-again"
 """The results folder of the rerun command. It keeps the first result, to compare both."""
 MEASURED_FIELDS = ("calibration", "fidelity", "cka", "cost")
 PROVENANCE_FIELDS = ("environment", "started", "finished")
-RECORD_FIELDS = ("teacher", "backbone", "weights", *MEASURED_FIELDS, *PROVENANCE_FIELDS)
+RECORD_FIELDS = (
+    "teacher",
+    "backbone",
+    "weights",
+    "preprocessing",
+    *MEASURED_FIELDS,
+    *PROVENANCE_FIELDS,
+)
 """The fields of a record that are shown, in this order."""
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field
 
 from benchmark.store.measures import Measures, Percent, Score
+from benchmark.store.preprocessing import Preprocessing
 
 T = TypeVar("T")
 Kind = Literal["train", "probe", "import"]
@@ -186,6 +187,8 @@ class Record:
     predictions: WrittenFile | None = None
     """The file of the predictions on the test images; None where there is none, and in older
     records."""
+    preprocessing: Preprocessing | None = None
+    """None in older records."""
     measures: Measures | None = None
     """None of a probe, of a network that could not be measured, and in older records."""
     cost: Cost
@@ -252,15 +255,15 @@ _END = ("cost", "environment", *_IF_ANY, "started", "finished")
 _KEYS: Mapping[Kind, tuple[str, ...]] = {
     "train": (
         *(*_START, "teacher", "config", "result", "history", "weights", "predictions"),
-        *("measures", *_END),
+        *("preprocessing", "measures", *_END),
     ),
     "probe": (
-        *(*_START, "backbone", "probe", "config", "result", "history", "weights", "measures"),
-        *_END,
+        *(*_START, "backbone", "probe", "config", "result", "history", "weights"),
+        *("preprocessing", "measures", *_END),
     ),
     "import": (
         *(*_START, "config", "result", "published", "remark", "history", "teacher", "weights"),
-        *("file", "predictions", "measures", *_END),
+        *("file", "predictions", "preprocessing", "measures", *_END),
     ),
 }
 _OPERATIONS = ("flops", "deployed_flops", "connector_flops")

@@ -133,7 +133,7 @@ def expand_suite(document: Document, name: str, root: Path) -> SuiteGrid:
     file = file.model_copy(update={"methods": expand_sweeps(file.methods)})
     columns = list(make_columns(file, dataset, teacher_recipe, root))
     rows = parse_rows(file.methods)
-    images = image_counts(dataset)
+    images = image_counts(dataset, root)
     reasons = mismatch_reasons(
         file, rows, [column.networks for column in columns], images and images[0]
     )

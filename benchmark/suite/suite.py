@@ -106,6 +106,11 @@ class Suite:
             raise UserError(f"--only {only}: selects no run of {self.name}")
         return runs_from_manifest(self.manifest, selected)
 
+    def selects(self, only: str, cell: dict[str, Any]) -> bool:
+        """Return whether `--only` selects a cell."""
+        facts = self.facts(cell)
+        return all(facts[key] in values for key, values in parse_only(only).items())
+
     def facts(self, cell: dict[str, Any]) -> dict[str, str]:
         """Return the keys and values by which `--only` can select a cell."""
         column = self.manifest["columns"][cell["column"]]

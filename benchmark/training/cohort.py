@@ -20,6 +20,7 @@ from benchmark.data.stream import TestBatches, TrainBatches
 from benchmark.evaluation.accuracy import to_lists
 from benchmark.processes.distributed import LostProcessError
 from benchmark.processes.interrupts import raise_if_interrupted
+from benchmark.store.preprocessing import Preprocessing
 from benchmark.training.learner import Learner
 from benchmark.training.meters import Clock, Spans
 from methods.interface import Features
@@ -33,6 +34,8 @@ class Cohort(NamedTuple):
     stream: TrainBatches
     test: TestBatches
     teacher: nn.Module | None = None
+    preprocessing: Preprocessing | None = None
+    """What the records of its runs say about the images."""
 
 
 EpochLoop = Callable[["Sequence[Learner]", nn.Module | None, TrainBatches, int], Spans | None]

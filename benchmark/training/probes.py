@@ -22,6 +22,7 @@ from benchmark.config import seeds
 from benchmark.config.protocols import PROBE_PROTOCOLS
 from benchmark.config.runs import ProbeRun
 from benchmark.data import Source, find_data_set
+from benchmark.data.preprocessing import describe_preprocessing
 from benchmark.models import check_unchanged
 from benchmark.store.folder import Store
 from benchmark.training.build import build_streams, load_deployed, to_device
@@ -53,13 +54,16 @@ def build_probe_cohort(
         first, find_data_set(first.dataset.name, root), find_data_set(first.trained_on, root)
     )
     data = source.load(root)
+    described = describe_preprocessing(source, root, first.dataset)
     if first.protocol == "strict":
         [run] = runs  # ``cohort_key`` allows one network only
-        return build_embedding_cohort(run, load_backbone(run), source, data, device)
+        cohort = build_embedding_cohort(run, load_backbone(run), source, data, device)
+        return cohort._replace(preprocessing=replace(described, training=None))
     for run in runs:
         with alone(run.id):
             learners.append(build_probe(run, load_backbone(run), source.classes, device))
-    return Cohort(learners, *build_streams(first, source, data, device))
+    streams = build_streams(first, source, data, device)
+    return Cohort(learners, *streams, preprocessing=described)
 
 
 def with_protocol_norms(run: ProbeRun, source: Source, trained_on: Source) -> Source:

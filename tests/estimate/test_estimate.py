@@ -6,6 +6,8 @@ import copy
 import itertools
 import json
 import math
+import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 from benchmark.config.recipe import DatasetConfig
 from benchmark.config.runs import TrainRun
 from benchmark.data import SOURCES, find_data_set
-from benchmark.data.counts import IMAGE_COUNTS, image_counts
+from benchmark.data.counts import IMAGE_COUNTS, about_image_counts, image_counts
 from benchmark.estimate import estimates, timing
 from benchmark.estimate.estimates import interleave_pairs, times_from_similar_runs
 from benchmark.estimate.forecast import (
@@ -51,6 +53,7 @@ from benchmark.training import cuda_graphs
 from benchmark.training.cuda_graphs import GraphedLoop
 from benchmark.training.learner import Learner
 from tests.config.example_runs import RUN, TEACHER, by_id, student
+from tests.data.official_layouts import picture
 from tests.training.tape import Plain
 
 CPU = Device("cpu", here=True)
@@ -178,6 +181,71 @@ def test_how_many_images_a_run_sees_follows_from_its_data_set():
     folder = digits.model_copy(update={"name": "imagefolder/mine@32"})
     assert image_counts(folder) is None
     assert images_seen(RUN.model_copy(update={"dataset": folder})) == RUN.recipe.epochs
+
+
+def with_images_of(run: TrainRun, root: Path, name: str, **fields: Any) -> TrainRun:
+    """The run on the images of a folder."""
+    source = find_data_set(name, root)
+    dataset = DatasetConfig(
+        name=name, version=source.version, limit=None, padding=4, flip=True
+    ).model_copy(update=fields)
+    return run.model_copy(update={"dataset": dataset})
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    """A data root with 10 train and 4 test images in a folder."""
+    for part, count in (("train", 5), ("test", 2)):
+        for number, name in enumerate(("crow", "owl")):
+            for k in range(count):
+                picture(tmp_path / "birds" / part / name / f"{k}.png", 10 * number + k)
+    return tmp_path
+
+
+def test_the_images_of_a_folder_are_counted(birds):
+    run = with_images_of(RUN, birds, "imagefolder/birds@32")
+    assert image_counts(run.dataset, birds) == (10, 4)
+    assert image_counts(run.dataset.model_copy(update={"validation": 3}), birds) == (7, 3)
+    assert image_counts(run.dataset.model_copy(update={"limit": 3}), birds) == (3, 3)
+    assert images_seen(run, birds) == 10 * run.recipe.epochs
+
+
+def test_of_a_list_of_classes_the_images_are_imagenets_share(tmp_path):
+    (tmp_path / "two.txt").write_text("n01440764\nn02119789\n")
+    few = DatasetConfig(name="imagenet@two", version=1, limit=None, padding=0, flip=True)
+    assert about_image_counts(few, tmp_path) == (2562, 100)
+    assert image_counts(few, tmp_path) is None
+
+
+def test_records_of_an_image_folder_predict_runs_of_other_length(birds):
+    run, store = with_images_of(RUN, birds, "imagefolder/birds@32"), Store(birds / "results")
+    recorded(store, run, 90.0)
+    times = times_from_records([run], store, CPU, birds)
+    assert times[kind_of(run)].own == pytest.approx(90 / (10 * run.recipe.epochs))
+    half = with_images_of(run, birds, "imagefolder/birds@32", limit=5)
+    assert cohort_seconds([half], times, birds) == pytest.approx(45.0)
+
+
+EXTERNAL = ["torchvision/resnet18", "timm/resnet18"]
+
+
+@pytest.mark.parametrize("network", EXTERNAL[: 1 if find_spec("timm") is None else 2])
+def test_runs_of_other_libraries_networks_on_an_image_folder_are_estimated(
+    birds, network, monkeypatch
+):
+    monkeypatch.setattr(
+        estimates, "run_in_child_process", lambda function, *given: function(*given)
+    )
+    run = with_images_of(TEACHER, birds, "imagefolder/birds@32")
+    run = another(run.model_copy(update={"student": network}), batch_size=4)
+    paths = Paths(birds / "results", birds)
+    text = "\n".join(forecast(by_id(run), LOCAL, paths, timing=True))
+    assert "1 run from steps timed here" in text
+    assert "unknown" not in text
+    [peak, left] = map(float, re.findall(r"([\d.]+) MB", text)[:2])
+    weights = 4 * 11.18  # MB: 11.18 million parameters
+    assert left == pytest.approx(weights, rel=0.01)
+    assert peak == pytest.approx(weights * (1 + 2 * CHECKPOINT_COPIES), rel=0.01)
 
 
 def test_the_number_of_images_is_what_is_loaded():

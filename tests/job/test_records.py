@@ -48,11 +48,21 @@ MACHINE = [
 ]
 END = ["cost", "environment", "started", "finished"]
 TRAINED = ["config", "result", "history", "weights"]
-STUDENT = ["schema", "id", "kind", "teacher", *TRAINED, "predictions", "measures", *END]
-PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED, "measures", *END]
+STUDENT = [
+    "schema",
+    "id",
+    "kind",
+    "teacher",
+    *TRAINED,
+    "predictions",
+    "preprocessing",
+    "measures",
+    *END,
+]
+PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED, "preprocessing", "measures", *END]
 IMPORT = [
     *("schema", "id", "kind", "config", "result", "published", "remark", "history"),
-    *("teacher", "weights", "file", "predictions", "measures", *END),
+    *("teacher", "weights", "file", "predictions", *MEASURED),
 ]
 
 
@@ -142,6 +152,20 @@ def test_a_record_names_the_run_that_it_needed_and_how_a_probe_was_chosen(
     assert [*probe["probe"]] == ["weight_decay", "candidates", "held_out", "held_out_top1"]
     assert content(folders["hsakd probe"])["probe"] == {}
     assert probe["measures"] is None
+
+
+@pytest.mark.parametrize("kind", ["student", "hsakd probe", "strict probe", "import"])
+def test_a_record_says_what_happened_to_its_images(folders: dict[str, RunFolder], kind: str):
+    said = content(folders[kind])["preprocessing"]
+    assert [*said] == ["size", "input_size", "steps", "mean", "std", "training", "classes"]
+    assert (said["size"], said["input_size"], said["steps"]) == (16, 16, [])
+    assert said["mean"] == [0.305] * 3
+    assert said["classes"] == [*"0123456789"]
+    augmented = {
+        "student": {"crop": "padded", "padding": 2, "fill": "zeros", "flip": False},
+        "hsakd probe": {"crop": "resized", "padding": 0, "fill": "zeros", "flip": True},
+    }
+    assert said["training"] == augmented.get(kind)
 
 
 KINDS = ["student", "teacher", "hsakd probe", "strict probe", "import"]

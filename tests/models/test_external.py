@@ -274,6 +274,10 @@ def test_stages_can_be_named():
     [
         ("torchvision/resnet19", r"no such network in torchvision. Did you mean 'resnet18'\?$"),
         ("keras/resnet18", "'keras/resnet18': expected torchvision/NAME or timm/NAME"),
+        (
+            "torchvision/resnet18.IMAGENET1K_V1@layer4",
+            r"the tag IMAGENET1K_V1 names trained weights, .* Write torchvision/resnet18@layer4\.",
+        ),
         ("torchvision/squeezenet1_1", "no linear layer returns its logits"),
         ("torchvision/vit_b_32", r"found no stages.*torchvision/vit_b_32@PATH\+PATH"),
         ("torchvision/resnet18@layer5", r"no module 'layer5' is called. Did you mean 'layer4'\?"),
@@ -310,6 +314,20 @@ def test_without_timm_its_networks_say_how_to_get_it(monkeypatch: pytest.MonkeyP
 
 
 # ---------------------------------------------------------------- timm
+
+
+@pytest.mark.skipif(find_spec("timm") is None, reason="timm is an extra")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet18.a1_in1k", r"the tag a1_in1k names trained weights, but .* random weights"),
+        ("resnet18.a1_in1k", r"Write timm/resnet18\. .* FILE --as timm/resnet18$"),
+        ("resnett18.a1_in1k", r"no such network in timm"),
+    ],
+)
+def test_a_tag_of_trained_weights_is_refused_with_what_to_write(name: str, said: str):
+    with pytest.raises(UserError, match=said):
+        external_factory(f"timm/{name}")
 
 
 @pytest.mark.skipif(find_spec("timm") is None, reason="timm is an extra")

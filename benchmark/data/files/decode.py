@@ -87,10 +87,15 @@ def decode_image(path: Path, size: int, fit: bool, notes: Counter[str] | None = 
     if notes is not None:
         notes.update(kinds)
     if fit:
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+        image = fit_square(image, size)
     if image.size != (size, size):
         raise ValueError(f"it is {image.width}x{image.height}, not {size}x{size}")
     return np.asarray(image).transpose(2, 0, 1)
+
+
+def fit_square(image: Image.Image, size: int) -> Image.Image:
+    """Scale the shorter side to ``size`` and crop the centre."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
 
 
 def decode_in_parallel(shards: Sequence[DecodeTask]) -> Iterator[tuple[DecodeTask, DecodeResult]]:

@@ -6,6 +6,9 @@ licence; their page asks users to cite the technical report.
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,17 @@ def read_part(official: TorchvisionFiles, root: Path, train: bool) -> Images:
     return Images(pixels, torch.tensor(part.targets))
 
 
+def class_names(official: TorchvisionFiles, root: Path) -> Sequence[str] | None:
+    """Return the names in the official file of names; None where it is missing or another one."""
+    meta = official.dataset_class.meta
+    path = root / official.folder / meta["filename"]
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.md5(content).hexdigest() != meta["md5"]:
+        return None  # a pickle may run code: only the official one is opened
+    names: list[str] = pickle.loads(content)[meta["key"]]
+    return names
+
+
 TEN = TorchvisionFiles("CIFAR-10", "CIFAR10", "cifar-10-batches-py", 170, official_files)
 HUNDRED = TorchvisionFiles("CIFAR-100", "CIFAR100", "cifar-100-python", 169, official_files)
 
@@ -53,6 +67,7 @@ CIFAR10 = Source(
     load=partial(load, TEN),
     train_images=50_000,
     presence=TEN.presence,
+    class_names=partial(class_names, TEN),
 )
 CIFAR100 = Source(
     name="cifar100",
@@ -67,4 +82,5 @@ CIFAR100 = Source(
     load=partial(load, HUNDRED),
     train_images=50_000,
     presence=HUNDRED.presence,
+    class_names=partial(class_names, HUNDRED),
 )

@@ -79,5 +79,6 @@ DIGITS = Source(
     flip=False,  # mirrored digits are no digits
     load=load,
     train_images=599,
+    class_names=lambda _: tuple("0123456789"),
     presence=presence,
 )

@@ -17,6 +17,10 @@ from benchmark.config.errors import UserError
 from benchmark.data.files.torchvision_files import TorchvisionFiles
 from benchmark.data.source import Images, Source, Split
 
+CLASS_NAMES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 IMAGES_MAGIC, LABELS_MAGIC = 0x0803, 0x0801  # the IDX format: unsigned bytes, in 3 or 1 dimensions
 
 
@@ -66,5 +70,6 @@ FASHION_MNIST = Source(
     flip=True,
     load=load,
     train_images=60_000,
+    class_names=lambda _: CLASS_NAMES,
     presence=OFFICIAL.presence,
 )

@@ -69,6 +69,8 @@ def imagefolder_source(root: Path, path: str, size: int) -> Source:
         padding=size // 8,  # as on CIFAR
         flip=True,
         train_images=len(listing.train),
+        fitted=True,
+        class_names=lambda _: listing.classes,
         ignored=listing.ignored,
         load=lambda _: load(prepared, listing, images, record),
         presence=lambda _: Presence(path, todo=todo(prepared, listing)),

@@ -89,6 +89,7 @@ def imagenet_source(
         train_images=counts.train_total if chosen is None else None,
         presence=partial(presence, chosen=chosen),
         verify=partial(verify, chosen=chosen),
+        class_names=partial(class_names, chosen=chosen),
     )
 
 
@@ -140,6 +141,14 @@ def load(
         raise UserError(f"{chosen.name}: {unknown[0]} is no class of ImageNet's 1000")
     labels = [label_of[wnid] for wnid in chosen.wnids]
     return Split(train.of_classes(labels), test.of_classes(labels))
+
+
+def class_names(root: Path, chosen: ClassList | None = None) -> Sequence[str] | None:
+    """Return the wnids of a list, or of the packed images; None where there are none."""
+    if chosen is not None:
+        return chosen.wnids
+    folder = packed_folder(root, None)
+    return read_packed_manifest(folder)["classes"] if is_packed(folder) else None
 
 
 def packed_folder(root: Path, chosen: ClassList | None) -> Path:

@@ -17,6 +17,10 @@ from benchmark.data.files.torchvision_files import TorchvisionFiles
 from benchmark.data.source import Images, Source, Split
 
 CLASSES, SIZE = 10, 96
+CLASS_NAMES = (
+    *("airplane", "bird", "car", "cat", "deer"),
+    *("dog", "horse", "monkey", "ship", "truck"),
+)
 UNREAD = "unlabeled_X.bin"
 
 
@@ -57,5 +61,6 @@ STL10 = Source(
     flip=True,
     load=load,
     train_images=5_000,
+    class_names=lambda _: CLASS_NAMES,
     presence=OFFICIAL.presence,
 )

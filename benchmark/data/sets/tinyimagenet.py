@@ -7,7 +7,7 @@ teaching only, no commercial use. Nothing is downloaded: users unpack the archiv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +55,12 @@ def load(root: Path, counts: ExpectedCounts = OFFICIAL) -> Split[Images]:
 def prepared(root: Path) -> Prepared:
     """Return the folder of the decoded images."""
     return Prepared(prepared_folder(root, NAME, VERSION), SIZE)
+
+
+def class_names(root: Path) -> Sequence[str] | None:
+    """Return the wnids of the prepared images; None where there are none."""
+    images = prepared(root)
+    return images.read_manifest()["classes"] if images.exists() else None
 
 
 def verify(root: Path) -> None:
@@ -168,4 +174,5 @@ TINY_IMAGENET = Source(
     train_images=OFFICIAL.train_total,
     presence=presence,
     verify=verify,
+    class_names=class_names,
 )

@@ -56,7 +56,7 @@ class ExternalName(NamedTuple):
                 f"'{text}': timm is not installed. To have it: pip install -e '.[timm]'"
             )
         if model not in (known := list_models(library)):
-            raise UserError(f"'{text}': {unknown_model_message(model, known, library)}")
+            raise UserError(f"'{text}': {unknown_model_message(model, known, library, paths)}")
         return cls(library, model, tuple(filter(None, paths.split("+"))))
 
 
@@ -69,8 +69,17 @@ def list_models(library: str) -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def unknown_model_message(model: str, known: Sequence[str], library: str) -> str:
+def unknown_model_message(model: str, known: Sequence[str], library: str, paths: str = "") -> str:
     """Return the error for an unknown network, without listing a thousand others."""
+    architecture, _, tag = model.partition(".")
+    if tag and architecture in known:
+        # As a mere name it would promise weights that the network does not get.
+        network = f"{library}/{architecture}" + f"@{paths}" * bool(paths)
+        return (
+            f"the tag {tag} names trained weights, but networks are built with random weights "
+            f"here. Write {network}. To use those weights in a teacher, save its state_dict and "
+            f"import it: teachers import FILE --as {network}"
+        )
     said = suggest(model, known, f"network in {library}")
     return said.partition(" There are:")[0]
 
