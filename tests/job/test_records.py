@@ -48,18 +48,9 @@ MACHINE = [
 ]
 END = ["cost", "environment", "started", "finished"]
 TRAINED = ["config", "result", "history", "weights"]
-STUDENT = [
-    "schema",
-    "id",
-    "kind",
-    "teacher",
-    *TRAINED,
-    "predictions",
-    "preprocessing",
-    "measures",
-    *END,
-]
-PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED, "preprocessing", "measures", *END]
+MEASURED = ["preprocessing", "measures", *END]
+STUDENT = ["schema", "id", "kind", "teacher", *TRAINED, "predictions", *MEASURED]
+PROBE = ["schema", "id", "kind", "backbone", "probe", *TRAINED, *MEASURED]
 IMPORT = [
     *("schema", "id", "kind", "config", "result", "published", "remark", "history"),
     *("teacher", "weights", "file", "predictions", *MEASURED),
