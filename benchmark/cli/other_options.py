@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
+from typing import Literal
 
 from benchmark.cli.shared_options import add_data_option, add_plugin_option, add_results_option
 
@@ -60,6 +62,19 @@ def add_methods_options(parser: argparse.ArgumentParser) -> None:
     add_plugin_option(parser)
 
 
+def published_number(text: str) -> float | Literal["none"]:
+    """Parse `--published`: an accuracy in percent, or none."""
+    if text == "none":
+        return "none"
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 100, or none; got {text}")
+    return number
+
+
 def add_teachers_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["import"], help="import: take a checkpoint in")
     parser.add_argument("file", type=Path, metavar="FILE", help="the checkpoint file")
@@ -71,9 +86,15 @@ def add_teachers_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--published",
-        type=float,
+        type=published_number,
         metavar="PERCENT",
-        help="its published test top-1; need not be given for the CRD benchmark's teachers",
+        help="its published test top-1, or none (default: that of the CRD benchmark's network of "
+        "this name, if it has one); given again, it corrects an earlier one",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="KEY",
+        help="which weights of the file, if it has several that fit, as model_ema",
     )
     add_results_option(parser)
     add_data_option(parser)

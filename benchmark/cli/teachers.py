@@ -13,15 +13,19 @@ from benchmark.store.folder import RunFolder, Store
 
 def teachers(options: argparse.Namespace) -> int:
     """Import a teacher's checkpoint: load its weights safely and measure its accuracy."""
-    folder = import_checkpoint(
+    folder, remarks = import_checkpoint(
         options.file,
         options.network,
         options.dataset,
         options.published,
         Store(options.results),
         options.data_root,
+        options.weights,
     )
-    print_teacher(folder, make_console())
+    console = make_console()
+    print_teacher(folder, console)
+    for remark in remarks:
+        console.print(f"note: {remark}", soft_wrap=True)
     return DONE
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -56,35 +56,82 @@ TOLERANCE = 0.05
 """Percent of test images by which a teacher may miss its published accuracy: 5 of 10,000."""
 
 
-def import_checkpoint(
-    file: Path, network: str, dataset: str, published: float | None, store: Store, data: Path
-) -> RunFolder:
-    """Import a checkpoint file as a teacher; return its run folder, which a second import keeps.
+Published = float | Literal["none"] | None
+"""The test top-1 in percent that a teacher should have; None: that of `PUBLISHED`, if any."""
 
-    ``published`` is the test top-1 in percent that the teacher should have; by default the one in
-    `PUBLISHED`. Raises UserError where the network is unknown or the file does not fit it.
+
+class ImportedRun(NamedTuple):
+    """The run folder of an imported teacher, and what its user should know."""
+
+    folder: RunFolder
+    remarks: list[str]
+
+
+def import_checkpoint(
+    file: Path,
+    network: str,
+    dataset: str,
+    published: Published,
+    store: Store,
+    data: Path,
+    take: str | None = None,
+) -> ImportedRun:
+    """Import a checkpoint file as a teacher. A second import measures nothing again.
+
+    ``take`` names one of several sets of weights in the file. Raises UserError where the network
+    is unknown, the file does not fit it, or its outputs are not finite; nothing is written then.
     """
     models.network_factory(network)  # raises for an unknown network before the file is read
     source = find_data_set(dataset, data)
-    built = network_with_weights(network, source.classes, read_checkpoint(file), file).network
+    content_of_file = read_checkpoint(file)
+    built, remarks = network_with_weights(network, source.classes, content_of_file, file, take)
     run = ImportedTeacher(dataset=dataset, student=network, weights=models.fingerprint(built))
     folder = store.run(run.id)
     if folder.state() == "done":
-        return folder
+        return ImportedRun(folder, [*remarks, *correct_published(folder, published)])
     evaluation = evaluate_network(built, source, data)
     if not evaluation.predictions.logits.isfinite().all():
         raise UserError(f"{file}: the network's outputs on the test images are not all finite")
     folder.write_config(run.as_json())
     content = serialise(built.state_dict())
-    if published is None:
-        published = PUBLISHED.get((dataset, network))
     parameters = models.count_parameters(built)
     described = describe_preprocessing(source, data)
     record = build_import_record(run, file, parameters, evaluation, content, published, described)
     predictions = evaluation.predictions.as_npy()
     record = replace(record, predictions=WrittenFile.of(predictions))
     folder.finish(record, content, predictions)
-    return folder
+    if published is None and record.published is not None:
+        remarks.append(
+            f"compared with {record.published:.2f} of the CRD benchmark's {network}; if these are "
+            "other weights, give `--published` their own number, or none"
+        )
+    return ImportedRun(folder, remarks)
+
+
+def correct_published(folder: RunFolder, published: Published) -> list[str]:
+    """Change the published number of a teacher that is imported already, if another is given."""
+    record = folder.load_record()
+    network, dataset = record.config["student"], record.config["dataset"]
+    number, remark = compare_with_published(network, dataset, record.result.top1, published)
+    if published is None or number == record.published:
+        return ["it was imported before; nothing was measured again"]
+    folder.correct_record(replace(record, published=number, remark=remark).as_json())
+    before, now = (
+        "none" if value is None else f"{value:.2f}" for value in (record.published, number)
+    )
+    return [f"it was imported before; its published number was {before} and is {now} now"]
+
+
+def compare_with_published(
+    network: str, dataset: str, top1: float, published: Published
+) -> tuple[float | None, str | None]:
+    """Return the number that a teacher should have, and a remark if it misses it."""
+    assumed = PUBLISHED.get((dataset, network)) if published is None else None
+    number = published if isinstance(published, float) else assumed
+    if number is None or not is_below_published(top1, number):
+        return number, None
+    whose = f" of the CRD benchmark's {network}" if assumed else " that was published"
+    return number, f"below the {number:.2f}{whose}"
 
 
 def is_below_published(top1: float, published: float | None) -> bool:
@@ -123,21 +170,19 @@ def build_import_record(
     parameters: int,
     evaluation: NetworkEvaluation,
     weights: bytes,
-    published: float | None,
+    published: Published,
     preprocessing: Preprocessing,
 ) -> Record:
     """Return the record of an imported teacher; ``weights`` is the content of its weights file."""
     now, top1 = utc_now(), evaluation.scores.top1
-    remark = None
-    if is_below_published(top1, published):
-        remark = f"below the {published:.2f} that was published"
+    number, remark = compare_with_published(run.student, run.dataset, top1, published)
     return Record(
         schema=1,
         id=run.id,
         kind="import",
         config=run.as_json(),
         result=FinalResult(**evaluation.scores._asdict(), epoch=0),
-        published=published,
+        published=number,
         remark=remark,
         history=(),
         weights=WrittenFile.of(weights),

@@ -139,6 +139,10 @@ class RunFolder:
         sync_folder(self.path)  # the checkpoints are removed next: the record must survive a crash
         return first
 
+    def correct_record(self, record: Mapping[str, Any]) -> None:
+        """Replace the record by one that says something else of the same weights."""
+        write_atomic(self.record, encode_json(record))
+
     def read_record(self) -> dict[str, Any]:
         """Return the JSON content of the record.
 

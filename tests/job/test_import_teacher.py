@@ -7,17 +7,18 @@ import pickle
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 
 from benchmark import models
+from benchmark.cli.main import parse_command_line
 from benchmark.config.errors import UserError
 from benchmark.evaluation.accuracy import evaluate
 from benchmark.job import import_teacher
-from benchmark.job.import_teacher import import_checkpoint
+from benchmark.job.import_teacher import compare_with_published, import_checkpoint
 from benchmark.models.checkpoints import find_weights, network_with_weights, read_checkpoint
 from benchmark.store.folder import RunFolder, Store
 from tests.cli.command import SUITE, call, records, suite
@@ -78,7 +79,7 @@ def test_counters_that_old_files_lack_are_not_missed(tmp_path: Path):
 def imported(tmp_path: Path, published: float | None = None) -> RunFolder:
     file = save(tmp_path / "teacher.pth", wrapped("crd"))
     store = Store(tmp_path / "results")
-    return import_checkpoint(file, "resnet14", "digits", published, store, tmp_path)
+    return import_checkpoint(file, "resnet14", "digits", published, store, tmp_path).folder
 
 
 def test_a_teacher_is_measured_on_arrival_and_kept_with_its_hash(tmp_path: Path):
@@ -110,6 +111,44 @@ def test_a_teacher_below_its_published_accuracy_says_so(tmp_path: Path):
     assert imported(tmp_path, published=99.99).read_record()["remark"] == (
         "below the 99.99 that was published"
     )
+
+
+def test_a_published_number_can_be_corrected(tmp_path: Path):
+    file = save(tmp_path / "teacher.pth", wrapped("crd"))
+
+    def give(published: float | Literal["none"] | None) -> tuple[Any, Any, list[str]]:
+        store = Store(tmp_path / "results")
+        folder, notes = import_checkpoint(file, "resnet14", "digits", published, store, tmp_path)
+        record = folder.read_record()
+        assert folder.load_record().weights.sha256
+        return record["published"], record["remark"], notes
+
+    assert give(99.99)[:2] == (99.99, "below the 99.99 that was published")
+    assert give(None)[:2] == (99.99, "below the 99.99 that was published")
+    number, remark, [note] = give(1.5)
+    assert (number, remark) == (1.5, None)
+    assert note.endswith("its published number was 99.99 and is 1.50 now")
+    number, remark, [note] = give("none")
+    assert (number, remark) == (None, None)
+    assert note.endswith("its published number was 1.50 and is none now")
+
+
+def test_the_crd_benchmarks_number_is_assumed_and_it_is_said_so():
+    network = "resnet56"
+    number, remark = compare_with_published(network, "cifar100", 70.0, None)
+    assert (number, remark) == (72.34, "below the 72.34 of the CRD benchmark's resnet56")
+    assert compare_with_published(network, "cifar100", 70.0, "none") == (None, None)
+    assert compare_with_published(network, "cifar100", 70.0, 70.02) == (70.02, None)
+    assert compare_with_published(network, "digits", 70.0, None) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "101", "x", ""])
+def test_a_published_number_is_a_percentage_or_none(text: str, capsys: pytest.CaptureFixture[str]):
+    words = ["teachers", "import", "file.pth", "--as", "resnet14", f"--published={text}"]
+    with pytest.raises(SystemExit, match="2"):
+        parse_command_line(words)
+    assert "expected a number from 0 to 100, or none" in capsys.readouterr().err
+    assert parse_command_line([*words[:-1], "--published=none"]).published == "none"
 
 
 class Harmful:

@@ -75,7 +75,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunFolder]:
     }
     file = path / "teacher.pth"
     torch.save(learners.teacher().state_dict(), file)
-    imported = import_checkpoint(file, "resnet14", "digits", 50.0, Store(path / "other"), path)
+    imported = import_checkpoint(
+        file, "resnet14", "digits", 50.0, Store(path / "other"), path
+    ).folder
     return {kind: store.run(run_id) for kind, run_id in found.items()} | {"import": imported}
 
 
