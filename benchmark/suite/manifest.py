@@ -30,6 +30,8 @@ def load_manifest(results: Path, name: str, digest: str) -> dict[str, Any] | Non
     A damaged one is named on standard error and counts as none.
     """
     path = manifest_path(results, name, digest)
+    if not path.parent.is_dir():
+        return None
     return read_intact([path], read_manifest, "The suite is planned anew.").get(path)
 
 

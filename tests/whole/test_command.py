@@ -93,6 +93,7 @@ def test_report_status_and_a_finished_run_need_no_torch(finished):
 
 
 def test_planning_without_torch_says_what_to_do(tmp_path):
+    (tmp_path / "results").mkdir()
     done = torchless(tmp_path, "report", str(suite(tmp_path)))
     assert done.returncode == 2
     assert "planning needs torch, which is not installed here" in done.stderr
