@@ -21,6 +21,7 @@ from benchmark.data.files.pillow import cut_centre, shorter_side
 from benchmark.data.source import Source
 from benchmark.data.stream import Normaliser, resize_whole
 from benchmark.store.folder import RunFolder
+from benchmark.store.loading import parse_record
 from benchmark.store.preprocessing import Augmentation, GeometryStep, Preprocessing
 from benchmark.store.record import Record
 
@@ -55,7 +56,8 @@ def evaluation_transform(
     Raises UserError for an unknown name and for a record that cannot be read.
     """
     if isinstance(of, Path):
-        of = RunFolder(of if of.is_dir() else of.parent).load_record()
+        # Unlike a report, this also takes a record that was copied out of its run's folder.
+        of = parse_record(RunFolder(of if of.is_dir() else of.parent).read_record(), of)
     if isinstance(of, Record):
         of = of.preprocessing or from_configuration(of, root)
     if isinstance(of, str):
