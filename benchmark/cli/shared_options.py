@@ -6,11 +6,13 @@ import argparse
 import os
 from pathlib import Path
 
-SUITES = (Path(__file__).parents[1] / "suite" / "files").resolve()
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_IS_CHECKOUT = (_CHECKOUT / "run_all.py").is_file() and (_CHECKOUT / "configs").is_dir()
+# The package's folder is a link to `configs/`, of which a copy of a checkout may make another copy.
+SUITES = _CHECKOUT / "configs" if _IS_CHECKOUT else Path(__file__).parents[1] / "suite" / "files"
 """The folder of the suites: `configs/` of a checkout, a folder of an installed package."""
 MACHINES = SUITES / "machines"
-_CHECKOUT = Path(__file__).resolve().parents[2]
-HOME = _CHECKOUT if _CHECKOUT / "configs" == SUITES else Path.cwd()
+HOME = _CHECKOUT if _IS_CHECKOUT else Path.cwd()
 """The folder of results and data: the checkout, or the current folder if installed elsewhere."""
 DEFAULT_RESULTS = HOME / "results"
 DATA_VARIABLE = "KD_DATA"

@@ -17,7 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.config.document import load_document
 from benchmark.config.runs import Run
+from benchmark.config.validation import short_digest
 from benchmark.launch.logs import newest_logs
 from benchmark.launch.machine import Machine, Paths
 from benchmark.launch.slurm_queue import query_queue
@@ -72,10 +74,10 @@ def machine(**sbatch: Any) -> Machine:
     return Machine(launcher="slurm", device="cpu", workers=4, sbatch=sizes | sbatch)
 
 
-def submit(folder: Path, runs: Mapping[str, Run], **sbatch: Any) -> list[str]:
-    """Submit runs; return the ids of their tasks."""
-    paths = Paths(folder / "results", folder)
-    return [t.id for t in submit_unfinished(NAME, "0", runs, machine(**sbatch), paths, "cpu").tasks]
+def submit(folder: Path, runs: Mapping[str, Run], digest: str = "0", **sbatch: Any) -> list[str]:
+    """Submit runs of a suite with this digest; return the ids of their tasks."""
+    paths, where = Paths(folder / "results", folder), machine(**sbatch)
+    return [t.id for t in submit_unfinished(NAME, digest, runs, where, paths, "cpu").tasks]
 
 
 def wait(folder: Path, runs: Mapping[str, Run], seconds: float = 300) -> dict[str, RunStatus]:
@@ -224,8 +226,9 @@ def lost_node(slurm: Cluster, folder: Path) -> Any:
 
 def cancelled(slurm: Cluster, folder: Path) -> Any:
     (folder / f"{NAME}.yaml").write_text(LONG)
+    digest = short_digest(load_document(folder / f"{NAME}.yaml").data)
     runs, store = runs_of(folder, LONG), Store(folder / "results")
-    [task] = submit(folder, runs)
+    [task] = submit(folder, runs, digest)
     pause_training(folder)
     done = run(command(folder, "cancel", str(folder / f"{NAME}.yaml")))
     [submission] = read_submissions(store.root).values()
