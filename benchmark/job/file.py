@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmark.store.atomic import encode_json, remove_stale_temporaries, write_atomic
-from benchmark.store.claim import STALE_SECONDS
+from benchmark.store.atomic import encode_json, write_atomic
 from benchmark.store.fields import read_fields
 
 
@@ -26,9 +25,6 @@ class Job:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Every job file has a name of its own, so no later one would remove what a killed launcher
-        # has left of an earlier one.
-        remove_stale_temporaries(path.parent, STALE_SECONDS)
         write_atomic(path, encode_json(asdict(self)))
 
     @classmethod

@@ -18,9 +18,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmark.config.errors import UserError, suggest
 from benchmark.store import checkpoint
-from benchmark.store.atomic import encode_json, sync_folder, write_atomic, write_once
+from benchmark.store.atomic import (
+    encode_json,
+    remove_stale_temporaries,
+    sync_folder,
+    write_atomic,
+    write_once,
+)
 from benchmark.store.checkpoint import Checkpoint, DamagedFileError
-from benchmark.store.claim import claim_run, read_claim
+from benchmark.store.claim import STALE_SECONDS, claim_run, read_claim
 from benchmark.store.fields import read_file, read_json
 
 if TYPE_CHECKING:  # importing it imports pydantic, which not every user of a folder needs
@@ -265,7 +271,8 @@ class Store:
         return {run_id: self.run(run_id).state(now) for run_id in run_ids}
 
     def tidy(self, run_ids: Iterable[str]) -> None:
-        """Remove leftovers of killed writers from the folders of finished runs."""
+        """Remove leftovers of killed writers from the folders of finished runs, and of job files."""
+        remove_stale_temporaries(self.root / "jobs", STALE_SECONDS)
         for run_id in run_ids:
             if self.run(run_id).path.is_dir():
                 self.run(run_id).tidy()
