@@ -271,7 +271,7 @@ class Store:
         return {run_id: self.run(run_id).state(now) for run_id in run_ids}
 
     def tidy(self, run_ids: Iterable[str]) -> None:
-        """Remove leftovers of killed writers from the folders of finished runs, and of job files."""
+        """Remove what killed writers left in the folders of finished runs and of job files."""
         remove_stale_temporaries(self.root / "jobs", STALE_SECONDS)
         for run_id in run_ids:
             if self.run(run_id).path.is_dir():
