@@ -20,7 +20,7 @@ from benchmark.launch.status import RunStatus, follow_runs, query_statuses
 from benchmark.launch.submissions import read_submissions
 from benchmark.store.folder import Store
 from tests.job.in_process import grid, perform
-from tests.slurm.cluster import Cluster
+from tests.slurm.cluster import Cluster, until
 from tests.slurm.scenarios import (
     CHAIN,
     GRID,
@@ -204,6 +204,10 @@ def test_a_restart_of_the_controller_is_waited_for(
     submit(tmp_path, runs)
     pid = pause_training(tmp_path)
     [submission] = read_submissions(tmp_path / "results").values()
+    # The database learns of a job's start a moment after the start; without the controller, never.
+    job = submission.tasks[0].id
+    ask = ("sacct", "--allocations", "--noheader", "--format=state", f"--jobs={job}")
+    until("sacct knows that it runs", lambda: slurm.run(*ask).strip() == "RUNNING", 90)
 
     def meanwhile() -> tuple[str | None, Queue | None]:
         time.sleep(3)
